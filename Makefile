@@ -1,0 +1,63 @@
+# The door: make, make demo, make test, make bench, make help.
+
+# Rooms, from the ground up: a file includes only from floors below its own
+# (t/00-floors.t reads this line).
+FLOORS = wire,x509,util conf,db,http jose,ca issuer,target,notifier,discovery core rest,job api,enroll,dashboard
+
+# make SAN=address,undefined builds and tests sanitized programs beside the
+# others.
+SAN   =
+comma = ,
+B     = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
+
+NGINX_SRC = /usr/share/nginx/src
+
+rooms   = $(subst $(comma), ,$(FLOORS))
+PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pthreads openssl
+WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
+HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+CFLAGS  = -std=gnu17 -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAG)
+LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
+
+sources  = $(wildcard $(rooms:%=controller/%/*.c))
+objects  = $(patsubst controller/%.c,$B/obj/%.o,$(sources)) $B/obj/sql.o
+daemon   = $B/certctld
+client   = $B/certctl
+module   = $B/ngx_http_certctl_module.so
+
+.PHONY: all help deps demo test bench clean
+
+all: $(daemon) $(client) $(module)
+
+help:                                ## what make can do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(daemon): $(objects) $B/obj/routes.o $B/obj/main.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard controller/cli/*.c controller/util/*.c controller/http/*.c))
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$B/obj/%.o: controller/%.c | $B/gen/sql.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$B/obj/sql.o: $B/gen/sql.c $B/gen/sql.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/embed.awk
+	@mkdir -p $(@D)
+	awk -v want=$* -f sql/embed.awk $(sort $(filter %.sql,$^)) > $@.tmp
+	mv $@.tmp $@
+
+# The module is built out of tree: NGINX's configure writes where it stands.
+$(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch])
+	NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
+
+clean:                               ## remove what was built
+	rm -rf build
+
+-include $(shell find $B/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,15 @@
+/* Issuer rows and their connectors: configuration with its secrets unsealed. */
+#pragma once
+#include "core.h"
+#include "issuer.h"
+
+/* The connector and whole configuration of an enabled issuer (json_decref). */
+const struct issuer *issuers_load(const struct core *c, const char *issuer_id,
+    json_t **config, struct error *err);
+
+/*
+ * Creates or updates an issuer from a request body: checks fields against the
+ * connector's table, runs prepare(), seals secret fields.  id NULL: a new one.
+ */
+bool issuers_store(const struct core *c, const char *id, const json_t *body,
+    char **id_out, struct error *err);

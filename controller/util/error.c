@@ -1,0 +1,45 @@
+/* Error codes, and the HTTP status and title each one answers with. */
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct err_info  err_infos[ERR__MAX] = {
+#define X(name, status, title, type)  [ERR_ ## name] = { status, title, type },
+    ERR_CODES(X)
+#undef X
+};
+
+bool
+error_set(struct error *err, enum err code, const char *fmt, ...)
+{
+    va_list  ap;
+
+    err->code = code;
+
+    va_start(ap, fmt);
+    vsnprintf(err->detail, sizeof(err->detail), fmt, ap);
+    va_end(ap);
+
+    return false;
+}
+
+bool
+error_prefix(struct error *err, const char *fmt, ...)
+{
+    va_list  ap;
+    size_t   len;
+    char     old[sizeof(err->detail)];
+
+    memcpy(old, err->detail, sizeof(old));
+
+    va_start(ap, fmt);
+    vsnprintf(err->detail, sizeof(err->detail), fmt, ap);
+    va_end(ap);
+
+    len = strlen(err->detail);
+    snprintf(err->detail + len, sizeof(err->detail) - len, ": %s", old);
+
+    return false;
+}

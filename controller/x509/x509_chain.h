@@ -1,0 +1,32 @@
+/* Certificate chains as they are served: leaf first (RFC 8446 4.4.2). */
+#pragma once
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <time.h>
+
+/*
+ * The certificates of a PEM text, in order. Refuses anything but CERTIFICATE
+ * blocks and white space between them, more than wire.h's CERTCTL_CHAIN_DEPTH,
+ * and bad DER. NULL with the rule in *why; free with OSSL_STACK_OF_X509_free.
+ */
+STACK_OF(X509) *certctl_chain_from_pem(const char *pem, size_t len,
+    const char **why);
+
+/* PEM text of a chain, NUL-terminated, OPENSSL_free it. */
+char *certctl_chain_to_pem(STACK_OF(X509) *chain);
+
+/*
+ * NULL when chain may be served at now: the leaf is no CA, each certificate is
+ * issued and signed by the next, none is expired or not yet valid, keys are not
+ * weak, the leaf may authenticate servers (RFC 5280 4.2.1.12), and key, unless
+ * NULL, is the leaf's. Else the rule that is broken.
+ */
+const char *certctl_chain_check(STACK_OF(X509) *chain, EVP_PKEY *key, time_t now);
+
+/*
+ * NULL when the leaf's SANs are just those of sans (certctl_csr_build's form,
+ * order and letter case do not matter). Else the rule.
+ */
+const char *certctl_chain_names_equal(STACK_OF(X509) *chain, const char *sans);

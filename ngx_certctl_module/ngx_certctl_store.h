@@ -1,0 +1,167 @@
+
+/*
+ * The store: one sealed file per certificate, safe to read in any process and
+ * to write from any thread.  POSIX and OpenSSL only, so that it can be tested
+ * and fuzzed outside NGINX; nothing here logs, and nothing allocates from a
+ * pool, because writes run on thread pools.
+ */
+
+#ifndef _NGX_CERTCTL_STORE_H_INCLUDED_
+#define _NGX_CERTCTL_STORE_H_INCLUDED_
+
+
+#include <stdint.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/stat.h>
+
+
+#define CERTCTL_STORE_OK           0
+#define CERTCTL_STORE_NOT_FOUND   -1
+#define CERTCTL_STORE_DAMAGED     -2    /* set aside as <file>.damaged */
+#define CERTCTL_STORE_FULL        -3    /* ENOSPC, EDQUOT */
+#define CERTCTL_STORE_ERROR       -4    /* errno tells */
+
+
+/* A name has at most one record of each kind: a client may know only RSA. */
+
+typedef enum {
+    CERTCTL_KIND_ECDSA = 0,             /* and Ed25519 */
+    CERTCTL_KIND_RSA,
+    CERTCTL_KINDS
+} certctl_kind_e;
+
+
+typedef struct {
+    u_char      *data;
+    size_t       len;
+} certctl_blob_t;
+
+
+/* What one file holds.  All blobs point into buf. */
+
+typedef struct {
+    char            name[254];
+    uint64_t        generation;         /* of this name, grows with each write */
+    int64_t         stored;             /* when, in seconds since 1970 */
+    certctl_kind_e  kind;
+    unsigned        reused_key:1;
+
+    certctl_blob_t  chain;              /* DER certificates, leaf first, one
+                                           behind the other */
+    certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
+    certctl_blob_t  staple;             /* DER OCSP response, may be empty */
+    int64_t         staple_until;       /* its nextUpdate */
+
+    u_char          spki[32];           /* SHA-256, authenticated */
+
+    u_char         *buf;                /* wiped by certctl_record_free() */
+    size_t          buf_len;
+
+    /* identity of the file that was read, to notice its replacement */
+    dev_t           dev;
+    ino_t           ino;
+    struct timespec mtime;
+} certctl_record_t;
+
+
+/* A key and request that wait for their certificate. */
+
+typedef struct {
+    char            name[254];
+    char            key_type[16];
+    int64_t         made;
+    certctl_blob_t  key;
+    certctl_blob_t  csr;                /* DER */
+    u_char         *buf;
+    size_t          buf_len;
+} certctl_pending_t;
+
+
+typedef struct certctl_store_s  certctl_store_t;
+
+
+/*
+ * Opens path.  With create, makes what is missing: the folder, its rooms owned
+ * by uid and gid (the workers'), the sealing key and host id (readable by the
+ * caller only).  Refuses permissions that are too open.  To be called by the
+ * master before workers drop privileges; children inherit the open store.
+ * NULL with a sentence in why (of size why_len).
+ */
+certctl_store_t *certctl_store_open(const char *path, int create, uid_t uid,
+    gid_t gid, char *why, size_t why_len);
+void certctl_store_close(certctl_store_t *store);     /* wipes the key */
+
+/* Whether text may name a record: [A-Za-z0-9._*-]{1,253}, not "." nor "..". */
+int certctl_name_valid(const u_char *text, size_t len);
+
+
+/* Reading.  On OK ret is filled, to be freed with certctl_record_free(). */
+
+int certctl_store_read(certctl_store_t *store, const char *name,
+    certctl_record_t *ret);
+
+/* The record whose certificate carries the DNS or IP name, by names/. */
+int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
+    const char *name, certctl_record_t *ret);
+
+/* Whether the file behind record is still the one that was read: 1, 0. */
+int certctl_store_same(certctl_store_t *store, const certctl_record_t *rec);
+
+void certctl_record_free(certctl_record_t *rec);
+
+/* Calls fn with the name of every record, until it returns non-zero. */
+int certctl_store_each(certctl_store_t *store,
+    int (*fn)(const char *name, void *data), void *data);
+
+
+/*
+ * Writing: temporary file, fsync, rename, fsync of the folder, then names/.
+ * Each returns a code above, sets *generation to the record's new one, and on
+ * failure leaves what was there.  touched, where given, is called with every
+ * DNS or IP name whose answer may have changed (old and new names of the
+ * record), after the rename: the caller bumps their counters.
+ */
+
+typedef void (*certctl_touched_pt)(const char *name, void *data);
+
+/* Stores rec (chain, key, kind, staple); what was there becomes <name>.prev. */
+int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
+    uint64_t *generation, certctl_touched_pt touched, void *data);
+
+/* The previous version is live again, under a new generation; and it may be
+   called again to return. */
+int certctl_store_rollback(certctl_store_t *store, const char *name,
+    uint64_t *generation, certctl_touched_pt touched, void *data);
+
+/* Removes record, .prev and pending key; key material is overwritten first. */
+int certctl_store_delete(certctl_store_t *store, const char *name,
+    certctl_touched_pt touched, void *data);
+
+/* Replaces the staple of name's record, if its leaf still has fingerprint
+   (SHA-256); else NOT_FOUND. */
+int certctl_store_staple(certctl_store_t *store, const char *name,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
+    uint64_t *generation, certctl_touched_pt touched, void *data);
+
+
+/* Keys that wait.  A newer one replaces an older; put() of a chain that fits
+   the pending key removes it. */
+
+int certctl_store_pending_put(certctl_store_t *store,
+    const certctl_pending_t *pending);
+int certctl_store_pending_get(certctl_store_t *store, const char *name,
+    certctl_pending_t *ret);
+void certctl_pending_free(certctl_pending_t *pending);
+
+
+/* Staples of certificates that are not in the store (static ones), by the
+   SHA-256 of the certificate.  The DER is verified again when it is used. */
+
+int certctl_store_static_staple_put(certctl_store_t *store,
+    const u_char *fingerprint, const certctl_blob_t *staple);
+int certctl_store_static_staple_get(certctl_store_t *store,
+    const u_char *fingerprint, certctl_blob_t *ret);     /* free() data */
+
+
+#endif /* _NGX_CERTCTL_STORE_H_INCLUDED_ */
