@@ -10,7 +10,8 @@ SAN   =
 comma = ,
 B     = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
 
-NGINX_SRC = /usr/share/nginx/src
+# Sanitizers need an NGINX of their own, from Debian's source (t/nginx-source).
+NGINX_SRC = $(if $(SAN),build/nginx-source,/usr/share/nginx/src)
 
 rooms   = $(subst $(comma), ,$(FLOORS))
 PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pthreads openssl
@@ -26,6 +27,11 @@ objects  = $(patsubst controller/%.c,$B/obj/%.o,$(sources)) $B/obj/sql.o
 daemon   = $B/certctld
 client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so
+units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
+
+# make test TESTS=t/10-http.t runs one, JOBS=1 one after the other
+TESTS    = t/*.t $(units)
+JOBS     = 2
 
 .PHONY: all help deps demo test bench clean
 
@@ -56,6 +62,28 @@ $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/em
 # The module is built out of tree: NGINX's configure writes where it stands.
 $(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch])
 	NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
+
+# Unit tests are programs: each takes from the archive what it calls.
+$B/libcertctl.a: $(objects) $B/obj/module/ngx_certctl_store.o
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$B/obj/module/%.o: ngx_certctl_module/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Ingx_certctl_module -c -o $@ $<
+
+$B/t/%: t/unit/%.c t/unit/tap.h $B/libcertctl.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+
+deps:                                ## install the packages that make needs
+	@t/setup build
+
+test:                                ## install what tests need, build, run them all
+	@t/setup build run test $(if $(SAN),source)
+	@$(if $(SAN),t/nginx-source)
+	@$(MAKE) --no-print-directory all $(units)
+	B=$B SAN=$(SAN) t/run -j$(JOBS) $(TESTS)
 
 clean:                               ## remove what was built
 	rm -rf build
