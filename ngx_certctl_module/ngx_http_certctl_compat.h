@@ -1,0 +1,25 @@
+
+/*
+ * The differences between the NGINX versions we build against, 1.22 to 1.31,
+ * and nothing else.
+ */
+
+#ifndef _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_
+#define _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* 1.25.0: a listening socket may carry QUIC instead of TLS over TCP. */
+
+#if (nginx_version >= 1025000)
+#define ngx_http_certctl_addr_tls(addr)  ((addr)->opt.ssl || (addr)->opt.quic)
+#else
+#define ngx_http_certctl_addr_tls(addr)  ((addr)->opt.ssl)
+#endif
+
+
+#endif /* _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_ */
