@@ -9,9 +9,13 @@
 /*
  * The certificates of a PEM text, in order. Refuses anything but CERTIFICATE
  * blocks and white space between them, more than wire.h's CERTCTL_CHAIN_DEPTH,
- * and bad DER. NULL with the rule in *why; free with OSSL_STACK_OF_X509_free.
+ * and bad DER. NULL with the rule in *why; free with sk_X509_pop_free(chain, X509_free).
  */
 STACK_OF(X509) *certctl_chain_from_pem(const char *pem, size_t len,
+    const char **why);
+
+/* The same of DER certificates that stand one behind the other. */
+STACK_OF(X509) *certctl_chain_from_der(const unsigned char *der, size_t len,
     const char **why);
 
 /* PEM text of a chain, NUL-terminated, OPENSSL_free it. */
@@ -27,6 +31,6 @@ const char *certctl_chain_check(STACK_OF(X509) *chain, EVP_PKEY *key, time_t now
 
 /*
  * NULL when the leaf's SANs are just those of sans (certctl_csr_build's form,
- * order and letter case do not matter). Else the rule.
+ * order and letter case, but in URIs, do not matter). Else the rule.
  */
 const char *certctl_chain_names_equal(STACK_OF(X509) *chain, const char *sans);

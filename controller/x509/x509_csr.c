@@ -1,0 +1,303 @@
+/* Certification requests: building, checking and reading them (RFC 2986). */
+#include "wire.h"
+#include "x509_key.h"
+#include "x509_pem.h"
+#include "x509_san.h"
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <string.h>
+
+/* TLS feature extension with status_request: SEQUENCE { INTEGER 5 } (RFC 7633) */
+static const unsigned char  must_staple_der[] = { 0x30, 0x03, 0x02, 0x01, 0x05 };
+
+
+static bool
+add_must_staple(STACK_OF(X509_EXTENSION) **exts)
+{
+    ASN1_OCTET_STRING  *value = ASN1_OCTET_STRING_new();
+    X509_EXTENSION     *ext = NULL;
+    bool                good;
+
+    good = value != NULL
+           && ASN1_OCTET_STRING_set(value, must_staple_der,
+                                    sizeof(must_staple_der))
+           && (ext = X509_EXTENSION_create_by_NID(NULL, NID_tlsfeature, 0,
+                                                  value)) != NULL
+           && X509v3_add_ext(exts, ext, -1) != NULL;
+
+    X509_EXTENSION_free(ext);
+    ASN1_OCTET_STRING_free(value);
+
+    return good;
+}
+
+
+static bool
+add_extensions(X509_REQ *req, GENERAL_NAMES *names, bool must_staple)
+{
+    STACK_OF(X509_EXTENSION)  *exts = NULL;
+    bool                       good;
+
+    good = X509V3_add1_i2d(&exts, NID_subject_alt_name, names, 1,
+                           X509V3_ADD_APPEND) == 1
+           && (!must_staple || add_must_staple(&exts))
+           && X509_REQ_add_extensions(req, exts);
+
+    sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+
+    return good;
+}
+
+
+static const EVP_MD *
+digest_for(EVP_PKEY *key)
+{
+    switch (EVP_PKEY_get_base_id(key)) {
+
+    case EVP_PKEY_ED25519:
+    case EVP_PKEY_ED448:
+        return NULL;                          /* it hashes by itself: RFC 8410 */
+
+    case EVP_PKEY_EC:
+        return EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256();
+
+    default:
+        return EVP_sha256();
+    }
+}
+
+
+X509_REQ *
+certctl_csr_build(EVP_PKEY *key, const char *sans, bool must_staple,
+    const char **why)
+{
+    GENERAL_NAMES  *names;
+    X509_REQ       *req;
+
+    ERR_set_mark();
+
+    req = NULL;
+    names = certctl_sans_parse(sans, why);
+
+    if (names != NULL) {
+        *why = certctl_key_check(key);
+    }
+
+    if (*why == NULL) {
+        req = X509_REQ_new();
+
+        if (req == NULL
+            || !X509_REQ_set_version(req, X509_REQ_VERSION_1)
+            || !X509_REQ_set_pubkey(req, key)
+            || !add_extensions(req, names, must_staple)
+            || X509_REQ_sign(req, key, digest_for(key)) <= 0)
+        {
+            *why = "the request could not be signed";
+            X509_REQ_free(req);
+            req = NULL;
+        }
+    }
+
+    GENERAL_NAMES_free(names);
+    ERR_pop_to_mark();
+
+    return req;
+}
+
+
+static GENERAL_NAMES *
+names_of(X509_REQ *req, const char **why)
+{
+    STACK_OF(X509_EXTENSION)  *exts = X509_REQ_get_extensions(req);
+    GENERAL_NAMES             *names;
+    int                        crit;
+
+    names = X509V3_get_d2i(exts, NID_subject_alt_name, &crit, NULL);
+    sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+
+    /* -1: there is none; else it occurs twice or is not valid */
+    *why = (names == NULL && crit != -1)
+           ? "the request's subjectAltName is not valid (RFC 5280 4.2.1.6)"
+           : NULL;
+
+    return names;
+}
+
+
+static const char *
+check_request(X509_REQ *req)
+{
+    EVP_PKEY       *key = X509_REQ_get0_pubkey(req);
+    GENERAL_NAMES  *names;
+    const char     *why;
+
+    if (key == NULL) {
+        return "the request's public key cannot be read";
+    }
+
+    why = certctl_key_check(key);
+
+    if (why != NULL) {
+        return why;
+    }
+
+    if (X509_REQ_verify(req, key) != 1) {
+        return "the request is not signed by its own key (RFC 2986 4.2)";
+    }
+
+    names = names_of(req, &why);
+
+    if (names != NULL) {
+        OPENSSL_free(certctl_sans_print(names, &why));
+        GENERAL_NAMES_free(names);
+    }
+
+    return why;
+}
+
+
+static X509_REQ *
+read_request(const char *pem, size_t len, const char **why)
+{
+    const char           *pos = pem, *end = pem + len;
+    char                  label[32], more[32];
+    const unsigned char  *p;
+    unsigned char        *der, *next;
+    size_t                dlen, nlen;
+    X509_REQ             *req = NULL;
+    int                   rc;
+
+    rc = certctl_pem_next(&pos, end, label, &der, &dlen, why);
+
+    if (rc != 1) {
+        *why = rc == 0 ? "no request was given" : *why;
+        return NULL;
+    }
+
+    p = der;
+
+    if (strcmp(label, "CERTIFICATE REQUEST") != 0
+        && strcmp(label, "NEW CERTIFICATE REQUEST") != 0)
+    {
+        *why = "a PEM block CERTIFICATE REQUEST is expected"
+               " (RFC 7468 section 7)";
+
+    } else if ((rc = certctl_pem_next(&pos, end, more, &next, &nlen, why)) != 0) {
+        if (rc == 1) {
+            OPENSSL_clear_free(next, nlen);
+        }
+
+        *why = "one request is expected, and nothing else";
+
+    } else {
+        *why = "the request is not valid DER (RFC 2986)";
+        req = d2i_X509_REQ(NULL, &p, dlen);
+    }
+
+    if (req != NULL && p != der + dlen) {
+        X509_REQ_free(req);
+        req = NULL;
+    }
+
+    OPENSSL_clear_free(der, dlen);
+
+    return req;
+}
+
+
+X509_REQ *
+certctl_csr_from_pem(const char *pem, size_t len, const char **why)
+{
+    X509_REQ  *req = NULL;
+
+    *why = "the request is too long";
+
+    if (len > CERTCTL_CHAIN_MAX) {
+        return NULL;
+    }
+
+    ERR_set_mark();
+
+    req = read_request(pem, len, why);
+
+    if (req != NULL) {
+        *why = check_request(req);
+    }
+
+    if (*why != NULL) {
+        X509_REQ_free(req);
+        req = NULL;
+    }
+
+    ERR_pop_to_mark();
+
+    return req;
+}
+
+
+char *
+certctl_csr_sans(X509_REQ *req)
+{
+    GENERAL_NAMES  *names;
+    const char     *why;
+    char           *text = NULL;
+
+    ERR_set_mark();
+
+    names = names_of(req, &why);
+
+    if (sk_GENERAL_NAME_num(names) > 0) {
+        text = certctl_sans_print(names, &why);
+    }
+
+    GENERAL_NAMES_free(names);
+    ERR_pop_to_mark();
+
+    return text;
+}
+
+
+bool
+certctl_csr_must_staple(X509_REQ *req)
+{
+    STACK_OF(X509_EXTENSION)  *exts;
+    STACK_OF(ASN1_INTEGER)    *features;
+    bool                       found = false;
+    int                        i;
+
+    ERR_set_mark();
+
+    exts = X509_REQ_get_extensions(req);
+    features = X509V3_get_d2i(exts, NID_tlsfeature, NULL, NULL);
+
+    for (i = 0; i < sk_ASN1_INTEGER_num(features); i++) {
+        found |= ASN1_INTEGER_get(sk_ASN1_INTEGER_value(features, i)) == 5;
+    }
+
+    sk_ASN1_INTEGER_pop_free(features, ASN1_INTEGER_free);
+    sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+    ERR_pop_to_mark();
+
+    return found;
+}
+
+
+char *
+certctl_csr_to_pem(X509_REQ *req)
+{
+    BIO   *bio = BIO_new(BIO_s_mem());
+    char  *data, *text = NULL;
+    long   len;
+
+    ERR_set_mark();
+
+    if (bio != NULL && PEM_write_bio_X509_REQ(bio, req)) {
+        len = BIO_get_mem_data(bio, &data);
+        text = OPENSSL_strndup(data, len);
+    }
+
+    BIO_free(bio);
+    ERR_pop_to_mark();
+
+    return text;
+}
