@@ -68,6 +68,9 @@ void db_hint(struct db *db);
 bool db_listen(struct db *db, struct error *err);
 void db_wait(struct db *db, int timeout_ms, int wake_fd);
 
+/* Runs a script of sql/schema or sql/seed: several statements, no parameters. */
+bool db_script(struct db *db, const char *text, struct error *err);
+
 /* Applies sql/schema's migrations that the database lacks, each in its own
  * transaction, under one advisory lock. */
 bool db_migrate(struct db *db, struct error *err);
@@ -79,5 +82,8 @@ bool db_migrate(struct db *db, struct error *err);
  */
 struct db_cluster;
 struct db_cluster *db_cluster_start(const char *dir, struct error *err);
+
+/* Starts the server again when it has died; to be called now and then. */
+bool db_cluster_check(struct db_cluster *cluster, struct error *err);
 const char *db_cluster_conninfo(const struct db_cluster *cluster);
 void db_cluster_stop(struct db_cluster *cluster);
