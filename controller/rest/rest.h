@@ -55,7 +55,9 @@ typedef bool rest_handler(struct request *r);
 /* THE map is in controller/routes.c: one row per method and path. */
 struct route {
     const char    *method;
-    const char    *path;          /* "/api/v1/teams/{id}" */
+    const char    *path;          /* "/api/v1/teams/{id}"; a last {name*} takes
+                                     what is left, slashes included (RFC 6960
+                                     A.1: base64 in a path) */
     const char    *permission;    /* "team.read"; "" with ROUTE_PUBLIC */
     const char    *audit;         /* action of the audit row, NULL: none */
     rest_handler  *handler;
