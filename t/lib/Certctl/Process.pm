@@ -1,0 +1,162 @@
+package Certctl::Process;
+
+# Starts a program as a process group of its own and ends it by its id, also
+# when the test dies; sees what sanitizers said.
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Temp ();
+use POSIX ();
+use Time::HiRes 'sleep', 'time';
+
+our @EXPORT_OK = qw(temp_dir run spawn adopt finish wait_until alive children slurp
+    write_file sanitized);
+
+my %started;                # process id => file of its stderr
+my @reports;
+my $owner = $$;
+
+# A folder that NGINX's workers and PostgreSQL, who are not root, may enter.
+sub temp_dir {
+    my $dir = File::Temp::tempdir('certctl-XXXXXXXX', TMPDIR => 1,
+        CLEANUP => !$ENV{TEST_LEAVE});
+
+    chmod 0755, $dir;
+    return $dir;
+}
+
+# Output of the program goes to the file $log. Returns its process id.
+sub spawn {
+    my ($log, @command) = @_;
+
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        setpgrp 0, 0;
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>>', $log or POSIX::_exit(126);
+        open STDERR, '>&', \*STDOUT;
+        exec { $command[0] } @command or POSIX::_exit(127);
+    }
+
+    setpgrp $pid, $pid;
+    $started{$pid} = $log;
+    return $pid;
+}
+
+# Starts it, waits for its end, returns the wait status.
+sub run {
+    my $pid = spawn(@_);
+
+    waitpid $pid, 0;
+    my $status = $?;
+    inspect(delete $started{$pid});
+    return $status;
+}
+
+# A daemon that has detached itself, leader of its group, is ended like a child.
+sub adopt {
+    my ($pid, $log) = @_;
+
+    $started{$pid} = $log;
+    return $pid;
+}
+
+# Signals a process and waits until it is gone; SIGKILL after $timeout seconds.
+# Returns the wait status, undef when it had to be killed.
+sub finish {
+    my ($pid, $signal, $timeout) = @_;
+
+    kill $signal, $pid;
+
+    my $status;
+    my $gone = wait_until($timeout // 20, sub {
+        my $got = waitpid $pid, POSIX::WNOHANG();
+        $status = $? if $got == $pid;
+        return $got == $pid || ($got == -1 && !alive($pid));
+    });
+
+    if (!$gone) {
+        kill 'KILL', $pid;
+        waitpid $pid, 0;
+    }
+
+    inspect(delete $started{$pid});
+    return $gone ? $status // 0 : undef;
+}
+
+# Polls $check until it is true, at most $timeout seconds. Returns its value.
+sub wait_until {
+    my ($timeout, $check) = @_;
+    my $end = time + $timeout * (sanitized() ? 4 : 1);
+
+    while (1) {
+        my $value = $check->();
+        return $value if $value || time > $end;
+        sleep 0.02;
+    }
+}
+
+sub alive {
+    my ($pid) = @_;
+    my ($state) = (slurp("/proc/$pid/stat") // '') =~ /\) (\w)/;
+
+    return defined $state && $state ne 'Z';
+}
+
+sub children {
+    my ($pid) = @_;
+
+    return map { split } grep { defined } map { slurp($_) }
+        glob "/proc/$pid/task/*/children";
+}
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $in, '<:raw', $file or return;
+    local $/;
+    return scalar <$in>;
+}
+
+sub write_file {
+    my ($file, $text, $mode) = @_;
+
+    open my $out, '>:raw', $file or die "$file: $!";
+    chmod $mode, $file if defined $mode;
+    print $out $text;
+    close $out or die "$file: $!";
+    return $file;
+}
+
+sub sanitized { return !!$ENV{SAN} }
+
+# Remembers what a sanitizer wrote into a log.
+sub inspect {
+    for my $log (grep { defined } @_) {
+        my $text = slurp($log) // next;
+        push @reports, "$log: $1"
+            if $text =~ /^(.*(?:\w+Sanitizer:|runtime error:).*(?:\n.*){0,30})/m;
+    }
+}
+
+END {
+    if ($$ == $owner) {
+        my $status = $?;
+
+        for my $pid (keys %started) {
+            kill 'KILL', -$pid;
+            waitpid $pid, 0;
+            inspect($started{$pid});
+        }
+
+        if (@reports) {
+            print STDERR "# $_\n" for map { split /\n/ } @reports;
+            $status ||= 1;
+        }
+
+        $? = $status;
+    }
+}
+
+1;
