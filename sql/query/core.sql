@@ -1,0 +1,373 @@
+-- Statements of core/: renewal, orders, deployment, revocation, agents, inventory.
+
+-- name: audit_add
+INSERT INTO audit_events (actor, actor_type, action, resource_type, resource_id, details, event_category)
+VALUES ($1, $2, $3, $4, $5, coalesce($6::jsonb, '{}'), $7);
+
+-- name: issuer_load
+SELECT type, config::text, secrets, enabled FROM issuers WHERE id = $1;
+
+-- name: issuer_store
+INSERT INTO issuers (id, name, type, config, secrets, enabled, source)
+VALUES (coalesce($1, new_id('iss-')), $2, $3, $4::jsonb, $5, coalesce($6::boolean, true), coalesce($7, 'api'))
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, config = excluded.config, secrets = excluded.secrets, enabled = excluded.enabled
+RETURNING id;
+
+-- name: issuer_exists
+SELECT id FROM issuers WHERE id = $1;
+
+-- name: authority_get
+SELECT certificate, key FROM authorities WHERE name = $1;
+
+-- name: authority_add
+INSERT INTO authorities (name, certificate, key, not_after) VALUES ($1, $2, $3, to_timestamp($4::bigint))
+ON CONFLICT (name) DO NOTHING;
+
+-- What renewal_request needs to decide, the row locked against a second request.
+-- name: renewal_facts
+SELECT c.status, c.expires_at::text, p.id AS policy_id, p.method, p.is_active, p.max_retries,
+       (SELECT count(*) FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
+         WHERE m.certificate_id = c.id AND t.enabled AND t.retired_at IS NULL) AS targets,
+       (SELECT string_agg(j.id, ',') FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance')) AS open_job,
+       EXISTS (SELECT FROM certificate_versions v WHERE v.certificate_id = c.id) AS issued
+  FROM managed_certificates c LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
+ WHERE c.id = $1
+   FOR UPDATE OF c;
+
+-- name: renewal_attempt
+WITH superseded AS (
+    UPDATE renewal_attempts SET status = 'superseded', completed_at = now()
+     WHERE certificate_id = $1 AND status IN ('pending', 'in_progress', 'awaiting_change_approval')
+)
+INSERT INTO renewal_attempts (certificate_id, method, requested_by, old_expiry)
+VALUES ($1, $2, $3, $4::timestamptz)
+RETURNING id;
+
+-- A person waits for it: before everything else.
+-- name: renewal_job
+INSERT INTO jobs (type, subject, certificate_id, attempt_id, max_attempts, priority, requested_by)
+VALUES ($1, $2, $2, $3, greatest(1, $4::int), 30, $5)
+RETURNING id;
+
+-- name: renewal_mark
+UPDATE managed_certificates SET status = 'RenewalInProgress', next_retry_at = NULL WHERE id = $1;
+
+-- name: renewal_cancel_open
+WITH gone AS (
+    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') RETURNING *
+)
+INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
+                         priority, attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
+SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
+       priority, attempts, max_attempts, 'a forced renewal took its place', requested_by, epoch, worker, scheduled_at, started_at, created_at
+  FROM gone;
+
+-- One order for each target; a repeated step finds those of the step before.
+-- name: order_plan
+INSERT INTO orders (attempt_id, certificate_id, target_id, issuer_id, key_type, sans, must_staple)
+SELECT a.id, c.id, t.id, coalesce(p.issuer_id, c.issuer_id), c.key_type, certificate_sans_text(c.common_name, c.sans),
+       coalesce(f.must_staple, false)
+  FROM renewal_attempts a
+  JOIN managed_certificates c ON c.id = a.certificate_id
+  JOIN certificate_target_mappings m ON m.certificate_id = c.id
+  JOIN deployment_targets t ON t.id = m.target_id AND t.enabled AND t.retired_at IS NULL
+  LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
+  LEFT JOIN certificate_profiles f ON f.id = coalesce(c.certificate_profile_id, p.certificate_profile_id)
+ WHERE a.id = $1
+ON CONFLICT DO NOTHING;
+
+-- name: order_list
+SELECT o.id, o.state, o.issuer_id, o.target_id, o.key_type, o.sans, o.must_staple, o.csr_pem, o.serial_number,
+       extract(epoch FROM o.not_before)::bigint AS not_before, extract(epoch FROM o.not_after)::bigint AS not_after,
+       o.external_ref, t.type AS target_type, t.config::text AS target_config, t.agent_id, c.name AS certificate_name,
+       c.common_name
+  FROM orders o
+  JOIN managed_certificates c ON c.id = o.certificate_id
+  JOIN deployment_targets t ON t.id = o.target_id
+ WHERE o.attempt_id = $1
+ ORDER BY o.id;
+
+-- How long a certificate may live: the profile's bound.
+-- name: order_lifetime
+SELECT coalesce((SELECT f.max_ttl_seconds FROM managed_certificates c
+                   LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
+                   JOIN certificate_profiles f ON f.id = coalesce(c.certificate_profile_id, p.certificate_profile_id)
+                  WHERE c.id = $1), 7776000);
+
+-- Issued today, over all its targets but counted by attempt: the brake against
+-- "issued but undeliverable" loops.
+-- name: order_issued_today
+SELECT count(DISTINCT o.attempt_id) FROM orders o JOIN certificate_versions v ON v.order_id = o.id
+ WHERE o.certificate_id = $1 AND v.created_at > now() - interval '1 day' AND o.attempt_id <> $2;
+
+-- name: order_attempt_started
+UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(started_at, now()), job_id = $2 WHERE id = $1;
+
+-- Intent before act: request, serial and validity are stored, then the CA is asked.
+-- name: order_ready
+UPDATE orders SET state = 'ready', csr_pem = $2, serial_number = $3, not_before = to_timestamp($4::bigint), not_after = to_timestamp($5::bigint)
+ WHERE id = $1 AND state = 'new'
+RETURNING id;
+
+-- name: order_pending
+UPDATE orders SET external_ref = $2 WHERE id = $1;
+
+-- name: order_issued
+WITH version AS (
+    INSERT INTO certificate_versions (certificate_id, issuer_id, target_id, order_id, serial_number, not_before, not_after,
+                                      fingerprint_sha256, spki_sha256, pem_chain, csr_pem, key_algorithm, key_size)
+    SELECT o.certificate_id, o.issuer_id, o.target_id, o.id, $2, to_timestamp($3::bigint), to_timestamp($4::bigint),
+           $5, $6, $7, o.csr_pem, $8, $9::int
+      FROM orders o WHERE o.id = $1
+    RETURNING id, order_id, certificate_id, target_id, not_after
+), done AS (
+    UPDATE orders o SET state = 'issued', version_id = v.id FROM version v WHERE o.id = v.order_id
+    RETURNING o.attempt_id
+)
+INSERT INTO jobs (type, subject, certificate_id, target_id, version_id, attempt_id, agent_id, priority, max_attempts, requested_by)
+SELECT 'Deployment', v.certificate_id || '/' || v.target_id, v.certificate_id, v.target_id, v.id, d.attempt_id, t.agent_id, 25, 5, $10
+  FROM version v, done d, deployment_targets t WHERE t.id = v.target_id
+ON CONFLICT (type, subject) DO UPDATE SET version_id = excluded.version_id, attempt_id = excluded.attempt_id,
+      status = 'Pending', epoch = jobs.epoch + 1, attempts = 0, scheduled_at = now(), lease_until = NULL
+RETURNING version_id;
+
+-- name: certificate_renewed
+UPDATE managed_certificates c SET last_renewal_at = now()
+ WHERE c.id = $1;
+
+-- name: attempt_failed
+WITH attempt AS (
+    UPDATE renewal_attempts SET status = 'failed', error = $2, completed_at = now()
+     WHERE id = $1 AND status IN ('pending', 'in_progress') RETURNING certificate_id
+)
+UPDATE managed_certificates c
+   SET consecutive_failures = c.consecutive_failures + 1,
+       next_retry_at = now() + retry_wait(c.consecutive_failures + 1, c.expires_at),
+       status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status
+                     WHEN c.expires_at IS NULL THEN 'Failed'
+                     WHEN c.expires_at <= now() THEN 'Expired'
+                     WHEN c.renew_at <= now() THEN 'Expiring' ELSE 'Active' END
+  FROM attempt a WHERE c.id = a.certificate_id
+RETURNING c.id, c.next_retry_at::text;
+
+-- name: deployment_facts
+SELECT v.id, v.pem_chain, v.fingerprint_sha256, v.issuer_id, v.serial_number, t.id AS target_id, t.type, t.config::text AS config, t.agent_id,
+       c.common_name, c.name, certificate_sans_text(c.common_name, c.sans) AS sans, c.status,
+       (SELECT n.id FROM certificate_versions n WHERE n.certificate_id = v.certificate_id AND n.target_id IS NOT DISTINCT FROM t.id
+         ORDER BY n.created_at DESC LIMIT 1) AS newest
+  FROM certificate_versions v
+  JOIN managed_certificates c ON c.id = v.certificate_id
+  JOIN deployment_targets t ON t.id = $2
+ WHERE v.id = $1;
+
+-- The target shows the version: the order is deployed; with its last order the
+-- attempt is completed and the certificate Active.
+-- name: deployment_done
+WITH version AS (
+    SELECT id, certificate_id, not_before, not_after FROM certificate_versions WHERE id = $1
+), deployed AS (
+    UPDATE orders o SET state = 'deployed' WHERE o.version_id = $1 RETURNING o.attempt_id, o.id
+), rest AS (
+    SELECT d.attempt_id, NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = d.attempt_id AND o.id <> d.id AND o.state <> 'deployed') AS last
+      FROM deployed d
+), attempt AS (
+    UPDATE renewal_attempts a SET status = 'completed', completed_at = now(), new_expiry = v.not_after
+      FROM rest r, version v WHERE a.id = r.attempt_id AND r.last AND a.status IN ('pending', 'in_progress', 'failed')
+)
+UPDATE managed_certificates c
+   SET last_deployment_at = now(), expires_at = v.not_after, not_before = v.not_before,
+       consecutive_failures = 0, next_retry_at = NULL,
+       status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status WHEN coalesce((SELECT last FROM rest), true) THEN 'Active' ELSE c.status END
+  FROM version v WHERE c.id = v.certificate_id
+RETURNING c.id, c.status;
+
+-- Newest version of each mapped target (or of one), as Deployment jobs.
+-- name: deployment_request
+INSERT INTO jobs (type, subject, certificate_id, target_id, version_id, agent_id, priority, max_attempts, requested_by)
+SELECT 'Deployment', m.certificate_id || '/' || m.target_id, m.certificate_id, m.target_id, v.id, t.agent_id, 25, 5, $3
+  FROM certificate_target_mappings m
+  JOIN deployment_targets t ON t.id = m.target_id AND t.enabled AND t.retired_at IS NULL
+  JOIN LATERAL (SELECT n.id FROM certificate_versions n WHERE n.certificate_id = m.certificate_id AND n.target_id = m.target_id
+                 ORDER BY n.created_at DESC LIMIT 1) v ON true
+ WHERE m.certificate_id = $1 AND ($2::text IS NULL OR m.target_id = $2)
+ON CONFLICT (type, subject) DO NOTHING
+RETURNING id;
+
+-- name: deployment_open
+SELECT c.id, (SELECT count(*) FROM certificate_target_mappings m WHERE m.certificate_id = c.id AND ($2::text IS NULL OR m.target_id = $2)) AS targets,
+       (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs
+  FROM managed_certificates c WHERE c.id = $1;
+
+-- name: revocation_facts
+SELECT status, (SELECT count(*) FROM certificate_versions v WHERE v.certificate_id = c.id) AS versions
+  FROM managed_certificates c WHERE id = $1 FOR UPDATE;
+
+-- name: revocation_record
+WITH revoked AS (
+    INSERT INTO certificate_revocations (certificate_id, issuer_id, serial_number, reason, reason_code, not_after, revoked_by)
+    SELECT v.certificate_id, v.issuer_id, v.serial_number, $2, $3::int, v.not_after, $4
+      FROM certificate_versions v WHERE v.certificate_id = $1 AND v.not_after > now()
+    ON CONFLICT (issuer_id, serial_number) DO NOTHING
+    RETURNING serial_number
+), jobs_gone AS (
+    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') AND status <> 'Running'
+), job AS (
+    INSERT INTO jobs (type, subject, certificate_id, priority, requested_by)
+    SELECT 'Revocation', $1, $1, 28, $4 WHERE EXISTS (SELECT FROM revoked)
+    ON CONFLICT (type, subject) DO NOTHING
+)
+UPDATE managed_certificates SET status = 'Revoked', revoked_at = now(), revocation_reason = $2 WHERE id = $1;
+
+-- Serials that their CA has not been told of.
+-- name: revocation_pending
+SELECT issuer_id, serial_number, reason_code FROM certificate_revocations WHERE certificate_id = $1 AND NOT issuer_notified;
+
+-- name: revocation_notified
+UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;
+
+-- name: agent_link
+SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address FROM agents WHERE id = $1;
+
+-- name: agent_enrol_job
+INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, requested_by)
+VALUES ('Enrolment', $1, $1, 10, 30, $2)
+ON CONFLICT (type, subject) DO NOTHING;
+
+-- name: agent_enrolled
+UPDATE agents SET enrolled_at = now(), status = 'Online', fingerprint = $2, identity_expires_at = to_timestamp($3::bigint),
+       last_heartbeat_at = now(), last_error = NULL, next_poll_at = now(), poll_failures = 0, report_etag = NULL
+ WHERE id = $1 AND status <> 'Retired'
+RETURNING id;
+
+-- name: agent_failed
+UPDATE agents SET last_error = $2, poll_failures = poll_failures + 1,
+       status = CASE WHEN status = 'Online' AND poll_failures >= 1 THEN 'Offline' ELSE status END
+ WHERE id = $1;
+
+-- Seen alive. One that returns has its failed renewals tried again at once.
+-- name: agent_seen
+WITH before AS (
+    SELECT id, status FROM agents WHERE id = $1
+), retried AS (
+    UPDATE managed_certificates c SET next_retry_at = now()
+      FROM before b, certificate_target_mappings m, deployment_targets t
+     WHERE b.status = 'Offline' AND t.agent_id = b.id AND m.target_id = t.id AND c.id = m.certificate_id AND c.next_retry_at > now()
+)
+UPDATE agents a SET status = 'Online', last_heartbeat_at = now(), last_error = NULL, poll_failures = 0,
+       version = coalesce($2::jsonb->>'version', version), hostname = coalesce($2::jsonb->>'host', hostname),
+       os = coalesce($2::jsonb->>'os', os), architecture = coalesce($2::jsonb->>'architecture', architecture),
+       nginx_version = coalesce($2::jsonb->>'nginx', nginx_version), openssl_version = coalesce($2::jsonb->>'openssl', openssl_version),
+       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag)
+  FROM before WHERE a.id = before.id AND a.status <> 'Retired'
+RETURNING a.id;
+
+-- A whole report, as parsed from the PEM of each served certificate: rows come,
+-- stay and go; certificates of ours are known by fingerprint.
+-- name: inventory_store
+WITH scan AS (
+    INSERT INTO discovery_scans (agent_id, directories, certificates_found, scan_duration_ms, completed_at)
+    VALUES ($1, '{live}', jsonb_array_length($2::jsonb), $3::int, now())
+    RETURNING id
+), seen AS (
+    SELECT s.*, (SELECT v.certificate_id FROM certificate_versions v WHERE v.fingerprint_sha256 = s.fingerprint) AS managed
+      FROM jsonb_to_recordset($2::jsonb) AS s(fingerprint text, place text, source text, server_names text[], listen text[], record text,
+           common_name text, sans text[], serial text, issuer text, subject text, not_before bigint, not_after bigint,
+           key_algorithm text, key_size int, is_ca boolean, has_private_key boolean, must_staple boolean, staple text,
+           staple_next_update bigint, ocsp_url text, pem text)
+), stored AS (
+    INSERT INTO discovered_certificates AS d (fingerprint_sha256, agent_id, place, source, server_names, listen, record, common_name, sans,
+           serial_number, issuer_dn, subject_dn, not_before, not_after, key_algorithm, key_size, is_ca, is_leaf, has_private_key, must_staple,
+           staple, staple_next_update, ocsp_url, pem_data, discovery_scan_id, managed_certificate_id, status, expiry_status, days_until_expiry)
+    SELECT s.fingerprint, $1, s.place, s.source, s.server_names, s.listen, s.record, s.common_name, s.sans,
+           s.serial, s.issuer, s.subject, to_timestamp(s.not_before), to_timestamp(s.not_after), s.key_algorithm, s.key_size, s.is_ca, NOT s.is_ca,
+           s.has_private_key, s.must_staple, s.staple, to_timestamp(s.staple_next_update), s.ocsp_url, s.pem, scan.id, s.managed,
+           CASE WHEN s.managed IS NULL THEN 'Unmanaged' ELSE 'Managed' END,
+           CASE WHEN to_timestamp(s.not_after) <= now() THEN 'expired' WHEN to_timestamp(s.not_after) <= now() + interval '7 days' THEN 'expiring'
+                WHEN to_timestamp(s.not_after) <= now() + interval '30 days' THEN 'expiring_soon' ELSE 'valid' END,
+           floor((s.not_after - extract(epoch FROM now())) / 86400)::int
+      FROM seen s, scan
+    ON CONFLICT (fingerprint_sha256, agent_id, place) DO UPDATE
+       SET source = excluded.source, server_names = excluded.server_names, listen = excluded.listen, record = excluded.record,
+           has_private_key = excluded.has_private_key, staple = excluded.staple, staple_next_update = excluded.staple_next_update,
+           discovery_scan_id = excluded.discovery_scan_id, last_seen_at = now(), expiry_status = excluded.expiry_status,
+           days_until_expiry = excluded.days_until_expiry,
+           managed_certificate_id = coalesce(d.managed_certificate_id, excluded.managed_certificate_id),
+           status = CASE WHEN d.status = 'Unmanaged' THEN excluded.status ELSE d.status END
+    RETURNING id, xmax = 0 AS fresh
+), gone AS (
+    DELETE FROM discovered_certificates d WHERE d.agent_id = $1
+       AND NOT EXISTS (SELECT FROM seen s WHERE s.fingerprint = d.fingerprint_sha256 AND s.place = d.place)
+), staples AS (
+    INSERT INTO ocsp_staples (agent_id, fingerprint_sha256)
+    SELECT DISTINCT $1, s.fingerprint FROM seen s WHERE s.ocsp_url <> '' AND s.source IN ('store', 'static') AND s.staple <> 'not_applicable'
+    ON CONFLICT (agent_id, fingerprint_sha256) DO NOTHING
+), staples_gone AS (
+    DELETE FROM ocsp_staples o WHERE o.agent_id = $1 AND NOT EXISTS (SELECT FROM seen s WHERE s.fingerprint = o.fingerprint_sha256)
+), counted AS (
+    SELECT count(*) AS found, count(*) FILTER (WHERE fresh) AS new FROM stored
+)
+SELECT found, new FROM counted;
+
+-- name: discovered_get
+SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record, d.source, d.status, d.managed_certificate_id, d.is_ca,
+       d.server_names[1] AS server_name, a.name AS agent_name, d.key_algorithm,
+       extract(epoch FROM d.not_after)::bigint AS not_after, extract(epoch FROM d.not_before)::bigint AS not_before
+  FROM discovered_certificates d JOIN agents a ON a.id = d.agent_id WHERE d.id = $1 FOR UPDATE OF d;
+
+-- A managed certificate of the observed one's names, keeping its validity so that
+-- the policy's window counts from what is live.
+-- name: adoption_certificate
+INSERT INTO managed_certificates (name, common_name, sans, issuer_id, status, expires_at, not_before, source, key_type, organization_id)
+SELECT coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), d.sans,
+       coalesce((SELECT p.issuer_id FROM policy_of(NULL, a.organization_id) p), (SELECT i.id FROM issuers i WHERE i.enabled ORDER BY i.id = 'iss-local' DESC, i.created_at LIMIT 1)),
+       CASE WHEN d.not_after <= now() THEN 'Expired' ELSE 'Active' END, d.not_after, d.not_before, 'Discovery',
+       CASE WHEN d.key_algorithm IN ('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096', 'ed25519') THEN d.key_algorithm ELSE 'ec-p256' END, a.organization_id
+  FROM discovered_certificates d JOIN agents a ON a.id = d.agent_id WHERE d.id = $1
+RETURNING id;
+
+-- name: adoption_target
+INSERT INTO deployment_targets (name, agent_id, type, config, source)
+SELECT a.name || ': ' || $2, a.id, 'nginx-module', jsonb_build_object('record', $2::text), 'discovery'
+  FROM agents a WHERE a.id = $1
+ON CONFLICT (name) DO UPDATE SET enabled = true
+RETURNING id;
+
+-- name: adoption_map
+INSERT INTO certificate_target_mappings (certificate_id, target_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: adoption_link
+UPDATE discovered_certificates SET managed_certificate_id = $2, status = 'Managed', dismissed_at = NULL
+ WHERE fingerprint_sha256 = (SELECT fingerprint_sha256 FROM discovered_certificates WHERE id = $1)
+   AND agent_id = (SELECT agent_id FROM discovered_certificates WHERE id = $1)
+RETURNING id;
+
+-- name: certificate_exists
+SELECT id FROM managed_certificates WHERE id = $1;
+
+-- name: staple_facts
+SELECT d.pem_data, d.ocsp_url, v.issuer_id, v.serial_number,
+       extract(epoch FROM r.revoked_at)::bigint AS revoked_at, r.reason_code
+  FROM discovered_certificates d
+  LEFT JOIN certificate_versions v ON v.fingerprint_sha256 = d.fingerprint_sha256
+  LEFT JOIN certificate_revocations r ON r.issuer_id = v.issuer_id AND r.serial_number = v.serial_number
+ WHERE d.agent_id = $1 AND d.fingerprint_sha256 = $2
+ LIMIT 1;
+
+-- name: staple_pushed
+INSERT INTO ocsp_staples AS s (agent_id, fingerprint_sha256, this_update, next_update, refresh_at, pushed_at, failures, last_error)
+VALUES ($1, $2, to_timestamp($3::bigint), to_timestamp($4::bigint),
+        to_timestamp($3::bigint + ($4::bigint - $3::bigint) * (0.5 - random() * 0.05)), now(), 0, NULL)
+ON CONFLICT (agent_id, fingerprint_sha256) DO UPDATE
+   SET this_update = excluded.this_update, next_update = excluded.next_update, refresh_at = excluded.refresh_at,
+       pushed_at = now(), failures = 0, last_error = NULL;
+
+-- Again after half a minute, doubling up to an hour.
+-- name: staple_failed
+UPDATE ocsp_staples SET failures = failures + 1, last_error = $3,
+       refresh_at = now() + least(interval '1 hour', interval '30 seconds' * power(2, least(failures, 8)))
+ WHERE agent_id = $1 AND fingerprint_sha256 = $2;
+
+-- A good look at an agent soon, after something has changed on it.
+-- name: agent_look
+INSERT INTO jobs (type, subject, agent_id, max_attempts, priority) VALUES ('Discovery', $1, $1, 1, 6)
+ON CONFLICT (type, subject) DO NOTHING;

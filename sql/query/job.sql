@@ -1,0 +1,158 @@
+-- The queue and the loops that fill it: lease, epoch, one hot table.
+
+-- name: queue_claim
+UPDATE jobs SET status = 'Running', attempts = attempts + 1, epoch = epoch + 1,
+       lease_until = now() + make_interval(secs => $1::int), worker = $2,
+       started_at = coalesce(started_at, now())
+ WHERE id = (SELECT id FROM jobs WHERE status = 'Pending' AND scheduled_at <= now()
+              ORDER BY priority DESC, scheduled_at FOR UPDATE SKIP LOCKED LIMIT 1)
+RETURNING id, type, subject, certificate_id, target_id, agent_id, version_id, attempt_id, epoch, attempts, max_attempts, data;
+
+-- The guard of every write of a holder: no row, no lease, no write.
+-- name: queue_hold
+UPDATE jobs SET lease_until = now() + make_interval(secs => $3::int)
+ WHERE id = $1 AND epoch = $2::bigint AND status = 'Running'
+RETURNING id;
+
+-- name: queue_finish
+WITH gone AS (
+    DELETE FROM jobs WHERE id = $1 AND epoch = $2::bigint AND status = 'Running' RETURNING *
+), kept AS (
+    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
+                             priority, attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
+    SELECT id, type, $3, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
+           priority, attempts, max_attempts, coalesce(nullif($4, ''), last_error), requested_by, epoch, worker, scheduled_at, started_at, created_at
+      FROM gone WHERE $5::boolean
+)
+SELECT id FROM gone;
+
+-- Back into the queue after some seconds: pending at the CA, or a passing fault.
+-- name: queue_again
+UPDATE jobs SET status = 'Pending', lease_until = NULL, worker = NULL,
+       attempts = CASE WHEN $4 = '' THEN attempts - 1 ELSE attempts END,
+       last_error = coalesce(nullif($4, ''), last_error),
+       scheduled_at = now() + make_interval(secs => $3::float8)
+ WHERE id = $1 AND epoch = $2::bigint AND status = 'Running'
+RETURNING id;
+
+-- A lease that ran out gives its job back; the epoch of the next claim shuts the
+-- old holder out. A job that kills its holder each time must end.
+-- name: queue_reap
+UPDATE jobs SET status = 'Pending', lease_until = NULL, worker = NULL, scheduled_at = now(),
+       last_error = 'the worker was lost'
+ WHERE status = 'Running' AND lease_until < now()
+RETURNING id;
+
+-- How long until the next job is due, in milliseconds; none: NULL.
+-- name: queue_next
+SELECT (extract(epoch FROM min(scheduled_at) - now()) * 1000)::bigint FROM jobs WHERE status = 'Pending';
+
+-- name: loop_claim
+INSERT INTO loops AS l (name, next_run, last_run) VALUES ($1, now() + make_interval(secs => $2::int), now())
+ON CONFLICT (name) DO UPDATE SET next_run = excluded.next_run, last_run = now()
+ WHERE l.next_run <= now() OR l.next_run > excluded.next_run + interval '1 minute'
+RETURNING l.name;
+
+-- name: loop_error
+UPDATE loops SET last_error = $2 WHERE name = $1;
+
+-- Due certificates, the most urgent first, within the account's concurrency,
+-- counted once for the sweep; each gets an attempt and a job.
+-- name: loop_renewal
+WITH room AS (
+    SELECT greatest(0, coalesce((SELECT max_concurrent_renewals FROM renewal_policies WHERE is_default), 5)
+                       - (SELECT count(*) FROM jobs WHERE type IN ('Renewal', 'Issuance')))::int AS n
+), due AS (
+    SELECT c.id, c.expires_at, p.method, p.max_retries
+      FROM managed_certificates c, LATERAL policy_of(c.renewal_policy_id, c.organization_id) p
+     WHERE c.renew_at <= now()
+       AND c.status IN ('Pending', 'Active', 'Expiring', 'Expired', 'Failed')
+       AND (c.next_retry_at IS NULL OR c.next_retry_at <= now())
+       AND p.is_active AND p.auto_renew AND p.method NOT IN ('manual', 'none')
+       AND EXISTS (SELECT FROM certificate_target_mappings m WHERE m.certificate_id = c.id)
+       AND NOT EXISTS (SELECT FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance', 'Deployment'))
+     ORDER BY c.expires_at, c.id
+     LIMIT (SELECT n FROM room)
+), superseded AS (
+    UPDATE renewal_attempts a SET status = 'superseded', completed_at = now()
+      FROM due WHERE a.certificate_id = due.id AND a.status IN ('pending', 'in_progress')
+), attempt AS (
+    INSERT INTO renewal_attempts (certificate_id, method, requested_by, old_expiry)
+    SELECT id, method, 'system', expires_at FROM due
+    RETURNING id, certificate_id
+), job AS (
+    INSERT INTO jobs (type, subject, certificate_id, attempt_id, max_attempts, priority)
+    SELECT 'Renewal', a.certificate_id, a.certificate_id, a.id, greatest(1, due.max_retries),
+           CASE WHEN due.expires_at < now() + interval '3 days' THEN 20 ELSE 10 END
+      FROM attempt a JOIN due ON due.id = a.certificate_id
+    RETURNING id, attempt_id, certificate_id
+), linked AS (
+    INSERT INTO audit_events (actor, actor_type, action, resource_type, resource_id, details)
+    SELECT 'system', 'System', 'renewal_job_created', 'certificate', certificate_id, json_build_object('job_id', id, 'attempt_id', attempt_id)
+      FROM job
+), marked AS (
+    UPDATE managed_certificates c SET status = 'RenewalInProgress' FROM job WHERE c.id = job.certificate_id
+)
+SELECT id FROM job;
+
+-- Status by date, in one statement: certificates, observed ones, agents.
+-- name: loop_expiry
+WITH certificates AS (
+    UPDATE managed_certificates c SET status = n.status
+      FROM (SELECT m.id, CASE WHEN m.expires_at <= now() THEN 'Expired'
+                              WHEN m.expires_at <= now() + make_interval(days => coalesce(p.renewal_window_days, 30)) THEN 'Expiring'
+                              ELSE 'Active' END AS status
+              FROM managed_certificates m LEFT JOIN LATERAL policy_of(m.renewal_policy_id, m.organization_id) p ON true
+             WHERE m.expires_at IS NOT NULL
+               AND (m.status IN ('Active', 'Expiring', 'Expired')
+                    -- its job was cancelled or lost: nobody is renewing it
+                    OR (m.status = 'RenewalInProgress'
+                        AND NOT EXISTS (SELECT FROM jobs j WHERE j.certificate_id = m.id)))) AS n
+     WHERE c.id = n.id AND c.status <> n.status
+    RETURNING c.id
+), observed AS (
+    UPDATE discovered_certificates d SET expiry_status = n.status, days_until_expiry = n.days
+      FROM (SELECT id, floor(extract(epoch FROM not_after - now()) / 86400)::int AS days,
+                   CASE WHEN not_after <= now() THEN 'expired' WHEN not_after <= now() + interval '7 days' THEN 'expiring'
+                        WHEN not_after <= now() + interval '30 days' THEN 'expiring_soon' ELSE 'valid' END AS status
+              FROM discovered_certificates) AS n
+     WHERE d.id = n.id AND (d.expiry_status <> n.status OR d.days_until_expiry <> n.days)
+    RETURNING d.id
+), events AS (
+    INSERT INTO audit_events (actor, actor_type, action, resource_type, resource_id)
+    SELECT 'system', 'System', 'certificate_status_refreshed', 'certificate', id FROM certificates
+)
+SELECT id FROM certificates;
+
+-- name: loop_inventory
+WITH due AS (
+    UPDATE agents SET next_poll_at = now() + make_interval(secs => $1::int * (1 + least(poll_failures, 9)) * (0.95 + random() * 0.1))
+     WHERE next_poll_at <= now() AND status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL
+    RETURNING id, identity_expires_at, enrolled_at
+), identities AS (
+    INSERT INTO jobs (type, subject, agent_id, priority)
+    SELECT 'Enrolment', id, id, 15 FROM due
+     WHERE identity_expires_at < now() + (identity_expires_at - enrolled_at) / 3
+    ON CONFLICT (type, subject) DO NOTHING
+)
+INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)
+SELECT 'Discovery', id, id, 1, 5 FROM due
+ON CONFLICT (type, subject) DO NOTHING
+RETURNING id;
+
+-- name: loop_ocsp
+WITH due AS (
+    UPDATE ocsp_staples s SET refresh_at = now() + interval '10 minutes'
+      FROM agents a
+     WHERE a.id = s.agent_id AND a.status = 'Online' AND s.refresh_at <= now()
+    RETURNING s.agent_id, s.fingerprint_sha256
+)
+INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, data)
+SELECT 'OCSP', agent_id || '/' || fingerprint_sha256, agent_id, 1, 4, json_build_object('fingerprint', fingerprint_sha256)
+  FROM due
+ON CONFLICT (type, subject) DO NOTHING
+RETURNING id;
+
+-- History in partitions, one a month, made ahead; what is older than a year goes.
+-- name: loop_partitions
+SELECT job_history_partitions();
