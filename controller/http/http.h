@@ -1,0 +1,95 @@
+/*
+ * Outgoing HTTPS: the one door where time-outs, size limits, proxy, TLS settings
+ * and the guard against reserved addresses exist.  Redirects are not followed.
+ */
+#pragma once
+#include "cleanup.h"
+#include "error.h"
+#include "x509_info.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What stands when a request leaves it 0. */
+#define HTTP_CONNECT_MS  5000
+#define HTTP_TOTAL_MS    30000
+#define HTTP_ANSWER_MAX  (4 * 1024 * 1024)
+
+/*
+ * Connections that are kept open, to be used by one thread.  A connection is
+ * used again only under the TLS settings that it was made with.
+ */
+struct http_client;
+
+struct http_client *http_client_new(struct error *err);
+void http_client_free(struct http_client *client);
+
+CLEANUP_FUNC(http_client, struct http_client *, http_client_free)
+
+/*
+ * Whom to believe and who we are.  All of it is checked inside the handshake,
+ * before a byte of the request is sent; TLS sessions are never resumed.
+ */
+struct http_tls {
+    const char  *ca_pem;       /* the only roots; NULL: the system's */
+    const char  *cert_pem;     /* client certificate, leaf first, or NULL */
+    const char  *key_pem;      /* its key: never touches a file */
+    const char  *pin;          /* SHA-256 of the server's leaf in hex, instead
+                                  of roots and name */
+    const char  *uri;          /* URI SAN the server must carry, instead of the
+                                  URL's host name */
+    bool         only_tls13;   /* else TLS 1.2 and 1.3 */
+};
+
+/* All borrowed, for the time of the call. */
+struct http_request {
+    const char         *method;          /* NULL: GET */
+    const char         *url;             /* https:// or http:// */
+    const char *const  *headers;         /* "Name: value", NULL-terminated, or NULL */
+    const char         *content_type;    /* of the body, or NULL */
+    const void         *body;            /* NULL: none */
+    size_t              body_len;
+    const char         *proxy;           /* URL; NULL: none, whatever the environment says */
+    const char         *unix_socket;     /* path to connect to instead of the host */
+    const char         *address;         /* IP to connect to instead of resolving the host */
+    int                 connect_ms;
+    int                 total_ms;
+    size_t              answer_max;      /* bytes of the body */
+    bool                allow_reserved;  /* may go to loopback, private, link-local... */
+    struct http_tls     tls;
+};
+
+struct http_header {
+    char  *name;
+    char  *value;
+};
+
+struct http_response {
+    int                  status;
+    char                *body;           /* NUL-terminated, never NULL */
+    size_t               body_len;
+    int                  retry_after;    /* seconds, 0 when absent (RFC 9110 10.2.3) */
+    char                 fingerprint[CERTCTL_HEX256];   /* of the server's leaf; "" without TLS */
+    char                *chain_pem;      /* what the server sent, leaf first, or NULL */
+    struct http_header  *headers;
+    size_t               nheaders;
+};
+
+/*
+ * True when an answer came, whatever its status; ret is then filled and to be
+ * freed.  Else ERR_INVALID (the request cannot be made), ERR_FORBIDDEN (the guard),
+ * ERR_TIMEOUT or ERR_PEER, with the reason; the text never has the URL's query.
+ */
+bool http_send(struct http_client *client, const struct http_request *req,
+    struct http_response *ret, struct error *err);
+
+/* Value of the first header of that name, letter case ignored; NULL when absent. */
+const char *http_header(const struct http_response *response, const char *name);
+
+/* Wipes the body, which may have held a token. */
+void http_response_free(struct http_response *response);
+
+static inline void
+http_response_cleanup(struct http_response *response)
+{
+    http_response_free(response);
+}
