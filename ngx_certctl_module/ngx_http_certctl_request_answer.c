@@ -1,0 +1,238 @@
+
+/* Answers of control requests: JSON or PEM, never to be kept by anyone. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+
+
+static ngx_int_t ngx_http_certctl_answer_header(ngx_http_request_t *r,
+    const char *key, const char *value);
+static ngx_int_t ngx_http_certctl_answer_headers(
+    ngx_http_certctl_call_t *call);
+static ngx_chain_t *ngx_http_certctl_answer_body(
+    ngx_http_certctl_call_t *call);
+
+
+void
+ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
+    ngx_uint_t status, const char *rule)
+{
+    ngx_http_certctl_json_free(&call->json);
+
+    call->status = status;
+    call->media = NULL;
+    call->etag[0] = '\0';
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_text(&call->json, "error", rule);
+    ngx_http_certctl_json_close(&call->json, '}');
+
+    if (status < NGX_HTTP_INTERNAL_SERVER_ERROR && call->mcf->zone) {
+        (void) ngx_atomic_fetch_add(&call->mcf->zone->rejects, 1);
+    }
+}
+
+
+void
+ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
+{
+    call->err = ngx_errno;
+
+    switch (rc) {
+
+    case CERTCTL_STORE_NOT_FOUND:
+        call->err = 0;
+        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
+                                       "the store has no such certificate");
+        return;
+
+    case CERTCTL_STORE_DAMAGED:
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+            "the record was damaged; it is set aside, what was served stays");
+        return;
+
+    case CERTCTL_STORE_FULL:
+        ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
+            "the store's disk is full; what was served stays");
+        return;
+
+    default:
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+            "the store could not be read or written; what was served stays");
+        return;
+    }
+}
+
+
+ngx_int_t
+ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_chain_t         *out;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (r->request_body == NULL) {
+
+        /* no "100 Continue" for a body that nobody will read */
+
+        if (call->status >= NGX_HTTP_BAD_REQUEST) {
+            r->expect_tested = 1;
+        }
+
+        if (call->status >= NGX_HTTP_BAD_REQUEST
+            && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+        {
+            r->keepalive = 0;
+        }
+
+        rc = ngx_http_discard_request_body(r);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_http_certctl_answer_headers(call) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out = ngx_http_certctl_answer_body(call);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_output_filter(r, out);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
+{
+    size_t               len;
+    const char          *media;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    media = call->media ? call->media : "application/json";
+    len = ngx_strlen(media);
+
+    /* If-Match is the generation of a record, no entity tag of the answer */
+
+    r->disable_not_modified = 1;
+    r->allow_ranges = 0;
+
+    r->headers_out.status = call->status;
+
+    if (call->status == NGX_HTTP_NOT_MODIFIED) {
+        r->header_only = 1;
+
+    } else {
+        r->headers_out.content_length_n = call->json.size;
+        r->headers_out.content_type.data = (u_char *) media;
+        r->headers_out.content_type.len = len;
+        r->headers_out.content_type_len = len;
+    }
+
+    if (ngx_http_certctl_answer_header(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->etag[0]
+        && ngx_http_certctl_answer_header(r, "ETag", call->etag) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->allow
+        && ngx_http_certctl_answer_header(r, "Allow", call->allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return ngx_http_certctl_answer_header(r, "Retry-After", "1");
+    }
+
+    return NGX_OK;
+}
+
+
+/* value lives as long as the call does, that is as long as the request. */
+
+static ngx_int_t
+ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}
+
+
+/* The blocks as they are: they are freed with the call, after the request. */
+
+static ngx_chain_t *
+ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
+{
+    ngx_buf_t                      *b;
+    ngx_chain_t                    *cl, *out, **ll;
+    ngx_http_request_t             *r;
+    ngx_http_certctl_json_block_t  *block;
+
+    r = call->request;
+    ll = &out;
+    b = NULL;
+
+    for (block = call->json.first; block; block = block->next) {
+
+        b = ngx_calloc_buf(r->pool);
+        cl = ngx_alloc_chain_link(r->pool);
+
+        if (b == NULL || cl == NULL) {
+            return NULL;
+        }
+
+        b->pos = block->data;
+        b->last = block->data + block->len;
+        b->memory = 1;
+
+        cl->buf = b;
+        *ll = cl;
+        ll = &cl->next;
+    }
+
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+    *ll = NULL;
+
+    return out;
+}

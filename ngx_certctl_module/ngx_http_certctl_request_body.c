@@ -1,0 +1,137 @@
+
+/*
+ * Reads a control request's body without NGINX's buffering, which would write
+ * key material to a temporary file; what was read is wiped behind us.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+
+
+static void ngx_http_certctl_body_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_certctl_body_take(ngx_http_certctl_call_t *call);
+
+
+ngx_int_t
+ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    /* at most body_max: ngx_http_certctl_request_body_rules() */
+
+    call->body_size = (size_t) r->headers_in.content_length_n;
+    call->body_start = ngx_current_msec;
+
+    call->body = ngx_alloc(call->body_size + 1, r->connection->log);
+    if (call->body == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->request_body_no_buffering = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_certctl_body_handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    return NGX_DONE;
+}
+
+
+/* Called when the first bytes are there, and again with each more of them. */
+
+static void
+ngx_http_certctl_body_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_certctl_call_t   *call;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    call = ngx_http_get_module_ctx(r, ngx_http_certctl_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    for ( ;; ) {
+        rc = ngx_http_certctl_body_take(call);
+
+        if (rc != NGX_OK || !r->reading_body) {
+            break;
+        }
+
+        /* between two reads NGINX watches; a drop a second is for us to end */
+
+        if (ngx_current_msec - call->body_start > clcf->client_body_timeout) {
+            ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+            return;
+        }
+
+        rc = ngx_http_read_unbuffered_request_body(r);
+
+        if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+            ngx_http_finalize_request(r, rc);
+            return;
+        }
+
+        if (rc == NGX_AGAIN && r->request_body->bufs == NULL) {
+            r->read_event_handler = ngx_http_certctl_body_handler;
+            return;
+        }
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    if (rc != NGX_OK || call->body_len != call->body_size) {
+        ngx_http_finalize_request(r, NGX_HTTP_BAD_REQUEST);
+        return;
+    }
+
+    ngx_http_certctl_request_run(call);
+}
+
+
+/* Moves what has arrived to the call; nothing of it stays in NGINX. */
+
+static ngx_int_t
+ngx_http_certctl_body_take(ngx_http_certctl_call_t *call)
+{
+    size_t                   n;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_chain_t             *cl;
+    ngx_http_request_body_t *rb;
+
+    rc = NGX_OK;
+    rb = call->request->request_body;
+
+    for (cl = rb->bufs; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (b->in_file) {
+            rc = NGX_ERROR;
+            continue;
+        }
+
+        n = b->last - b->pos;
+
+        if (n > call->body_size - call->body_len) {
+            rc = NGX_ERROR;
+
+        } else {
+            ngx_memcpy(call->body + call->body_len, b->pos, n);
+            call->body_len += n;
+        }
+
+        ngx_explicit_memzero(b->pos, n);
+        b->pos = b->last;
+    }
+
+    rb->bufs = NULL;
+
+    return rc;
+}

@@ -1,0 +1,467 @@
+
+/*
+ * PUT certificates/{name}: a chain becomes the live one, when it fits the key
+ * of this host, the names that were asked for, and the date.  Every check comes
+ * before the one write: a refusal changes nothing.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+#include "x509_chain.h"
+#include "x509_key.h"
+#include "point.h"
+
+
+#define NGX_HTTP_CERTCTL_UNPROCESSABLE  422
+
+
+/* What is known while a chain is checked. */
+
+typedef struct {
+    ngx_http_certctl_call_t  *call;
+    STACK_OF(X509)           *chain;
+    X509                     *leaf;
+    u_char                   *der;         /* of the chain, as stored */
+    size_t                    der_len;
+    EVP_PKEY                 *key;         /* the private key that fits */
+
+    certctl_record_t          old;
+    ngx_uint_t                has_old;
+    ngx_uint_t                reused_key;
+} ngx_http_certctl_put_t;
+
+
+static ngx_int_t ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_der(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_old(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_fit_pending(
+    ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put);
+static bool ngx_http_certctl_put_san(const char *kind, const char *text,
+    void *data);
+static void ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put,
+    const char *rule);
+static void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
+
+
+/* The checks, in order; NGX_OK goes on, else the answer is made. */
+
+static ngx_int_t (*const ngx_http_certctl_put_steps[])(
+    ngx_http_certctl_put_t *put) =
+{
+    ngx_http_certctl_put_parse,
+    ngx_http_certctl_put_der,
+    ngx_http_certctl_put_old,
+    ngx_http_certctl_put_fit,
+};
+
+
+void
+ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_http_certctl_put_t  put;
+
+    ngx_memzero(&put, sizeof(ngx_http_certctl_put_t));
+    put.call = call;
+
+    rc = NGX_OK;
+
+    for (i = 0;
+         rc == NGX_OK
+         && i < sizeof(ngx_http_certctl_put_steps)
+                / sizeof(ngx_http_certctl_put_steps[0]);
+         i++)
+    {
+        rc = ngx_http_certctl_put_steps[i](&put);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_certctl_put_commit(&put);
+    }
+
+    ngx_http_certctl_put_free(&put);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
+{
+    const char               *rule;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+
+    if (ngx_http_certctl_put_take_key(put) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    put->chain = certctl_chain_from_pem((char *) call->body, call->body_len,
+                                        &rule);
+    if (put->chain == NULL) {
+        return ngx_http_certctl_put_refuse(put, rule);
+    }
+
+    put->leaf = sk_X509_value(put->chain, 0);
+
+    rule = certctl_chain_check(put->chain, NULL, time(NULL));
+
+    return rule ? ngx_http_certctl_put_refuse(put, rule) : NGX_OK;
+}
+
+
+/*
+ * keygen=server: a private key stands among the certificates.  It is taken out,
+ * blanks in its place.  Without keygen=server it has no business here.
+ */
+
+static ngx_int_t
+ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put)
+{
+    char                     *keygen, *begin, *end, *last, *name;
+    const char               *rule;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
+    last = (char *) call->body + call->body_len;
+
+    name = memmem(call->body, call->body_len, "PRIVATE KEY-----",
+                  sizeof("PRIVATE KEY-----") - 1);
+
+    if (keygen == NULL || ngx_strcmp(keygen, "server") != 0) {
+        return name == NULL ? NGX_OK
+               : ngx_http_certctl_put_refuse(put,
+                     "a private key is not taken: keys are made on this host");
+    }
+
+    if (name == NULL) {
+        return ngx_http_certctl_put_refuse(put,
+                     "keygen=server, but the body holds no private key");
+    }
+
+    for (begin = name; begin > (char *) call->body; begin--) {
+        if (*begin == '\n') {
+            begin++;
+            break;
+        }
+    }
+
+    end = memmem(name, last - name, "-----END ", sizeof("-----END ") - 1);
+    end = end ? memchr(end, '\n', last - end) : NULL;
+    end = end ? end + 1 : last;
+
+    put->key = certctl_key_from_pem(begin, end - begin, &rule);
+    ngx_memset(begin, '\n', end - begin);
+
+    if (put->key == NULL) {
+        return ngx_http_certctl_put_refuse(put, rule);
+    }
+
+    return NGX_OK;
+}
+
+
+/* The chain as it will lie in the store: DER, one behind the other. */
+
+static ngx_int_t
+ngx_http_certctl_put_der(ngx_http_certctl_put_t *put)
+{
+    int      i, len;
+    u_char  *p;
+
+    for (i = 0; i < sk_X509_num(put->chain); i++) {
+        len = i2d_X509(sk_X509_value(put->chain, i), NULL);
+        put->der_len += ngx_max(len, 0);
+    }
+
+    put->der = ngx_alloc(put->der_len, ngx_cycle->log);
+
+    if (put->der == NULL) {
+        ngx_http_certctl_request_error(put->call,
+                                       NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "there is no memory for the chain");
+        return NGX_ERROR;
+    }
+
+    p = put->der;
+
+    for (i = 0; i < sk_X509_num(put->chain); i++) {
+        (void) i2d_X509(sk_X509_value(put->chain, i), &p);
+    }
+
+    return NGX_OK;
+}
+
+
+/* What is live: the same chain again is no change, and no error. */
+
+static ngx_int_t
+ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
+{
+    int                       rc;
+    uint64_t                  generation;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+    rc = certctl_store_read(call->mcf->store, call->name, &put->old);
+
+    put->has_old = (rc == CERTCTL_STORE_OK);
+    generation = put->has_old ? put->old.generation : 0;
+
+    if (put->has_old
+        && put->old.chain.len == put->der_len
+        && ngx_memcmp(put->old.chain.data, put->der, put->der_len) == 0)
+    {
+        /* before If-Match: the change was made already (RFC 9110 13.1.1) */
+
+        ngx_http_certctl_request_live(call, put->leaf, generation);
+        return NGX_DONE;
+    }
+
+    /* a damaged record is set aside by now: a good one may take its place */
+
+    if (rc == CERTCTL_STORE_FULL || rc == CERTCTL_STORE_ERROR) {
+        ngx_http_certctl_request_store_error(call, rc);
+        return NGX_ERROR;
+    }
+
+    if (!ngx_http_certctl_request_matches(call, generation)) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Finds the private key of the leaf, and the names it was asked for. */
+
+static ngx_int_t
+ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
+{
+    ngx_int_t  rc;
+
+    if (put->key) {
+        return X509_check_private_key(put->leaf, put->key) == 1 ? NGX_OK
+               : ngx_http_certctl_put_refuse(put,
+                     "the private key is not that of the first certificate");
+    }
+
+    rc = ngx_http_certctl_put_fit_pending(put);
+
+    if (rc == NGX_AGAIN && put->has_old) {
+        rc = ngx_http_certctl_put_fit_old(put);
+    }
+
+    if (rc == NGX_AGAIN) {
+        return ngx_http_certctl_put_refuse(put,
+                     "the first certificate's key is neither the pending nor "
+                     "the stored key of this name");
+    }
+
+    return rc;
+}
+
+
+/* NGX_AGAIN: it is not the pending key. */
+
+static ngx_int_t
+ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
+{
+    char                     *sans;
+    X509_REQ                 *req;
+    EVP_PKEY                 *key;
+    ngx_int_t                 rc;
+    const char               *rule;
+    const u_char             *p;
+    certctl_pending_t         pending;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+
+    if (certctl_store_pending_get(call->mcf->store, call->name, &pending)
+        != CERTCTL_STORE_OK)
+    {
+        return NGX_AGAIN;
+    }
+
+    rc = NGX_AGAIN;
+    sans = NULL;
+
+    p = pending.csr.data;
+    req = d2i_X509_REQ(NULL, &p, pending.csr.len);
+    key = certctl_key_from_der(pending.key.data, pending.key.len);
+
+    if (req && key && EVP_PKEY_eq(key, X509_get0_pubkey(put->leaf)) == 1) {
+
+        sans = certctl_csr_sans(req);
+        rule = sans ? certctl_chain_names_equal(put->chain, sans)
+                    : "the pending request names nothing";
+
+        if (rule) {
+            rc = ngx_http_certctl_put_refuse(put, rule);
+
+        } else {
+            put->key = key;
+            key = NULL;
+            rc = NGX_OK;
+        }
+    }
+
+    OPENSSL_free(sans);
+    X509_REQ_free(req);
+    EVP_PKEY_free(key);
+    certctl_pending_free(&pending);
+
+    return rc;
+}
+
+
+/* A renewal with the key that is live, and so with the names that are. */
+
+static ngx_int_t
+ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
+{
+    BIO           *bio;
+    char          *sans;
+    X509          *leaf;
+    EVP_PKEY      *key;
+    ngx_int_t      rc;
+    const char    *rule;
+    const u_char  *p;
+
+    key = certctl_key_from_der(put->old.key.data, put->old.key.len);
+
+    if (key == NULL
+        || EVP_PKEY_eq(key, X509_get0_pubkey(put->leaf)) != 1)
+    {
+        EVP_PKEY_free(key);
+        return NGX_AGAIN;
+    }
+
+    p = put->old.chain.data;
+    leaf = d2i_X509(NULL, &p, put->old.chain.len);
+    bio = BIO_new(BIO_s_mem());
+
+    if (leaf && bio) {
+        (void) certctl_x509_each_san(leaf, ngx_http_certctl_put_san, bio);
+        (void) BIO_write(bio, "", 1);
+    }
+
+    rule = leaf && bio && BIO_get_mem_data(bio, &sans) > 0
+           ? certctl_chain_names_equal(put->chain, sans)
+           : "the stored certificate names nothing";
+
+    BIO_free(bio);
+    X509_free(leaf);
+
+    if (rule) {
+        rc = ngx_http_certctl_put_refuse(put, rule);
+        EVP_PKEY_free(key);
+        return rc;
+    }
+
+    put->key = key;
+    put->reused_key = 1;
+
+    return NGX_OK;
+}
+
+
+static bool
+ngx_http_certctl_put_san(const char *kind, const char *text, void *data)
+{
+    BIO *bio = data;
+
+    return BIO_printf(bio, "%s%s:%s", BIO_pending(bio) ? "," : "", kind, text)
+           > 0;
+}
+
+
+static void
+ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
+{
+    int                       rc, len;
+    u_char                   *key;
+    uint64_t                  generation;
+    certctl_record_t          record;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+    key = NULL;
+    ngx_memzero(&record, sizeof(certctl_record_t));
+
+    len = certctl_key_to_der(put->key, &key);
+
+    if (len <= 0
+        || ngx_http_certctl_record_fill(&record, call->name, put->leaf)
+           != NGX_OK)
+    {
+        OPENSSL_clear_free(key, ngx_max(len, 0));
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "the key could not be written");
+        return;
+    }
+
+    record.chain.data = put->der;
+    record.chain.len = put->der_len;
+    record.key.data = key;
+    record.key.len = len;
+    record.reused_key = put->reused_key
+                        || (put->has_old
+                            && ngx_memcmp(put->old.spki, record.spki,
+                                          sizeof(record.spki))
+                               == 0);
+
+    CERTCTL_POINT("put.before_commit");
+
+    rc = certctl_store_put(call->mcf->store, &record, &generation,
+                           ngx_http_certctl_touched, call->mcf);
+
+    OPENSSL_clear_free(key, len);
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_request_store_error(call, rc);
+        return;
+    }
+
+    ngx_http_certctl_request_commit(call, "certificate is live");
+
+    CERTCTL_POINT("put.before_answer");
+
+    ngx_http_certctl_request_live(call, put->leaf, generation);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, const char *rule)
+{
+    ngx_http_certctl_request_error(put->call, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+                                   rule);
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
+{
+    if (put->has_old) {
+        certctl_record_free(&put->old);
+    }
+
+    if (put->der) {
+        ngx_free(put->der);
+    }
+
+    sk_X509_pop_free(put->chain, X509_free);
+    EVP_PKEY_free(put->key);
+}

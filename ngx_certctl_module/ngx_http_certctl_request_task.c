@@ -1,0 +1,216 @@
+
+/*
+ * The life of a control request: made on the event loop, worked on by a
+ * thread, answered on the event loop if the client is still there.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+
+
+static void ngx_http_certctl_task_cleanup(void *data);
+static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
+static void ngx_http_certctl_task_event(ngx_event_t *ev);
+static void ngx_http_certctl_task_log(ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call);
+
+
+/* Of this worker: how many calls are with its threads. */
+
+static ngx_uint_t  ngx_http_certctl_tasks;
+
+
+ngx_http_certctl_call_t *
+ngx_http_certctl_request_create(ngx_http_request_t *r,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_pool_cleanup_t       *cln;
+    ngx_http_certctl_call_t  *call;
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    call = ngx_calloc(sizeof(ngx_http_certctl_call_t), r->connection->log);
+    if (call == NULL) {
+        return NULL;
+    }
+
+    call->request = r;
+    call->mcf = mcf;
+
+    cln->handler = ngx_http_certctl_task_cleanup;
+    cln->data = call;
+
+    ngx_http_set_ctx(r, call, ngx_http_certctl_module);
+
+    return call;
+}
+
+
+void
+ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "too many control requests at once");
+        ngx_http_certctl_task_answer(call);
+        return;
+    }
+
+    call->task.ctx = call;
+    call->task.handler = ngx_http_certctl_task_thread;
+    call->task.event.data = call;
+    call->task.event.handler = ngx_http_certctl_task_event;
+    call->task.event.log = ngx_cycle->log;
+
+    call->queued = 1;
+
+    if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
+        call->queued = 0;
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "the thread pool's queue is full");
+        ngx_http_certctl_task_answer(call);
+        return;
+    }
+
+    ngx_http_certctl_tasks++;
+
+    /* a worker that is told to quit waits for timers, not for threads */
+
+    ngx_add_timer(&call->task.event, 60000);
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+/* The request's pool goes: with its thread's work done, the call goes too. */
+
+static void
+ngx_http_certctl_task_cleanup(void *data)
+{
+    ngx_http_certctl_call_t *call = data;
+
+    call->request = NULL;
+
+    if (!call->queued) {
+        ngx_http_certctl_task_free(call);
+    }
+}
+
+
+static void
+ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
+{
+    if (call->body) {
+        ngx_explicit_memzero(call->body, call->body_size);
+        ngx_free(call->body);
+    }
+
+    if (call->arg_text) {
+        ngx_free(call->arg_text);
+    }
+
+    ngx_http_certctl_json_free(&call->json);
+    ngx_free(call);
+}
+
+
+static void
+ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_certctl_call_t *call = data;
+
+    call->route->work(call);
+
+    if (call->body) {
+        ngx_explicit_memzero(call->body, call->body_size);
+    }
+
+    if (call->json.failed) {
+        call->status = 0;
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "there is no memory for the answer");
+    }
+
+    /* errors of OpenSSL must not be found by a later task of this thread */
+
+    ERR_clear_error();
+}
+
+
+static void
+ngx_http_certctl_task_event(ngx_event_t *ev)
+{
+    ngx_http_certctl_call_t *call = ev->data;
+
+    ngx_connection_t  *c;
+
+    if (ev->timedout) {
+        ev->timedout = 0;
+        ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "certctl: a control request's work takes too long");
+        ngx_add_timer(ev, 60000);
+        return;
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    ngx_http_certctl_tasks--;
+    call->queued = 0;
+
+    ngx_http_certctl_task_log(call);
+
+    if (call->request == NULL) {
+        ngx_http_certctl_task_free(call);
+        return;
+    }
+
+    c = call->request->connection;
+
+    ngx_http_set_log_request(c->log, call->request);
+
+    ngx_http_certctl_task_answer(call);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* One line for what has changed or could not be done; never a body. */
+
+static void
+ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
+{
+    if (call->done) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "certctl: %s: \"%s\" generation:%uL sha256:%s",
+                      call->done, call->name, call->generation,
+                      call->fingerprint);
+
+    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
+                      "certctl: a control request for \"%s\" failed",
+                      call->name);
+    }
+}
+
+
+static void
+ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
+{
+    /* finalizing may free the call */
+
+    ngx_http_finalize_request(call->request,
+                              ngx_http_certctl_request_answer(call));
+}
