@@ -32,7 +32,8 @@ load_certs(struct ca *ca, const char *pem, struct error *err)
     ca->above = sk_X509_new_null();
 
     if (ca->cert == NULL || ca->above == NULL) {
-        return error_set_ossl(err, ERR_INVALID, "CA certificate");
+        return error_set_ossl(err, ERR_INVALID, "CA certificate: not a PEM "
+                              "certificate (RFC 7468)");
     }
 
     while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
@@ -77,7 +78,8 @@ load_key(const char *pem, struct error *err)
             error_set(err, ERR_INVALID, "the key is encrypted: give it without "
                       "a password");
         } else {
-            error_set_ossl(err, ERR_INVALID, "private key");
+            error_set_ossl(err, ERR_INVALID, "private key: not a PEM key of a "
+                           "known kind (RFC 5958)");
         }
     }
 

@@ -44,9 +44,9 @@ ca_serial_parse(const char *hex, struct error *err)
         return NULL;
     }
 
-    if (BN_is_zero(bn)) {
+    if (BN_is_zero(bn) || BN_num_bits(bn) >= 8 * SERIAL_OCTETS) {
         error_set(err, ERR_INVALID, "RFC 5280 4.1.2.2: a serial number is not "
-                  "zero");
+                  "zero, and has %d octets with its sign", SERIAL_OCTETS);
         return NULL;
     }
 

@@ -1,0 +1,187 @@
+/* An authority comes back from its PEM files, or the rule that they break does. */
+#include "ca_support.h"
+#include "seal.h"
+#include "tap.h"
+
+#include <openssl/pem.h>
+#include <stdlib.h>
+
+/* PEM in the form that older programs write; encrypted unless cipher is NULL. */
+static char *
+key_text(EVP_PKEY *key, bool traditional, const EVP_CIPHER *cipher)
+{
+    char              *data, *text;
+    long               len;
+    char               password[] = "secret";
+    CLEANUP(bio) BIO  *bio = BIO_new(BIO_s_mem());
+
+    if (traditional) {
+        PEM_write_bio_PrivateKey_traditional(bio, key, cipher, NULL, 0, NULL,
+                                             cipher ? password : NULL);
+    } else {
+        PEM_write_bio_PrivateKey(bio, key, cipher, NULL, 0, NULL,
+                                 cipher ? password : NULL);
+    }
+
+    len = BIO_get_mem_data(bio, &data);
+    text = malloc(len + 1);
+    memcpy(text, data, len);
+    text[len] = '\0';
+
+    return text;
+}
+
+static void
+test_round_trip(const char *type)
+{
+    struct error              err = { 0 };
+    struct ca                *sub, *again;
+    CLEANUP(ca) struct ca    *ca = test_root(type, &err);
+    CLEANUP(mem) char        *pem = NULL, *chain = NULL, *leaf_chain = NULL;
+    CLEANUP(secret) char     *key = NULL, *old = NULL;
+    CLEANUP(x509) X509       *leaf = NULL;
+
+    sub = ca_create(ca, &(struct ca_spec) { .key_type = type,
+        .common_name = "Sub", .not_before = NOW, .not_after = NOW + 100 * DAY,
+        .path_len = 0 }, &err);
+    pem = ca_cert_pem(sub, &err);
+    key = ca_key_pem(sub, &err);
+
+    again = ca_load(pem, key, NOW + 1, &err);
+    ok(again && X509_cmp(again->cert, sub->cert) == 0
+       && EVP_PKEY_eq(again->key, sub->key) == 1
+       && sk_X509_num(again->above) == 1, "%s, PKCS#8: %s", type, err.detail);
+    ca_free(again);
+
+    if (strcmp(type, "ed25519") != 0) {
+        old = key_text(sub->key, true, NULL);
+        again = ca_load(pem, old, NOW + 1, &err);
+        ok(again && strstr(old, "BEGIN PRIVATE KEY") == NULL,
+           "%s, traditional: %s", type, err.detail);
+        ca_free(again);
+    }
+
+    again = ca_load(pem, key, NOW + 1, &err);
+    chain = ca_cert_pem(again, &err);
+    is_str(chain, pem, "%s: and out again", type);
+
+    leaf = test_leaf(again, "77", "DNS:a.example", &err);
+    leaf_chain = ca_chain_pem(again, leaf, &err);
+    /* leaf and sub; the root above is left out */
+    const char  *p = leaf_chain;
+    int          n = 0;
+
+    while ((p = strstr(p, "BEGIN CERTIFICATE"))) {
+        n++;
+        p++;
+    }
+
+    is_int(n, 2, "%s: the chain of a CA below ends before the root", type);
+
+    ca_free(again);
+    ca_free(sub);
+}
+
+static void
+refused(const char *cert, const char *key, time_t now, const char *rule)
+{
+    struct error   err = { 0 };
+    struct ca     *ca = ca_load(cert, key, now, &err);
+
+    ok(ca == NULL && err.code == ERR_INVALID && strstr(err.detail, rule),
+       "refused: %s", err.detail);
+    ca_free(ca);
+}
+
+/* A self-signed certificate with just these extensions. */
+static char *
+odd_cert(EVP_PKEY *key, const char *basic, const char *usage, bool key_id)
+{
+    X509V3_CTX           ctx;
+    X509_EXTENSION      *ext;
+    CLEANUP(x509) X509  *cert = X509_new();
+    const char          *values[] = { basic, usage, key_id ? "hash" : NULL };
+    const int            nids[] = { NID_basic_constraints, NID_key_usage,
+                                    NID_subject_key_identifier };
+    struct error         err;
+
+    X509_set_version(cert, X509_VERSION_3);
+    ASN1_INTEGER_set(X509_get_serialNumber(cert), 5);
+    ASN1_TIME_set(X509_getm_notBefore(cert), NOW);
+    ASN1_TIME_set(X509_getm_notAfter(cert), NOW + DAY);
+    X509_set_pubkey(cert, key);
+
+    for (int i = 0; i < 3; i++) {
+        X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+        ext = values[i] ? X509V3_EXT_nconf_nid(NULL, &ctx, nids[i], values[i])
+                        : NULL;
+
+        if (ext) {
+            X509_add_ext(cert, ext, -1);
+            X509_EXTENSION_free(ext);
+        }
+    }
+
+    X509_sign(cert, key, EVP_sha256());
+
+    return ca_x509_pem(cert, &err);
+}
+
+static void
+test_refusals(void)
+{
+    struct error              err = { 0 };
+    CLEANUP(ca) struct ca    *ca = test_root("ec-p256", &err);
+    CLEANUP(ca) struct ca    *other = test_root("ec-p256", &err);
+    CLEANUP(mem) char        *cert = ca_cert_pem(ca, &err);
+    CLEANUP(mem) char        *stranger = ca_cert_pem(other, &err);
+    CLEANUP(secret) char     *key = ca_key_pem(ca, &err);
+    CLEANUP(secret) char     *foreign = ca_key_pem(other, &err);
+    CLEANUP(secret) char     *locked = key_text(ca->key, false,
+                                                EVP_aes_256_cbc());
+    CLEANUP(mem) char        *both = malloc(strlen(cert) + strlen(stranger) + 1);
+    static const struct { const char *basic, *usage; bool key_id;
+                          const char *rule; } odd[] = {
+        { NULL, "critical,keyCertSign", true, "4.2.1.9" },
+        { "critical,CA:FALSE", "critical,keyCertSign", true, "4.2.1.9" },
+        { "critical,CA:TRUE", NULL, true, "keyCertSign" },
+        { "critical,CA:TRUE", "critical,cRLSign", true, "keyCertSign" },
+        { "critical,CA:TRUE", "critical,keyCertSign", false, "4.2.1.2" },
+    };
+
+    refused("", key, NOW, "CA certificate");
+    refused("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", key,
+            NOW, "CA certificate");
+    refused(cert, "", NOW, "private key");
+    refused(cert, foreign, NOW, "not that of the CA");
+    refused(cert, locked, NOW, "encrypted");
+    refused(cert, key, NOW - 2 * DAY, "not yet valid");
+    refused(cert, key, NOW + 3651 * DAY, "has expired");
+
+    memcpy(both, cert, strlen(cert));
+    memcpy(both + strlen(cert), stranger, strlen(stranger) + 1);
+    refused(both, key, NOW, "6.1");
+
+    /* What follows the first certificate is read as strictly as the first. */
+    both[strlen(cert) + 200] = '*';
+    refused(both, key, NOW, "CA certificate");
+
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        CLEANUP(mem) char  *text = odd_cert(ca->key, odd[i].basic, odd[i].usage,
+                                            odd[i].key_id);
+
+        refused(text, key, NOW + 1, odd[i].rule);
+    }
+}
+
+int
+main(void)
+{
+    test_round_trip("ec-p256");
+    test_round_trip("ec-p384");
+    test_round_trip("rsa-2048");
+    test_round_trip("ed25519");
+    test_refusals();
+
+    return done_testing();
+}
