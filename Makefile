@@ -28,6 +28,7 @@ daemon   = $B/certctld
 client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so
 units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
+tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c))
 
 # make test TESTS=t/10-http.t runs one, JOBS=1 one after the other
 TESTS    = t/*.t $(units)
@@ -63,8 +64,11 @@ $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/em
 $(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch])
 	NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
 
-# Unit tests are programs: each takes from the archive what it calls.
-$B/libcertctl.a: $(objects) $B/obj/module/ngx_certctl_store.o
+# Unit tests are programs: each takes from the archive what it calls, also of
+# the part of the module that knows no NGINX.
+store    = $(wildcard ngx_certctl_module/ngx_certctl_store*.c ngx_certctl_module/ngx_certctl_record*.c)
+
+$B/libcertctl.a: $(objects) $(store:ngx_certctl_module/%.c=$B/obj/module/%.o)
 	rm -f $@
 	$(AR) rcs $@ $^
 
@@ -76,13 +80,17 @@ $B/t/%: t/unit/%.c t/unit/tap.h $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
+$B/t/tool/%: t/tool/%.c $B/libcertctl.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+
 deps:                                ## install the packages that make needs
 	@t/setup build
 
 test:                                ## install what tests need, build, run them all
 	@t/setup build run test $(if $(SAN),source)
 	@$(if $(SAN),t/nginx-source)
-	@$(MAKE) --no-print-directory all $(units)
+	@$(MAKE) --no-print-directory all $(units) $(tools)
 	B=$B SAN=$(SAN) t/run -j$(JOBS) $(TESTS)
 
 clean:                               ## remove what was built
