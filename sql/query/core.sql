@@ -371,3 +371,9 @@ UPDATE ocsp_staples SET failures = failures + 1, last_error = $3,
 -- name: agent_look
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority) VALUES ('Discovery', $1, $1, 1, 6)
 ON CONFLICT (type, subject) DO NOTHING;
+
+-- name: new_id
+SELECT new_id($1);
+
+-- name: agent_pin
+UPDATE agents SET fingerprint = $2 WHERE id = $1 AND fingerprint IS NULL;

@@ -1,0 +1,92 @@
+/* Claims an observed certificate: managed row, target on its agent, mapping. */
+#include "adoption.h"
+
+#include <string.h>
+
+enum { ID, AGENT, PLACE, COMMON_NAME, SANS, RECORD, SOURCE, STATUS, MANAGED,
+       IS_CA, SERVER_NAME };
+
+static bool
+claim_allowed(const PGresult *row, const char *id, const char *managed_id,
+    struct error *err)
+{
+    if (PQntuples(row) == 0) {
+        return error_set(err, ERR_NOT_FOUND, "there is no discovered certificate %s", id);
+    }
+
+    if (strcmp(PQgetvalue(row, 0, IS_CA), "t") == 0) {
+        return error_set(err, ERR_INVALID, "%s is a CA certificate: only leaf "
+                         "certificates are managed", id);
+    }
+
+    if (!PQgetisnull(row, 0, MANAGED)
+        && (managed_id == NULL || strcmp(managed_id, PQgetvalue(row, 0, MANAGED)) != 0))
+    {
+        return error_set(err, ERR_CONFLICT, "%s is managed as %s", id,
+                         PQgetvalue(row, 0, MANAGED));
+    }
+
+    if (strcmp(PQgetvalue(row, 0, SOURCE), "placeholder") == 0 && managed_id == NULL) {
+        return error_set(err, ERR_INVALID, "%s is a placeholder: create a certificate "
+                         "for its server instead of adopting it", id);
+    }
+
+    return true;
+}
+
+/* The record's name on the host: what the certificate is called there already,
+ * else its first usable name. */
+static const char *
+claim_record(const PGresult *row)
+{
+    const char  *name = PQgetvalue(row, 0, RECORD);
+
+    if (*name == '\0') {
+        name = PQgetvalue(row, 0, COMMON_NAME);
+    }
+
+    if (*name == '\0' || strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                      "0123456789._*-") != strlen(name))
+    {
+        name = PQgetvalue(row, 0, SERVER_NAME);
+    }
+
+    return name;
+}
+
+bool
+adoption_claim(const struct core *c, const char *discovered_id,
+    const char *managed_id, char **managed_id_out, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    CLEANUP(mem) char           *id = NULL, *target = NULL;
+
+    row = DB_EXEC(c->db, err, SQL_DISCOVERED_GET, discovered_id);
+
+    if (row == NULL || !claim_allowed(row, discovered_id, managed_id, err)) {
+        return false;
+    }
+
+    id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
+                    : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id);
+
+    if (id == NULL) {
+        return err->code == ERR_NOT_FOUND
+               ? error_set(err, ERR_INVALID, "there is no certificate %s",
+                           managed_id ? managed_id : "") : false;
+    }
+
+    target = DB_VALUE(c->db, err, SQL_ADOPTION_TARGET, PQgetvalue(row, 0, AGENT),
+                      claim_record(row));
+
+    if (target == NULL
+        || !DB_RUN(c->db, err, SQL_ADOPTION_MAP, id, target)
+        || !DB_RUN(c->db, err, SQL_ADOPTION_LINK, discovered_id, id))
+    {
+        return false;
+    }
+
+    *managed_id_out = TAKE(id);
+
+    return true;
+}

@@ -1,0 +1,176 @@
+/*
+ * First contact with a module: pinned fingerprint, identity key made on the
+ * host, certificate of the fleet CA; and the renewal of that identity.
+ */
+#include "agent.h"
+
+#include "link.h"
+#include "point.h"
+#include "tls_probe.h"
+#include "wire.h"
+#include "work.h"
+
+#include <stdio.h>
+#include <string.h>
+
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+bool
+agent_enrol(const struct core *c, const char *agent_id, struct error *err)
+{
+    return DB_RUN(c->db, err, SQL_AGENT_ENROL_JOB, agent_id, c->actor);
+}
+
+/* "https://[::1]:9443" -> "::1" and 9443 */
+static bool
+agent_address(const char *url, char *host, size_t size, int *port,
+    struct error *err)
+{
+    const char  *from = url + strlen("https://"), *to, *colon;
+
+    if (*from == '[') {
+        from++;
+        to = strchr(from, ']');
+        colon = to && to[1] == ':' ? to + 1 : NULL;
+    } else {
+        colon = strchr(from, ':');
+        to = colon ? colon : from + strlen(from);
+    }
+
+    if (to == NULL || to == from || (size_t) (to - from) >= size) {
+        return error_set(err, ERR_INVALID, "%s has no host", url);
+    }
+
+    snprintf(host, size, "%.*s", (int) (to - from), from);
+    *port = colon ? (int) strtol(colon + 1, NULL, 10) : 443;
+
+    return true;
+}
+
+/*
+ * --trust-on-first-use: what the listener shows now is pinned, and the row
+ * remembers it, so that a later step cannot meet another one.
+ */
+static bool
+agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
+    struct error *err)
+{
+    CLEANUP(tls_probe) struct tls_probe  probe = { 0 };
+    char                                 host[256];
+    struct tls_probe_request             req = { .host = host, .allow_reserved = true };
+
+    if (agent->enrolled || agent->link.pin || !agent->link.trust_any) {
+        return true;
+    }
+
+    if (!agent_address(agent->link.url, host, sizeof(host), &req.port, err)
+        || !tls_probe(&req, &probe, err)
+        || !DB_RUN(w->core.db, err, SQL_AGENT_PIN, w->agent_id, probe.fingerprint))
+    {
+        return false;
+    }
+
+    memcpy(pin, probe.fingerprint, sizeof(probe.fingerprint));
+    agent->link.pin = pin;
+
+    return true;
+}
+
+static bool
+agent_sans(const struct target_link *link, char *out, size_t size,
+    struct error *err)
+{
+    char  host[256];
+    int   port;
+    bool  ip;
+
+    if (!agent_address(link->url, host, sizeof(host), &port, err)) {
+        return false;
+    }
+
+    ip = strchr(host, ':') || strspn(host, "0123456789.") == strlen(host);
+
+    snprintf(out, size, "%s:%s,URI:" CERTCTL_URN_AGENT "%s", ip ? "IP" : "DNS",
+             host, link->agent_id);
+
+    return true;
+}
+
+static bool
+agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
+    struct error *err)
+{
+    const struct target      *module = target_find("nginx-module");
+    struct target_installed   done;
+    CLEANUP(mem) char        *csr = NULL, *chain = NULL;
+    char                      sans[600];
+
+    if (!agent_sans(&agent->link, sans, sizeof(sans), err)
+        || !module->csr(&agent->link, CERTCTL_WIRE_IDENTITY, "ec-p256", sans, false,
+                        &csr, err))
+    {
+        return false;
+    }
+
+    CERTCTL_POINT("enrol.csr.received");
+
+    chain = fleet_sign_agent(&w->core, csr, sans, until, err);
+
+    if (chain == NULL || !work_alive(w, err)
+        || !module->install(&agent->link, CERTCTL_WIRE_IDENTITY, chain, &done, err))
+    {
+        return false;
+    }
+
+    CERTCTL_POINT("enrol.identity.installed");
+
+    return true;
+}
+
+/* From here on only the fleet CA's word counts: the status comes through it. */
+static bool
+agent_confirm(struct work *w, struct agent_row *agent, time_t until,
+    struct error *err)
+{
+    CLEANUP(json_ref) json_t  *status = NULL, *details = NULL;
+    CLEANUP(mem) char         *fingerprint = NULL, *text = NULL;
+    CLEANUP(db_tx) struct db  *tx = NULL;
+    char                       seconds[24];
+
+    agent->link.pin = NULL;
+
+    if (!target_find("nginx-module")->status(&agent->link, &status, &fingerprint, err)) {
+        return error_prefix(err, "the module does not show its new identity");
+    }
+
+    text = json_dumps(status, JSON_COMPACT);
+    details = json_pack("{s:s}", "fingerprint", fingerprint);
+    snprintf(seconds, sizeof(seconds), "%lld", (long long) until);
+
+    return work_begin(w, &tx, err)
+           && DB_RUN(tx, err, SQL_AGENT_ENROLLED, w->agent_id, fingerprint, seconds)
+           && DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, text, NULL)
+           && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
+           && audit_write(&w->core, "agent_enrolled", "agent", w->agent_id, details, err)
+           && db_commit(tx, err);
+}
+
+enum work_result
+enrolment_run(struct work *w, struct error *err)
+{
+    CLEANUP(agent_row) struct agent_row  agent = { 0 };
+    char                                 pin[65];
+    time_t                               until;
+
+    return link_agent(w, w->agent_id, &agent, err)
+           && agent_pin_first(w, &agent, pin, err)
+           && agent_install_identity(w, &agent, &until, err)
+           && agent_confirm(w, &agent, until, err)
+           ? WORK_DONE : WORK_FAILED;
+}
+
+bool
+enrolment_failed(struct work *w, const char *reason, struct error *err)
+{
+    return DB_RUN(w->core.db, err, SQL_AGENT_FAILED, w->agent_id, reason);
+}

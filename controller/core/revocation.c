@@ -1,0 +1,110 @@
+/* Revocation: the certificate's row and serials at once, its CA by a job. */
+#include "revocation.h"
+
+#include "issuers.h"
+#include "work.h"
+
+#include <stdio.h>
+#include <string.h>
+
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+/* CRLReason of RFC 5280 5.3.1; 7 is unused, 8 is for delta CRLs. */
+static const struct { const char *name; const char *code; } reasons[] = {
+    { "unspecified", "0" },
+    { "keyCompromise", "1" },
+    { "caCompromise", "2" },
+    { "affiliationChanged", "3" },
+    { "superseded", "4" },
+    { "cessationOfOperation", "5" },
+    { "certificateHold", "6" },
+    { "privilegeWithdrawn", "9" },
+};
+
+static const char *
+reason_code(const char *name)
+{
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+        if (strcmp(reasons[i].name, name) == 0) {
+            return reasons[i].code;
+        }
+    }
+
+    return NULL;
+}
+
+bool
+revocation_request(const struct core *c, const char *certificate_id,
+    const char *reason, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    const char                  *code = reason_code(reason), *status;
+
+    if (code == NULL) {
+        return error_set(err, ERR_INVALID, "reason \"%.40s\" is none of RFC 5280 5.3.1: "
+                         "unspecified, keyCompromise, caCompromise, affiliationChanged, "
+                         "superseded, cessationOfOperation, certificateHold, "
+                         "privilegeWithdrawn", reason);
+    }
+
+    row = DB_EXEC(c->db, err, SQL_REVOCATION_FACTS, certificate_id);
+    if (row == NULL) {
+        return false;
+    }
+
+    if (PQntuples(row) == 0) {
+        return error_set(err, ERR_NOT_FOUND, "there is no certificate %s",
+                         certificate_id);
+    }
+
+    status = PQgetvalue(row, 0, 0);
+
+    if (strcmp(status, "Revoked") == 0 || strcmp(status, "Archived") == 0) {
+        return error_set(err, ERR_INVALID, "%s is %s already", certificate_id,
+                         strcmp(status, "Revoked") == 0 ? "revoked" : "archived");
+    }
+
+    return DB_RUN(c->db, err, SQL_REVOCATION_RECORD, certificate_id, reason, code,
+                  c->actor);
+}
+
+enum { ISSUER, SERIAL, CODE };
+
+static bool
+revocation_notify(struct work *w, const PGresult *rows, int i, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *config = NULL;
+    const struct issuer       *issuer;
+
+    issuer = issuers_load(&w->core, PQgetvalue(rows, i, ISSUER), &config, err);
+
+    if (issuer == NULL) {
+        return false;
+    }
+
+    if (issuer->revoke
+        && !issuer->revoke(config, PQgetvalue(rows, i, SERIAL),
+                           strtol(PQgetvalue(rows, i, CODE), NULL, 10), err))
+    {
+        return false;
+    }
+
+    return DB_RUN(w->core.db, err, SQL_REVOCATION_NOTIFIED,
+                  PQgetvalue(rows, i, ISSUER), PQgetvalue(rows, i, SERIAL));
+}
+
+enum work_result
+revocation_run(struct work *w, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *rows = NULL;
+
+    rows = DB_EXEC(w->core.db, err, SQL_REVOCATION_PENDING, w->certificate_id);
+
+    for (int i = 0; i < PQntuples(rows); i++) {
+        if (!work_alive(w, err) || !revocation_notify(w, rows, i, err)) {
+            return WORK_FAILED;
+        }
+    }
+
+    return rows ? WORK_DONE : WORK_FAILED;
+}

@@ -1,0 +1,67 @@
+/*
+ * What a target connector is: how a certificate reaches the place where it is
+ * served.  Connectors never touch the database, never sleep, never log.
+ *
+ * To add one: 1. write controller/target/<name>.c with a struct target at its
+ * end; 2. list it in target.c; 3. add t/2x-target-<name>.t and docs/targets.md.
+ */
+#pragma once
+#include "error.h"
+#include "http.h"
+#include <jansson.h>
+#include <stdbool.h>
+#include <time.h>
+
+/* How to reach a host.  All borrowed. */
+struct target_link {
+    struct http_client  *http;
+    const char          *agent_id;
+    const char          *url;         /* "https://edge1:9443" */
+    const char          *ca_pem;      /* the fleet CA */
+    const char          *cert_pem;    /* the controller's identity */
+    const char          *key_pem;
+    const char          *pin;         /* first contact: fingerprint; else NULL */
+    bool                 trust_any;   /* first contact without a fingerprint */
+};
+
+struct target_installed {
+    char       fingerprint[65];
+    long long  generation;
+};
+
+struct target {
+    const char                *type;
+    const char *const         *aliases;
+    const char *const         *fields;    /* of its configuration, NULL-terminated */
+
+    /* A key is made on the host and stays there; *csr_pem is to be freed.  A
+     * repeated call for the same names gives the request of the call before. */
+    bool (*csr)(const struct target_link *link, const char *record,
+        const char *key_type, const char *sans, bool must_staple,
+        char **csr_pem, struct error *err);
+
+    /* Makes a chain live; harmless to repeat. */
+    bool (*install)(const struct target_link *link, const char *record,
+        const char *chain_pem, struct target_installed *ret, struct error *err);
+
+    /* A DER OCSP response for the certificate of that fingerprint. */
+    bool (*staple)(const struct target_link *link, const char *fingerprint,
+        const void *der, size_t len, struct error *err);
+
+    bool (*rollback)(const struct target_link *link, const char *record,
+        struct error *err);
+
+    bool (*remove)(const struct target_link *link, const char *record,
+        struct error *err);
+
+    /* What is live.  *unchanged: etag still stands, *report is NULL then. */
+    bool (*report)(const struct target_link *link, const char *etag,
+        json_t **report, char **new_etag, bool *unchanged, struct error *err);
+
+    bool (*status)(const struct target_link *link, json_t **status,
+        char **fingerprint, struct error *err);
+};
+
+extern const struct target *const  targets[];     /* NULL-terminated */
+
+const struct target *target_find(const char *type);

@@ -1,0 +1,279 @@
+/* Our own module, over the control requests of its listener. */
+#include "target.h"
+
+#include "wire.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NGINX_CONNECT_MS  3000
+#define NGINX_TOTAL_MS    15000          /* an RSA-4096 key takes seconds */
+#define NGINX_REPORT_MAX  (256 * 1024 * 1024)
+#define NGINX_URL_MAX     2048
+
+extern const struct target  target_nginx_module;
+
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+/* What the module answered with, as our error: its rule, word for word. */
+static bool
+nginx_refused(const struct http_response *res, const char *what, struct error *err)
+{
+    static const struct { int status; enum err code; } codes[] = {
+        { 404, ERR_NOT_FOUND }, { 409, ERR_CONFLICT }, { 412, ERR_CONFLICT },
+        { 422, ERR_INVALID }, { 429, ERR_THROTTLED }, { 503, ERR_UNAVAILABLE },
+        { 507, ERR_UNAVAILABLE }, { 0, ERR_PEER },
+    };
+    CLEANUP(json_ref) json_t  *body = json_loadb(res->body, res->body_len, 0, NULL);
+    const char                *rule = json_string_value(json_object_get(body, "error"));
+    size_t                     i = 0;
+
+    while (codes[i].status && codes[i].status != res->status) {
+        i++;
+    }
+
+    return error_set(err, codes[i].code, "the module refuses %s with %d: %s", what,
+                     res->status, rule ? rule : "no reason given");
+}
+
+/*
+ * One control request.  The fleet CA is asked for first, with the agent's own
+ * URI, so that a first contact that was cut short after the identity was
+ * installed goes on; only then the pinned fingerprint.
+ */
+static bool
+nginx_send(const struct target_link *link, const char *method, const char *path,
+    const char *content_type, const void *body, size_t len, const char *etag,
+    struct http_response *res, struct error *err)
+{
+    char                 url[NGINX_URL_MAX], uri[160], match[160];
+    const char          *headers[] = { NULL, NULL };
+    struct http_request  req = {
+        .method = method, .url = url, .content_type = content_type,
+        .body = body, .body_len = len, .headers = headers,
+        .connect_ms = NGINX_CONNECT_MS, .total_ms = NGINX_TOTAL_MS,
+        .answer_max = NGINX_REPORT_MAX, .allow_reserved = true,
+        .tls = { .ca_pem = link->ca_pem, .cert_pem = link->cert_pem,
+                 .key_pem = link->key_pem, .uri = uri, .only_tls13 = true },
+    };
+
+    snprintf(uri, sizeof(uri), CERTCTL_URN_AGENT "%s", link->agent_id);
+
+    if (snprintf(url, sizeof(url), "%s" CERTCTL_WIRE_PREFIX "%s", link->url, path)
+        >= (int) sizeof(url))
+    {
+        return error_set(err, ERR_INVALID, "the request is too long for one URL");
+    }
+
+    if (etag && *etag) {
+        snprintf(match, sizeof(match), "If-None-Match: %s", etag);
+        headers[0] = match;
+    }
+
+    if (http_send(link->http, &req, res, err)) {
+        return true;
+    }
+
+    if (link->pin == NULL) {
+        return false;
+    }
+
+    *err = (struct error) { 0 };
+    req.tls.uri = NULL;
+    req.tls.ca_pem = NULL;
+    req.tls.pin = link->pin;
+
+    return http_send(link->http, &req, res, err);
+}
+
+/* sans and key types hold only what a query may carry, but for "*", which
+ * stays as it is (RFC 3986 2.2). */
+static bool
+nginx_csr(const struct target_link *link, const char *record,
+    const char *key_type, const char *sans, bool must_staple, char **csr_pem,
+    struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    char                                         path[NGINX_URL_MAX];
+
+    if (snprintf(path, sizeof(path), "/certificates/%s/csr?key=%s&san=%s%s&reuse_pending=1",
+                 record, key_type, sans, must_staple ? "&must_staple=1" : "")
+        >= (int) sizeof(path))
+    {
+        return error_set(err, ERR_INVALID, "the names do not fit into one request");
+    }
+
+    if (!nginx_send(link, "POST", path, NULL, "", 0, NULL, &res, err)) {
+        return false;
+    }
+
+    if (res.status != 200 && res.status != 201) {
+        return nginx_refused(&res, "the key", err);
+    }
+
+    *csr_pem = strdup(res.body);
+
+    return *csr_pem != NULL || error_set(err, ERR_INTERNAL, "out of memory");
+}
+
+static bool
+nginx_install(const struct target_link *link, const char *record,
+    const char *chain_pem, struct target_installed *ret, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    CLEANUP(json_ref) json_t                    *body = NULL;
+    char                                         path[400];
+    const char                                  *fingerprint;
+    json_int_t                                   generation;
+
+    snprintf(path, sizeof(path), "/certificates/%s", record);
+
+    if (!nginx_send(link, "PUT", path, "application/x-pem-file", chain_pem,
+                    strlen(chain_pem), NULL, &res, err))
+    {
+        return false;
+    }
+
+    if (res.status != 200 && res.status != 201) {
+        return nginx_refused(&res, "the certificate", err);
+    }
+
+    body = json_loadb(res.body, res.body_len, 0, NULL);
+
+    if (json_unpack(body, "{s:s, s:I}", "fingerprint", &fingerprint,
+                    "generation", &generation) != 0
+        || strlen(fingerprint) != sizeof(ret->fingerprint) - 1)
+    {
+        return error_set(err, ERR_PEER, "the module's answer has no fingerprint");
+    }
+
+    memcpy(ret->fingerprint, fingerprint, sizeof(ret->fingerprint));
+    ret->generation = generation;
+
+    return true;
+}
+
+static bool
+nginx_staple(const struct target_link *link, const char *fingerprint,
+    const void *der, size_t len, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    char                                         path[100];
+
+    snprintf(path, sizeof(path), "/ocsp/%s", fingerprint);
+
+    if (!nginx_send(link, "PUT", path, "application/ocsp-response", der, len, NULL,
+                    &res, err))
+    {
+        return false;
+    }
+
+    return (res.status >= 200 && res.status < 300)
+           || nginx_refused(&res, "the OCSP response", err);
+}
+
+static bool
+nginx_simple(const struct target_link *link, const char *method,
+    const char *record, const char *tail, const char *what, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    char                                         path[400];
+
+    snprintf(path, sizeof(path), "/certificates/%s%s", record, tail);
+
+    if (!nginx_send(link, method, path, NULL, *tail ? "" : NULL, 0, NULL, &res, err)) {
+        return false;
+    }
+
+    return (res.status >= 200 && res.status < 300) || nginx_refused(&res, what, err);
+}
+
+static bool
+nginx_rollback(const struct target_link *link, const char *record,
+    struct error *err)
+{
+    return nginx_simple(link, "POST", record, "/rollback", "the rollback", err);
+}
+
+static bool
+nginx_remove(const struct target_link *link, const char *record,
+    struct error *err)
+{
+    return nginx_simple(link, "DELETE", record, "", "the removal", err);
+}
+
+static bool
+nginx_json(const struct http_response *res, const char *what, json_t **ret,
+    struct error *err)
+{
+    json_error_t  jerr;
+
+    if (res->status != 200) {
+        return nginx_refused(res, what, err);
+    }
+
+    *ret = json_loadb(res->body, res->body_len, JSON_REJECT_DUPLICATES, &jerr);
+
+    return json_is_object(*ret)
+           || error_set(err, ERR_PEER, "%s is no JSON object: %s", what,
+                        *ret ? "another type" : jerr.text);
+}
+
+static bool
+nginx_report(const struct target_link *link, const char *etag, json_t **report,
+    char **new_etag, bool *unchanged, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    const char                                  *value;
+
+    if (!nginx_send(link, "GET", "/certificates", NULL, NULL, 0, etag, &res, err)) {
+        return false;
+    }
+
+    *report = NULL;
+    *new_etag = NULL;
+    *unchanged = res.status == 304;
+
+    if (*unchanged) {
+        return true;
+    }
+
+    if (!nginx_json(&res, "the report", report, err)) {
+        return false;
+    }
+
+    value = http_header(&res, "ETag");
+    *new_etag = strdup(value ? value : "");
+
+    return *new_etag != NULL || error_set(err, ERR_INTERNAL, "out of memory");
+}
+
+static bool
+nginx_status(const struct target_link *link, json_t **status,
+    char **fingerprint, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+
+    if (!nginx_send(link, "GET", "/status", NULL, NULL, 0, NULL, &res, err)
+        || !nginx_json(&res, "the status", status, err))
+    {
+        return false;
+    }
+
+    *fingerprint = strdup(res.fingerprint);
+
+    return *fingerprint != NULL || error_set(err, ERR_INTERNAL, "out of memory");
+}
+
+const struct target  target_nginx_module = {
+    .type = "nginx-module",
+    .aliases = (const char *const []) { "nginx", NULL },
+    .fields = (const char *const []) { "record", "probe", NULL },
+    .csr = nginx_csr,
+    .install = nginx_install,
+    .staple = nginx_staple,
+    .rollback = nginx_rollback,
+    .remove = nginx_remove,
+    .report = nginx_report,
+    .status = nginx_status,
+};
