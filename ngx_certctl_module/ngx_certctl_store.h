@@ -18,9 +18,20 @@
 
 #define CERTCTL_STORE_OK           0
 #define CERTCTL_STORE_NOT_FOUND   -1
-#define CERTCTL_STORE_DAMAGED     -2    /* set aside as <file>.damaged */
+#define CERTCTL_STORE_DAMAGED     -2    /* truncated, flipped, of another host
+                                           or name: see below */
 #define CERTCTL_STORE_FULL        -3    /* ENOSPC, EDQUOT */
-#define CERTCTL_STORE_ERROR       -4    /* errno tells */
+#define CERTCTL_STORE_ERROR       -4    /* errno tells: EINVAL for a record
+                                           that makes no sense, EFBIG, ETIMEDOUT
+                                           when another writer of this name
+                                           holds it for 10 s */
+
+/*
+ * Reading changes nothing, so that it needs no lock and works on a read-only
+ * disk: a damaged record stays where it is, and every reader in every process
+ * is told so, until the write that replaces it moves it to damaged/.  Only
+ * deletion on request removes it.
+ */
 
 
 /* A name has at most one record of each kind: a client may know only RSA. */
@@ -53,7 +64,8 @@ typedef struct {
     certctl_blob_t  staple;             /* DER OCSP response, may be empty */
     int64_t         staple_until;       /* its nextUpdate */
 
-    u_char          spki[32];           /* SHA-256, authenticated */
+    u_char          spki[32];           /* SHA-256, authenticated; put() works
+                                           it out from the leaf */
 
     u_char         *buf;                /* wiped by certctl_record_free() */
     size_t          buf_len;
@@ -84,8 +96,14 @@ typedef struct certctl_store_s  certctl_store_t;
 /*
  * Opens path.  With create, makes what is missing: the folder, its rooms owned
  * by uid and gid (the workers'), the sealing key and host id (readable by the
- * caller only).  Refuses permissions that are too open.  To be called by the
- * master before workers drop privileges; children inherit the open store.
+ * caller only); and finishes what a writer that was killed left.  Refuses
+ * permissions that are too open, and a lost sealing key where there are
+ * records.  To be called by the master before workers drop privileges;
+ * children inherit the open store.  uid and gid count when the caller is root;
+ * uid (uid_t) -1 is root.
+ *
+ * Without create (nginx -t) nothing is changed, and what is missing is no
+ * error: reads of such a store answer NOT_FOUND, writes ERROR.
  * NULL with a sentence in why (of size why_len).
  */
 certctl_store_t *certctl_store_open(const char *path, int create, uid_t uid,
@@ -120,12 +138,16 @@ int certctl_store_each(certctl_store_t *store,
  * Each returns a code above, sets *generation to the record's new one, and on
  * failure leaves what was there.  touched, where given, is called with every
  * DNS or IP name whose answer may have changed (old and new names of the
- * record), after the rename: the caller bumps their counters.
+ * record), when reading gives the new answer: the caller bumps their counters.
+ * The record's own name is not among them unless its certificate carries it.
  */
 
 typedef void (*certctl_touched_pt)(const char *name, void *data);
 
-/* Stores rec (chain, key, kind, staple); what was there becomes <name>.prev. */
+/*
+ * Stores rec (name, chain, key, kind, reused_key, staple); what was there
+ * becomes the previous version, certs/<hash>/<name>~.
+ */
 int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
     uint64_t *generation, certctl_touched_pt touched, void *data);
 
@@ -134,7 +156,7 @@ int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
 int certctl_store_rollback(certctl_store_t *store, const char *name,
     uint64_t *generation, certctl_touched_pt touched, void *data);
 
-/* Removes record, .prev and pending key; key material is overwritten first. */
+/* Removes record, previous version and pending key, wiping key material. */
 int certctl_store_delete(certctl_store_t *store, const char *name,
     certctl_touched_pt touched, void *data);
 

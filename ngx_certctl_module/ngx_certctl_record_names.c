@@ -1,0 +1,160 @@
+
+/* Which names and which key a record's chain is for. */
+
+
+#include "ngx_certctl_store_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include "x509_chain.h"
+#include "x509_info.h"
+
+
+typedef struct {
+    certctl_blob_t   names;
+    size_t           size;
+    int              failed;
+} names_t;
+
+
+int
+certctl_record_has_name(const certctl_blob_t *names, const char *name)
+{
+    const char  *at;
+
+    for (at = certctl_record_next_name(names, NULL);
+         at != NULL;
+         at = certctl_record_next_name(names, at))
+    {
+        if (strcmp(at, name) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* The blob was authenticated, so it ends with the NUL it was written with. */
+
+const char *
+certctl_record_next_name(const certctl_blob_t *names, const char *at)
+{
+    const char  *start = (const char *) names->data;
+
+    if (names->len == 0) {
+        return NULL;
+    }
+
+    if (at == NULL) {
+        return start;
+    }
+
+    at += strlen(at) + 1;
+
+    return at < start + names->len ? at : NULL;
+}
+
+
+/* A certificate may say a name twice; once is enough here. */
+
+static bool
+collect(const char *kind, const char *text, void *data)
+{
+    char      key[CERTCTL_NAME_SIZE];
+    size_t    len;
+    u_char   *grown;
+    names_t  *to = data;
+
+    if ((strcmp(kind, "DNS") != 0 && strcmp(kind, "IP") != 0)
+        || !certctl_host_key(text, key)
+        || certctl_record_has_name(&to->names, key))
+    {
+        return true;
+    }
+
+    len = strlen(key) + 1;
+
+    if (to->names.len + len > to->size) {
+        grown = realloc(to->names.data, to->size * 2 + len);
+
+        if (grown == NULL) {
+            to->failed = 1;
+            return false;
+        }
+
+        to->names.data = grown;
+        to->size = to->size * 2 + len;
+    }
+
+    memcpy(to->names.data + to->names.len, key, len);
+    to->names.len += len;
+
+    return true;
+}
+
+
+static int
+digests(X509 *leaf, u_char *spki, u_char *fingerprint)
+{
+    u_char        *der = NULL;
+    unsigned int   n;
+    int            len, good;
+
+    len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &der);
+
+    good = len > 0
+           && EVP_Digest(der, len, spki, &n, EVP_sha256(), NULL)
+           && X509_digest(leaf, EVP_sha256(), fingerprint, &n);
+
+    OPENSSL_free(der);
+
+    return good;
+}
+
+
+const char *
+certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
+    u_char *fingerprint, certctl_blob_t *names)
+{
+    names_t          to = { { NULL, 0 }, 0, 0 };
+    X509            *leaf;
+    const char      *why;
+    STACK_OF(X509)  *certs;
+
+    certs = certctl_chain_from_der(chain->data, chain->len, &why);
+    if (certs == NULL) {
+        return why;
+    }
+
+    leaf = sk_X509_value(certs, 0);
+    ERR_set_mark();
+
+    if (!digests(leaf, spki, fingerprint)) {
+        why = "the certificate could not be hashed";
+    }
+
+    ERR_pop_to_mark();
+
+    if (why == NULL && names != NULL) {
+        certctl_x509_each_san(leaf, collect, &to);
+        why = to.failed ? "out of memory" : NULL;
+    }
+
+    sk_X509_pop_free(certs, X509_free);
+
+    if (why != NULL) {
+        free(to.names.data);
+        return why;
+    }
+
+    if (names != NULL) {
+        *names = to.names;
+    }
+
+    return NULL;
+}

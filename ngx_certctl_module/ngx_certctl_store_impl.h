@@ -1,0 +1,248 @@
+
+/*
+ * What the store's own files share.  How a store lies on disk:
+ *
+ *   seal.key                 sealing key and host id, the master's alone
+ *   certs/<hh>/<name>        the live record
+ *   certs/<hh>/<name>~       the one before it, for rollback
+ *   names/ecdsa/<hh>/<dns>   link whose text is the name of a record
+ *   names/rsa/<hh>/<dns>
+ *   pending/<hh>/<name>      a key and request that wait
+ *   staples/<hh>/<hex>       a static certificate's staple
+ *   writes/<name>            lock of a write in progress; one that is left
+ *                            over tells of a writer that died
+ *   damaged/<name>+<time>    what was set aside
+ *
+ * <hh> is a hash of the lower-cased name.  The marks + % = ~ cannot occur in
+ * names of records, so nothing collides; one character each, because a name
+ * of 253 leaves room for no more in a file name of 255.
+ */
+
+#ifndef _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
+#define _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
+
+
+#include "ngx_certctl_store.h"
+#include "point.h"
+
+#include <openssl/evp.h>
+
+
+#define CERTCTL_SEAL_KEY      32
+#define CERTCTL_SEAL_HOST     16
+#define CERTCTL_SEAL_BLOBS    4
+
+#define CERTCTL_LOCK_WAIT     10000         /* ms */
+#define CERTCTL_FILE_MAX      (256 * 1024)
+#define CERTCTL_NAME_SIZE     254           /* 253 and the NUL */
+#define CERTCTL_PATH_SIZE     (CERTCTL_NAME_SIZE + 8)
+#define CERTCTL_FOLDERS       256
+
+/* Marks of files beside a record. */
+#define CERTCTL_MARK_NEW      '+'           /* being written */
+#define CERTCTL_MARK_OLD      '%'           /* becomes the previous one */
+#define CERTCTL_MARK_UNDO     '='           /* kept until the folder is synced */
+#define CERTCTL_MARK_PREV     '~'           /* behind the name */
+
+
+/* Rooms are open folders, -1 where create was 0 and the room is missing. */
+
+struct certctl_store_s {
+    int          top;
+    int          certs;
+    int          names[CERTCTL_KINDS];
+    int          pending;
+    int          staples;
+    int          writes;
+    int          damaged;
+
+    uid_t        uid;                       /* who owns what we make */
+    gid_t        gid;
+
+    u_char       key[CERTCTL_SEAL_KEY];
+    u_char       host[CERTCTL_SEAL_HOST];
+    EVP_CIPHER  *cipher;
+};
+
+
+/* What every sealed file holds; see ngx_certctl_record.c for the bytes. */
+
+typedef enum {
+    CERTCTL_SEALED_RECORD = 'R',            /* chain, key, staple, names */
+    CERTCTL_SEALED_PENDING = 'P',           /* key, request, key type */
+    CERTCTL_SEALED_STAPLE = 'S'             /* staple */
+} certctl_sealed_e;
+
+enum {
+    CERTCTL_BLOB_CHAIN = 0,
+    CERTCTL_BLOB_KEY,
+    CERTCTL_BLOB_STAPLE,
+    CERTCTL_BLOB_NAMES,
+
+    CERTCTL_BLOB_CSR = CERTCTL_BLOB_CHAIN,  /* of a pending key */
+    CERTCTL_BLOB_TYPE = CERTCTL_BLOB_STAPLE
+};
+
+typedef struct {
+    certctl_sealed_e  type;
+    char              name[CERTCTL_NAME_SIZE];
+    uint64_t          generation;
+    int64_t           stored;
+    int64_t           until;
+    certctl_kind_e    kind;
+    unsigned          reused_key:1;
+    u_char            spki[32];
+    certctl_blob_t    blob[CERTCTL_SEAL_BLOBS];
+
+    u_char           *buf;                  /* when read: blobs point into it */
+    size_t            buf_len;
+    struct stat       st;
+} certctl_sealed_t;
+
+
+/* ngx_certctl_record.c: sealing.  0, or a code of ngx_certctl_store.h. */
+
+int certctl_seal(certctl_store_t *store, const certctl_sealed_t *in,
+    u_char **out, size_t *len);
+/* Takes buf over, on failure too. */
+int certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
+    const char *name, u_char *buf, size_t len, certctl_sealed_t *ret);
+void certctl_sealed_free(certctl_sealed_t *sealed);
+
+
+/* ngx_certctl_record_names.c: the lower-case names that a record carries,
+   as one blob of NUL-terminated texts, and the digests of its leaf. */
+
+/* NULL, or the rule that is broken; *names is malloc'ed. */
+const char *certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
+    u_char *fingerprint, certctl_blob_t *names);
+int certctl_record_has_name(const certctl_blob_t *names, const char *name);
+/* The next name behind at, NULL behind the last; the first for NULL. */
+const char *certctl_record_next_name(const certctl_blob_t *names,
+    const char *at);
+
+
+/* ngx_certctl_store_file.c: files and folders. */
+
+unsigned certctl_path_hash(const char *name);
+/* "<hh>/<name>", with its mark; 0 is none. */
+void certctl_path(char path[CERTCTL_PATH_SIZE], const char *name, char mark);
+/* The part of a path behind "<hh>/". */
+#define certctl_base(path)  ((path) + 3)
+
+/* Lower-case name as names/ keeps it; 0 when no file may bear it. */
+int certctl_host_key(const char *name, char key[CERTCTL_NAME_SIZE]);
+
+/* The folder of number hash in room; -1 with errno. */
+int certctl_folder_number(int room, unsigned hash);
+/* The folder <hh> of name in room, made when create; -1 with errno. */
+int certctl_folder_open(certctl_store_t *store, int room, const char *name,
+    int create);
+
+/* Gives what was made by root to the workers; 0, or -1 with errno. */
+int certctl_give(certctl_store_t *store, int fd);
+
+int certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
+    struct stat *st);
+int certctl_file_write(certctl_store_t *store, int folder, const char *base,
+    const u_char *data, size_t len);
+void certctl_file_wipe(int folder, const char *base);
+int certctl_folder_sync(int fd);
+
+/* The code for errno. */
+int certctl_store_code(void);
+
+
+/* ngx_certctl_store_lock.c */
+
+typedef struct {
+    int   fd;
+    int   stale;                            /* its last owner died */
+    char  name[CERTCTL_NAME_SIZE];
+} certctl_lock_t;
+
+/* Waits for a file's exclusive lock at most wait_ms; 0, or -1 with errno. */
+int certctl_flock(int fd, unsigned wait_ms);
+int certctl_lock(certctl_store_t *store, const char *name,
+    certctl_lock_t *lock, unsigned wait_ms);
+void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
+
+
+/* ngx_certctl_store_names.c */
+
+/* Moves entries from those of old to those of new; either may be NULL. */
+int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new);
+/*
+ * After a crash: enters the names of live again, unless a newer record has
+ * them, and removes those that only prev (may be NULL) had.
+ */
+void certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
+    const certctl_sealed_t *prev);
+int certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, char record[CERTCTL_NAME_SIZE]);
+void certctl_names_touch(const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_touched_pt touched, void *data);
+
+
+/* ngx_certctl_store_commit.c */
+
+typedef struct {
+    certctl_store_t   *store;
+    certctl_lock_t     lock;
+    int                folder;              /* certs/<hh> */
+    int                found;               /* what reading the live one said */
+    certctl_sealed_t   live;                /* when it was OK */
+    certctl_sealed_t  *old;                 /* &live then, else NULL */
+    unsigned           committed:1;         /* readers may have seen the new */
+} certctl_write_t;
+
+/*
+ * Locks name, heals what a dead writer left, reads the live record.  With
+ * create w->folder is open; else it is -1 where nothing was ever stored.
+ */
+int certctl_write_begin(certctl_store_t *store, const char *name, int create,
+    certctl_write_t *w);
+void certctl_write_end(certctl_write_t *w);
+
+/*
+ * Makes new the live record, durably, or leaves what was there.  With
+ * keep_prev the version before the live one stays, else the live one takes
+ * its place.
+ */
+int certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new,
+    int keep_prev);
+
+/* Moves a file that cannot be read to damaged/. */
+void certctl_set_aside(certctl_store_t *store, int folder, const char *base,
+    const char *name);
+
+
+/* ngx_certctl_store_pending.c */
+
+/* Removes the key that waits under name; with spki only if it is that key. */
+void certctl_pending_remove(certctl_store_t *store, const char *name,
+    const u_char *spki);
+
+
+/* ngx_certctl_store_heal.c */
+
+/* Finishes or undoes what a writer of name left; under its lock. */
+void certctl_heal(certctl_store_t *store, const char *name);
+/* The same for every write that is left over. */
+void certctl_heal_all(certctl_store_t *store);
+
+
+/* ngx_certctl_store.c */
+
+int certctl_store_load(certctl_store_t *store, const char *name, char mark,
+    certctl_sealed_t *ret);
+
+
+/* ngx_certctl_store_seal.c */
+
+int certctl_seal_key_load(certctl_store_t *store, int create, char *why,
+    size_t why_len);
+
+
+#endif /* _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_ */

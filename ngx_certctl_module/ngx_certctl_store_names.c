@@ -1,0 +1,315 @@
+
+/*
+ * names/: which record answers for a DNS or IP name.
+ *
+ * An entry is a symbolic link whose text is the record's name: one readlink()
+ * in a handshake, one atomic rename to change it.  It is a hint and no more:
+ * whoever follows it checks that the record, whose own list of names is
+ * sealed with it, carries the name (certctl_store_find), so that a wrong or
+ * forged entry can hide a certificate but never show one to the wrong name.
+ *
+ * The last put of a name wins.  When it goes, the name is free, even if an
+ * older record carries it as well: that one's next put takes it back.
+ */
+
+
+#include "ngx_certctl_store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+
+/* Folders that were changed, to be synced once each. */
+
+typedef struct {
+    certctl_store_t  *store;
+    u_char            dirty[CERTCTL_KINDS][CERTCTL_FOLDERS];
+} names_t;
+
+
+/* Names that begin with "_" are no host names: the agent's own identity. */
+
+static int
+is_public(const certctl_sealed_t *record)
+{
+    return record != NULL && record->name[0] != '_';
+}
+
+
+/* Where names go over folders, readlink() by path and by base are the same. */
+
+static int
+read_entry(int folder, const char *path, char record[CERTCTL_NAME_SIZE])
+{
+    ssize_t  n = readlinkat(folder, path, record, CERTCTL_NAME_SIZE);
+
+    if (n < 0) {
+        return errno == ENOENT || errno == ENOTDIR || errno == EINVAL
+               ? CERTCTL_STORE_NOT_FOUND : CERTCTL_STORE_ERROR;
+    }
+
+    if (!certctl_name_valid((u_char *) record, n)) {
+        return CERTCTL_STORE_NOT_FOUND;
+    }
+
+    record[n] = '\0';
+
+    return CERTCTL_STORE_OK;
+}
+
+
+int
+certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, char record[CERTCTL_NAME_SIZE])
+{
+    char  path[CERTCTL_PATH_SIZE];
+
+    certctl_path(path, key, 0);
+
+    return read_entry(store->names[kind], path, record);
+}
+
+
+static int
+replace_entry(int folder, const char *base, const char *next,
+    const char *record)
+{
+    if (unlinkat(folder, next, 0) != 0 && errno != ENOENT) {
+        return CERTCTL_STORE_ERROR;
+    }
+
+    if (symlinkat(record, folder, next) != 0) {
+        return certctl_store_code();
+    }
+
+    CERTCTL_POINT("store.names.before_rename");
+
+    if (renameat(folder, next, folder, base) != 0) {
+        return certctl_store_code();
+    }
+
+    CERTCTL_POINT("store.names.after_rename");
+
+    return CERTCTL_STORE_OK;
+}
+
+
+/*
+ * Points key to record, or, with remove, takes it away if it points there.
+ * Under the folder's lock: between look and change another record may come.
+ */
+
+static int
+change(names_t *names, certctl_kind_e kind, const char *key,
+    const char *record, int remove)
+{
+    int   folder, rc, err;
+    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+    char  now[CERTCTL_NAME_SIZE];
+
+    folder = certctl_folder_open(names->store, names->store->names[kind], key,
+                                 !remove);
+    if (folder < 0) {
+        return remove && errno == ENOENT ? CERTCTL_STORE_OK
+                                         : certctl_store_code();
+    }
+
+    certctl_path(path, key, 0);
+    certctl_path(next, key, CERTCTL_MARK_NEW);
+
+    if (certctl_flock(folder, CERTCTL_LOCK_WAIT) != 0) {
+        rc = CERTCTL_STORE_ERROR;
+
+    } else {
+        rc = read_entry(folder, certctl_base(path), now);
+
+        if ((rc == CERTCTL_STORE_OK && strcmp(now, record) == 0) == !remove) {
+            rc = CERTCTL_STORE_OK;          /* as it should be */
+
+        } else {
+            rc = remove ? (unlinkat(folder, certctl_base(path), 0) == 0
+                           ? CERTCTL_STORE_OK : certctl_store_code())
+                        : replace_entry(folder, certctl_base(path),
+                                        certctl_base(next), record);
+
+            names->dirty[kind][certctl_path_hash(key)] = 1;
+        }
+    }
+
+    err = errno;
+    close(folder);
+    errno = err;
+
+    return rc;
+}
+
+
+static int
+sync_folders(names_t *names)
+{
+    int  kind, i, fd, rc = CERTCTL_STORE_OK;
+
+    for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+        for (i = 0; rc == CERTCTL_STORE_OK && i < CERTCTL_FOLDERS; i++) {
+            if (!names->dirty[kind][i]) {
+                continue;
+            }
+
+            fd = certctl_folder_number(names->store->names[kind], i);
+            if (fd < 0) {
+                return certctl_store_code();
+            }
+
+            CERTCTL_POINT("store.names.before_fsync");
+            rc = certctl_folder_sync(fd);
+            CERTCTL_POINT("store.names.after_fsync");
+
+            close(fd);
+        }
+    }
+
+    return rc;
+}
+
+
+static int
+carries(const certctl_sealed_t *record, certctl_kind_e kind, const char *key)
+{
+    return is_public(record) && record->kind == kind
+           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+}
+
+
+/* Each name of record that other does not carry. */
+
+static int
+change_missing(names_t *names, const certctl_sealed_t *record,
+    const certctl_sealed_t *other, int remove)
+{
+    int                    rc = CERTCTL_STORE_OK;
+    const char            *key;
+    const certctl_blob_t  *list;
+
+    if (!is_public(record)) {
+        return rc;
+    }
+
+    list = &record->blob[CERTCTL_BLOB_NAMES];
+
+    for (key = certctl_record_next_name(list, NULL);
+         key != NULL && rc == CERTCTL_STORE_OK;
+         key = certctl_record_next_name(list, key))
+    {
+        if (!carries(other, record->kind, key)) {
+            rc = change(names, record->kind, key, record->name, remove);
+        }
+    }
+
+    return rc;
+}
+
+
+int
+certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new)
+{
+    int      rc;
+    names_t  names = { .store = store };
+
+    rc = change_missing(&names, new, NULL, 0);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = change_missing(&names, old, new, 1);
+    }
+
+    return rc == CERTCTL_STORE_OK ? sync_folders(&names) : rc;
+}
+
+
+/* Whether a record that is newer than live has the name. */
+
+static int
+is_taken(certctl_store_t *store, const certctl_sealed_t *live,
+    const char *key)
+{
+    int               taken;
+    char              name[CERTCTL_NAME_SIZE];
+    certctl_sealed_t  record;
+
+    if (certctl_names_find(store, live->kind, key, name) != CERTCTL_STORE_OK
+        || strcmp(name, live->name) == 0
+        || certctl_store_load(store, name, 0, &record) != CERTCTL_STORE_OK)
+    {
+        return 0;
+    }
+
+    taken = carries(&record, live->kind, key)
+            && record.generation > live->generation;
+
+    certctl_sealed_free(&record);
+
+    return taken;
+}
+
+
+void
+certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
+    const certctl_sealed_t *prev)
+{
+    names_t                names = { .store = store };
+    const char            *key;
+    const certctl_blob_t  *list = &live->blob[CERTCTL_BLOB_NAMES];
+
+    if (!is_public(live)) {
+        return;
+    }
+
+    for (key = certctl_record_next_name(list, NULL);
+         key != NULL;
+         key = certctl_record_next_name(list, key))
+    {
+        if (!is_taken(store, live, key)) {
+            (void) change(&names, live->kind, key, live->name, 0);
+        }
+    }
+
+    (void) change_missing(&names, prev, live, 1);
+    (void) sync_folders(&names);
+}
+
+
+static void
+touch_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
+    certctl_touched_pt touched, void *data)
+{
+    const char            *key;
+    const certctl_blob_t  *list;
+
+    if (!is_public(record)) {
+        return;
+    }
+
+    list = &record->blob[CERTCTL_BLOB_NAMES];
+
+    for (key = certctl_record_next_name(list, NULL);
+         key != NULL;
+         key = certctl_record_next_name(list, key))
+    {
+        if (!carries(other, record->kind, key)) {
+            touched(key, data);
+        }
+    }
+}
+
+
+void
+certctl_names_touch(const certctl_sealed_t *old, const certctl_sealed_t *new,
+    certctl_touched_pt touched, void *data)
+{
+    if (touched != NULL) {
+        touch_missing(new, NULL, touched, data);
+        touch_missing(old, new, touched, data);
+    }
+}

@@ -1,0 +1,277 @@
+
+/* The four ways to change a record: put, rollback, delete, staple. */
+
+
+#include "ngx_certctl_store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+
+/*
+ * Milliseconds since 1970, or one more than before: it grows across a delete
+ * without a tombstone, as no two writes take less than a millisecond in all.
+ */
+
+static uint64_t
+next_generation(uint64_t last)
+{
+    uint64_t         now;
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    now = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+
+    return now > last ? now : last + 1;
+}
+
+
+static int
+refuse(int err)
+{
+    errno = err;
+    return CERTCTL_STORE_ERROR;
+}
+
+
+/* Commits, tells the names, and the generation when there is a new one. */
+
+static int
+commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int       rc, err;
+    uint64_t  last = w->old ? w->old->generation : 0;
+
+    if (new->generation > last) {
+        last = new->generation;
+    }
+
+    new->generation = next_generation(last);
+    new->stored = time(NULL);
+
+    rc = certctl_write_commit(w, new, keep_prev);
+    err = errno;
+
+    if (w->committed) {
+        certctl_names_touch(w->old, new, touched, data);
+    }
+
+    if (rc == CERTCTL_STORE_OK && generation != NULL) {
+        *generation = new->generation;
+    }
+
+    errno = err;
+
+    return rc;
+}
+
+
+int
+certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int                rc;
+    u_char             fingerprint[32];
+    certctl_blob_t     names;
+    certctl_write_t    w;
+    certctl_sealed_t   new;
+
+    memset(&new, 0, sizeof(new));
+
+    if (rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
+        || certctl_record_inspect(&rec->chain, new.spki, fingerprint, &names)
+           != NULL)
+    {
+        return refuse(EINVAL);
+    }
+
+    rc = certctl_write_begin(store, rec->name, 1, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        free(names.data);
+        return rc;
+    }
+
+    memcpy(new.name, w.lock.name, sizeof(new.name));
+    new.type = CERTCTL_SEALED_RECORD;
+    new.kind = rec->kind;
+    new.reused_key = rec->reused_key;
+    new.until = rec->staple.len ? rec->staple_until : 0;
+    new.blob[CERTCTL_BLOB_CHAIN] = rec->chain;
+    new.blob[CERTCTL_BLOB_KEY] = rec->key;
+    new.blob[CERTCTL_BLOB_STAPLE] = rec->staple;
+    new.blob[CERTCTL_BLOB_NAMES] = names;
+
+    rc = commit(&w, &new, 0, generation, touched, data);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_pending_remove(store, rec->name, new.spki);
+    }
+
+    certctl_write_end(&w);
+    free(names.data);
+
+    return rc;
+}
+
+
+int
+certctl_store_rollback(certctl_store_t *store, const char *name,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int                rc;
+    certctl_write_t    w;
+    certctl_sealed_t   prev;
+
+    rc = certctl_write_begin(store, name, 0, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = w.found == CERTCTL_STORE_NOT_FOUND
+         ? CERTCTL_STORE_NOT_FOUND
+         : certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = commit(&w, &prev, 0, generation, touched, data);
+        certctl_sealed_free(&prev);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}
+
+
+int
+certctl_store_staple(certctl_store_t *store, const char *name,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int                rc;
+    u_char             spki[32], now[32];
+    certctl_write_t    w;
+    certctl_sealed_t   new;
+
+    rc = certctl_write_begin(store, name, 0, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = w.found;
+
+    if (rc == CERTCTL_STORE_OK) {
+        new = w.live;
+
+        if (certctl_record_inspect(&new.blob[CERTCTL_BLOB_CHAIN], spki, now,
+                                   NULL)
+            != NULL)
+        {
+            rc = CERTCTL_STORE_DAMAGED;
+
+        } else if (memcmp(now, fingerprint, sizeof(now)) != 0) {
+            rc = CERTCTL_STORE_NOT_FOUND;
+        }
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        new.blob[CERTCTL_BLOB_STAPLE] = *staple;
+        new.until = staple->len ? until : 0;
+        rc = commit(&w, &new, 1, generation, touched, data);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}
+
+
+/* Gone at once for readers, and only then overwritten. */
+
+static int
+remove_file(int folder, const char *name, char mark)
+{
+    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+
+    certctl_path(path, name, mark);
+    certctl_path(next, name, CERTCTL_MARK_NEW);
+
+    CERTCTL_POINT("store.delete.before_rename");
+
+    if (renameat(folder, certctl_base(path), folder, certctl_base(next))
+        != 0)
+    {
+        return errno == ENOENT ? CERTCTL_STORE_NOT_FOUND
+                               : certctl_store_code();
+    }
+
+    CERTCTL_POINT("store.delete.after_rename");
+
+    certctl_file_wipe(folder, certctl_base(next));
+
+    return CERTCTL_STORE_OK;
+}
+
+
+/*
+ * Names first: a crash behind them leaves a whole record, and healing enters
+ * its names again, as a deletion that nobody was told of never was.
+ */
+
+static int
+remove_record(certctl_write_t *w)
+{
+    int  rc;
+
+    rc = certctl_names_move(w->store, w->old, NULL);
+
+    if (rc == CERTCTL_STORE_OK) {
+        CERTCTL_POINT("store.delete.after_names");
+        (void) remove_file(w->folder, w->lock.name, CERTCTL_MARK_PREV);
+        rc = remove_file(w->folder, w->lock.name, 0);
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        (void) certctl_names_move(w->store, NULL, w->old);
+        return rc;
+    }
+
+    w->committed = 1;
+
+    CERTCTL_POINT("store.delete.before_fsync");
+    rc = certctl_folder_sync(w->folder);
+    CERTCTL_POINT("store.delete.after_fsync");
+
+    return rc;
+}
+
+
+int
+certctl_store_delete(certctl_store_t *store, const char *name,
+    certctl_touched_pt touched, void *data)
+{
+    int               rc;
+    certctl_write_t   w;
+
+    rc = certctl_write_begin(store, name, 0, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    certctl_pending_remove(store, name, NULL);
+
+    rc = w.found;
+
+    if (rc != CERTCTL_STORE_NOT_FOUND) {
+        rc = remove_record(&w);
+        certctl_names_touch(w.old, NULL, touched, data);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}
