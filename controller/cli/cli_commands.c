@@ -1,0 +1,81 @@
+/*
+ * Every command of certctl.  To add one: 1. a row here; 2. columns, if it lists
+ * something; 3. a case in t/12-cli.t; docs/certctl.md prints `certctl help`.
+ */
+#include "cli.h"
+
+#define PAGE                                                                  \
+    { "page",     "page",     CLI_QUERY, "N" },                               \
+    { "per-page", "per_page", CLI_QUERY, "N" }
+
+static const struct cli_option  agent_add[] = {
+    { "fingerprint",        "fingerprint",        CLI_BODY,      "HEX" },
+    { "name",               "name",               CLI_BODY,      "NAME" },
+    { "id",                 "id",                 CLI_BODY,      "ID" },
+    { "trust-on-first-use", "trust_on_first_use", CLI_BODY_FLAG, NULL },
+    { NULL }
+};
+
+static const struct cli_option  page[] = { PAGE, { NULL } };
+
+static const struct cli_option  cert_list[] = {
+    { "status", "status",    CLI_QUERY, "STATUS" },
+    { "issuer", "issuer_id", CLI_QUERY, "ID" },
+    { "agent",  "agent_id",  CLI_QUERY, "ID" },
+    PAGE, { NULL }
+};
+
+static const struct cli_option  renew[] = {
+    { "force", "force", CLI_BODY_FLAG, NULL }, { NULL }
+};
+
+static const struct cli_option  job_list[] = {
+    { "status", "status", CLI_QUERY, "STATUS" },
+    { "type",   "type",   CLI_QUERY, "TYPE" },
+    PAGE, { NULL }
+};
+
+static const struct cli_column  agents[] = {
+    { "ID", "id" }, { "NAME", "name" }, { "URL", "url" }, { "STATUS", "status" },
+    { "VERSION", "version" }, { "LAST SEEN", "last_heartbeat_at" }, { NULL }
+};
+
+static const struct cli_column  certs[] = {
+    { "ID", "id" }, { "NAME", "name" }, { "STATUS", "status" },
+    { "EXPIRES", "expires_at" }, { "ISSUER", "issuer_id" },
+    { "POLICY", "renewal_policy_id" }, { NULL }
+};
+
+static const struct cli_column  jobs[] = {
+    { "ID", "id" }, { "TYPE", "type" }, { "STATUS", "status" },
+    { "CERTIFICATE", "certificate_id" }, { "TRIES", "attempts" },
+    { "CREATED", "created_at" }, { "ERROR", "last_error" }, { NULL }
+};
+
+#define ROW(...)  { __VA_ARGS__ }
+
+const struct cli_command  cli_commands[] = {
+    ROW(.words = "agents add", .argument = "URL", .field = "url",
+        .method = "POST", .path = "/api/v1/agents", .options = agent_add,
+        .check = cli_check_agent,
+        .help = "meet a module; its fingerprint is in certctl-agent.fingerprint"),
+    ROW(.words = "agents list", .method = "GET", .path = "/api/v1/agents",
+        .options = page, .columns = agents, .help = "hosts that run the module"),
+    ROW(.words = "agents get", .argument = "ID", .method = "GET",
+        .path = "/api/v1/agents/{}", .help = "one host"),
+    ROW(.words = "certs list", .method = "GET", .path = "/api/v1/certificates",
+        .options = cert_list, .columns = certs,
+        .help = "certificates that are kept alive"),
+    ROW(.words = "certs get", .argument = "ID", .method = "GET",
+        .path = "/api/v1/certificates/{}", .help = "one certificate"),
+    ROW(.words = "certs renew", .argument = "ID", .method = "POST",
+        .path = "/api/v1/certificates/{}/renew", .options = renew,
+        .help = "renew it now"),
+    ROW(.words = "jobs list", .method = "GET", .path = "/api/v1/jobs",
+        .options = job_list, .columns = jobs, .help = "work, done and to be done"),
+    ROW(.words = "status", .run = cli_status,
+        .help = "the server, its database, and how much there is of what"),
+    ROW(.words = "version", .run = cli_version,
+        .help = "versions of this program and of the server"),
+    { NULL }
+};
