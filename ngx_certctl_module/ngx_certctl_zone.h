@@ -14,6 +14,17 @@
 
 #define NGX_CERTCTL_COUNTERS  65536       /* a power of two */
 #define NGX_CERTCTL_WORKERS   1024
+#define NGX_CERTCTL_USES      32768       /* a power of two */
+
+
+/* How often one certificate was served.  A certificate is known by the first
+   eight bytes of its fingerprint; 0: free. */
+
+typedef struct {
+    ngx_atomic_t  tag;
+    ngx_atomic_t  handshakes;
+    ngx_atomic_t  last;                   /* seconds since 1970 */
+} ngx_certctl_use_t;
 
 
 typedef struct {
@@ -30,6 +41,8 @@ typedef struct {
     ngx_atomic_t  workers[NGX_CERTCTL_WORKERS];
 
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
+
+    ngx_certctl_use_t  uses[NGX_CERTCTL_USES];
 } ngx_certctl_zone_t;
 
 
@@ -40,6 +53,16 @@ ngx_atomic_t *ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name,
 /* A name's answer has changed: what workers keep of it is old from now on. */
 void ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
+
+/*
+ * Counts a handshake with the certificate of this SHA-256 digest, and looks it
+ * up.  The table is bounded: of thousands that came and went the one that was
+ * served longest ago makes room, and starts again at 0.
+ */
+void ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
+    time_t now);
+void ngx_certctl_zone_used(ngx_certctl_zone_t *zone, const u_char *digest,
+    uint64_t *handshakes, time_t *last);
 
 
 #endif /* _NGX_CERTCTL_ZONE_H_INCLUDED_ */

@@ -1,18 +1,101 @@
 
+/*
+ * Directives and configuration: what an operator may write, and what it
+ * means for each server.
+ */
+
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_certctl_module.h"
+#include "ngx_http_certctl_server.h"
+#include "ngx_http_certctl_start.h"
+#include "ngx_http_certctl_variables.h"
+
+
+#define NGX_HTTP_CERTCTL_CACHE      1000
+#define NGX_HTTP_CERTCTL_CACHE_MIN  16
+
+
+static ngx_int_t ngx_http_certctl_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_certctl_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_certctl_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_certctl_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+
+static char *ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+static ngx_command_t  ngx_http_certctl_commands[] = {
+
+    { ngx_string("certctl"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_certctl_srv_conf_t, enable),
+      NULL },
+
+    { ngx_string("certctl_agent"),
+      NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_certctl_agent,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("certctl_cache"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_certctl_cache,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("certctl_certificate"),
+      NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_http_certctl_certificate,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("certctl_store"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_certctl_main_conf_t, store_path),
+      NULL },
+
+    { ngx_string("certctl_thread_pool"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_certctl_main_conf_t, thread_pool_name),
+      NULL },
+
+    { ngx_string("certctl_trust"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_certctl_main_conf_t, trust_file),
+      NULL },
+
+      ngx_null_command
+};
+
 
 static ngx_http_module_t  ngx_http_certctl_module_ctx = {
-    NULL,                                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    ngx_http_certctl_preconfiguration,     /* preconfiguration */
+    ngx_http_certctl_postconfiguration,    /* postconfiguration */
 
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
+    ngx_http_certctl_create_main_conf,     /* create main configuration */
+    ngx_http_certctl_init_main_conf,       /* init main configuration */
 
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
+    ngx_http_certctl_create_srv_conf,      /* create server configuration */
+    ngx_http_certctl_merge_srv_conf,       /* merge server configuration */
 
     NULL,                                  /* create location configuration */
     NULL                                   /* merge location configuration */
@@ -22,7 +105,7 @@ static ngx_http_module_t  ngx_http_certctl_module_ctx = {
 ngx_module_t  ngx_http_certctl_module = {
     NGX_MODULE_V1,
     &ngx_http_certctl_module_ctx,          /* module context */
-    NULL,                                  /* module directives */
+    ngx_http_certctl_commands,             /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
@@ -33,3 +116,275 @@ ngx_module_t  ngx_http_certctl_module = {
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
+
+
+const char  *ngx_http_certctl_source_text[NGX_HTTP_CERTCTL_SOURCES] = {
+#define X(NAME, text)  text,
+    CERTCTL_SOURCES(X)
+#undef X
+};
+
+const char
+    *ngx_http_certctl_staple_text[NGX_HTTP_CERTCTL_STAPLE_STATES] = {
+#define X(NAME, text)  text,
+    CERTCTL_STAPLE_STATES(X)
+#undef X
+};
+
+
+ngx_http_certctl_main_conf_t *
+ngx_http_certctl_main_conf(void)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                              ngx_http_certctl_module);
+
+    return (mcf && mcf->used) ? mcf : NULL;
+}
+
+
+void
+ngx_http_certctl_touch(ngx_http_certctl_main_conf_t *mcf, const char *name)
+{
+    if (mcf->zone) {
+        ngx_certctl_zone_touch(mcf->zone, (u_char *) name, ngx_strlen(name));
+    }
+}
+
+
+void
+ngx_http_certctl_touched(const char *name, void *mcf)
+{
+    ngx_http_certctl_touch(mcf, name);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_preconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+
+    /* while servers are merged, cf->ctx is the server's: keep http{}'s */
+
+    mcf->http_ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
+
+    return ngx_http_certctl_add_variables(cf);
+}
+
+
+static void *
+ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_certctl_main_conf_t));
+    if (mcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     mcf->store_path = { 0, NULL };
+     *     mcf->store = NULL;
+     *     mcf->trust_file = { 0, NULL };
+     *     mcf->trust = NULL;
+     *     mcf->trust_names = NULL;
+     *     mcf->zone = NULL;
+     *     mcf->thread_pool_name = { 0, NULL };
+     *     mcf->cache = NULL;
+     *     mcf->agents = 0;
+     *     mcf->used = 0;
+     */
+
+    mcf->cache_max = NGX_CONF_UNSET_UINT;
+
+    return mcf;
+}
+
+
+static char *
+ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
+
+    ngx_conf_init_uint_value(mcf->cache_max, NGX_HTTP_CERTCTL_CACHE);
+
+    if (mcf->store_path.len
+        && ngx_conf_full_name(cf->cycle, &mcf->store_path, 0) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (mcf->trust_file.len
+        && ngx_conf_full_name(cf->cycle, &mcf->trust_file, 1) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    /* servers are merged next, and must know which of them speak TLS */
+
+    return ngx_http_certctl_find_listens(cf);
+}
+
+
+static void *
+ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_http_certctl_srv_conf_t  *scf;
+
+    scf = ngx_pcalloc(cf->pool, sizeof(ngx_http_certctl_srv_conf_t));
+    if (scf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     scf->certificate = { 0, NULL };
+     *     scf->agent = 0;
+     *     scf->tls = 0;
+     *     scf->placeholder = 0;
+     *     scf->listens = NULL;
+     *     scf->server = NULL;
+     */
+
+    scf->enable = NGX_CONF_UNSET;
+
+    return scf;
+}
+
+
+/*
+ * Runs before the SSL module merges the same server (see "config"): what is
+ * given to it here it takes as if the operator had written it.
+ */
+
+static char *
+ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_certctl_srv_conf_t *prev = parent;
+    ngx_http_certctl_srv_conf_t *conf = child;
+
+    ngx_uint_t                     own;
+    ngx_http_core_srv_conf_t      *cscf;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    own = (conf->enable == 1);
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    if (conf->certificate.len && !conf->enable) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_certificate\" has no effect while certctl is "
+                      "off: add \"certctl on;\" to the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->enable && !conf->agent) {
+        return NGX_CONF_OK;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    mcf->used = 1;
+
+    if (conf->agent && !conf->tls) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" is served over TLS only: write "
+                      "\"listen ... ssl;\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (!conf->tls) {
+        if (own) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"certctl on\" has no effect without "
+                          "\"listen ... ssl;\" in the server in %s:%ui",
+                          cscf->file_name, cscf->line);
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    return ngx_http_certctl_complete(cf, mcf, conf);
+}
+
+
+static char *
+ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_certctl_srv_conf_t *scf = conf;
+
+    ngx_str_t  *value;
+
+    if (scf->certificate.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (!certctl_name_valid(value[1].data, value[1].len)
+        || ngx_strcmp(value[1].data, CERTCTL_WIRE_IDENTITY) == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid certificate name \"%V\": write the name "
+                           "of a record, up to %d letters, digits and \"._*-\"",
+                           &value[1], CERTCTL_NAME_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    scf->certificate = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
+
+    ngx_int_t   max;
+    ngx_str_t  *value;
+
+    if (mcf->cache_max != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    max = NGX_ERROR;
+
+    if (value[1].len > 4 && ngx_strncmp(value[1].data, "max=", 4) == 0) {
+        max = ngx_atoi(value[1].data + 4, value[1].len - 4);
+    }
+
+    if (max < NGX_HTTP_CERTCTL_CACHE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": write \"max=number\", "
+                           "the names kept parsed in each worker, at least %d",
+                           &value[1], NGX_HTTP_CERTCTL_CACHE_MIN);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->cache_max = max;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+
+    return mcf->used ? ngx_http_certctl_start(cf, mcf) : NGX_OK;
+}

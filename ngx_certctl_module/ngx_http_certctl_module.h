@@ -44,6 +44,7 @@ extern const char
 
 typedef struct ngx_http_certctl_main_conf_s  ngx_http_certctl_main_conf_t;
 typedef struct ngx_http_certctl_server_s     ngx_http_certctl_server_t;
+typedef struct ngx_http_certctl_cache_s      ngx_http_certctl_cache_t;
 
 
 /*
@@ -53,7 +54,7 @@ typedef struct ngx_http_certctl_server_s     ngx_http_certctl_server_t;
 
 typedef struct {
     X509                       *x509;
-    EVP_PKEY                   *key;        /* NULL: the SSL_CTX holds it */
+    EVP_PKEY                   *key;
     STACK_OF(X509)             *chain;      /* without the leaf; may be NULL */
 
     certctl_kind_e              kind;
@@ -70,13 +71,14 @@ typedef struct {
     unsigned                    ocsp:1;     /* names a responder */
     unsigned                    must_staple:1;
 
-    /* DER; empty unless it was believable when it was loaded */
+    /* DER; staple_info is set once it was checked and found good */
     ngx_str_t                   staple;
+    unsigned                    staple_good:1;
     struct certctl_ocsp_info    staple_info;
+    time_t                      staple_bad;     /* when it was found so */
 
-    /* of a static certificate's staple, by its fingerprint */
-    ngx_atomic_t               *counter;
-    ngx_atomic_uint_t           seen;
+    time_t                      staple_read;    /* when it was looked for */
+    ngx_atomic_uint_t           staple_seen;    /* and its counter then */
 } ngx_http_certctl_cert_t;
 
 
@@ -141,6 +143,8 @@ struct ngx_http_certctl_main_conf_s {
 #endif
 
     ngx_uint_t                  cache_max;
+    ngx_http_certctl_cache_t   *cache;      /* a worker's parsed copies */
+    ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_http_certctl_server_t */
 
     ngx_uint_t                  agents;     /* servers with certctl_agent */

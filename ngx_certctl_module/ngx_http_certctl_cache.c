@@ -1,0 +1,473 @@
+
+/*
+ * Keeps parsed records in a bounded list per worker, and looks at the store
+ * again when a name's counter says so.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_certctl_cache.h"
+#include "ngx_http_certctl_parse.h"
+
+
+/* Names that the store does not know are kept apart, so that a flood of them
+   can push out nothing but each other. */
+
+#define NGX_HTTP_CERTCTL_UNKNOWN_MAX  1024
+
+/* Seconds until a copy's file is looked at without being told to; sooner when
+   it could not be read. */
+
+#define NGX_HTTP_CERTCTL_RECHECK      60
+#define NGX_HTTP_CERTCTL_RETRY        1
+
+/* A letter no name has, before the names of records. */
+
+#define NGX_HTTP_CERTCTL_RECORD_MARK  '='
+
+
+typedef struct {
+    ngx_queue_t   queue;                    /* most recently used first */
+    ngx_uint_t    n;
+    ngx_uint_t    max;
+} ngx_http_certctl_list_t;
+
+
+typedef struct {
+    ngx_str_node_t              node;       /* key: mark and name */
+    ngx_queue_t                 queue;
+    ngx_http_certctl_list_t    *list;
+    ngx_str_t                   name;       /* NUL-terminated */
+    unsigned                    record:1;
+
+    ngx_atomic_t               *counter;
+    ngx_atomic_uint_t           seen;       /* of it, before the last look */
+    time_t                      checked;
+
+    ngx_http_certctl_stored_t  *stored[CERTCTL_KINDS];
+} ngx_http_certctl_entry_t;
+
+
+struct ngx_http_certctl_cache_s {
+    ngx_http_certctl_main_conf_t  *mcf;
+    ngx_rbtree_t                   tree;
+    ngx_rbtree_node_t              sentinel;
+    ngx_http_certctl_list_t        known;
+    ngx_http_certctl_list_t        unknown;
+    ngx_http_certctl_parser_t      parser;
+};
+
+
+static ngx_http_certctl_entry_t *ngx_http_certctl_entry_create(
+    ngx_http_certctl_cache_t *cache, ngx_str_t *key, uint32_t hash);
+static void ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry);
+static void ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry);
+static ngx_uint_t ngx_http_certctl_entry_fresh(
+    ngx_http_certctl_cache_t *cache, ngx_http_certctl_entry_t *entry,
+    time_t now);
+static void ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, time_t now);
+static ngx_int_t ngx_http_certctl_entry_read_kind(
+    ngx_http_certctl_cache_t *cache, ngx_http_certctl_entry_t *entry,
+    certctl_kind_e kind, ngx_uint_t told);
+static ngx_int_t ngx_http_certctl_entry_take(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, certctl_record_t *rec);
+
+
+ngx_http_certctl_cache_t *
+ngx_http_certctl_cache_create(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_http_certctl_cache_t  *cache;
+
+    cache = ngx_pcalloc(cf->pool, sizeof(ngx_http_certctl_cache_t));
+    if (cache == NULL) {
+        return NULL;
+    }
+
+    cache->mcf = mcf;
+    cache->known.max = mcf->cache_max;
+    cache->unknown.max = NGX_HTTP_CERTCTL_UNKNOWN_MAX;
+
+    ngx_rbtree_init(&cache->tree, &cache->sentinel,
+                    ngx_str_rbtree_insert_value);
+    ngx_queue_init(&cache->known.queue);
+    ngx_queue_init(&cache->unknown.queue);
+    ngx_http_certctl_parser_init(&cache->parser);
+
+    return cache;
+}
+
+
+void
+ngx_http_certctl_cache_destroy(ngx_http_certctl_cache_t *cache)
+{
+    ngx_uint_t                i;
+    ngx_queue_t              *q;
+    ngx_http_certctl_list_t  *lists[2];
+
+    if (cache == NULL) {
+        return;
+    }
+
+    lists[0] = &cache->known;
+    lists[1] = &cache->unknown;
+
+    for (i = 0; i < 2; i++) {
+
+        while (!ngx_queue_empty(&lists[i]->queue)) {
+            q = ngx_queue_head(&lists[i]->queue);
+            ngx_http_certctl_entry_free(cache,
+                          ngx_queue_data(q, ngx_http_certctl_entry_t, queue));
+        }
+    }
+
+    ngx_http_certctl_parser_free(&cache->parser);
+}
+
+
+ngx_http_certctl_stored_t **
+ngx_http_certctl_lookup(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name,
+    ngx_uint_t record)
+{
+    u_char                     data[CERTCTL_NAME_MAX + 1];
+    time_t                     now;
+    uint32_t                   hash;
+    ngx_str_t                  key;
+    ngx_http_certctl_cache_t  *cache;
+    ngx_http_certctl_entry_t  *entry;
+
+    if (mcf->store == NULL || name->len > CERTCTL_NAME_MAX) {
+        return NULL;
+    }
+
+    data[0] = record ? NGX_HTTP_CERTCTL_RECORD_MARK : ' ';
+    ngx_memcpy(data + 1, name->data, name->len);
+
+    key.data = data;
+    key.len = name->len + 1;
+    hash = ngx_crc32_short(key.data, key.len);
+
+    now = ngx_time();
+    cache = mcf->cache;
+
+    entry = (ngx_http_certctl_entry_t *)
+                ngx_str_rbtree_lookup(&cache->tree, &key, hash);
+
+    if (entry == NULL) {
+        entry = ngx_http_certctl_entry_create(cache, &key, hash);
+        if (entry == NULL) {
+            return NULL;
+        }
+
+        ngx_http_certctl_entry_read(cache, entry, now);
+
+    } else if (!ngx_http_certctl_entry_fresh(cache, entry, now)) {
+        ngx_http_certctl_entry_read(cache, entry, now);
+    }
+
+    ngx_http_certctl_entry_place(cache, entry);
+
+    return entry->stored;
+}
+
+
+void
+ngx_http_certctl_hold(ngx_http_certctl_stored_t *stored)
+{
+    stored->refs++;
+}
+
+
+void
+ngx_http_certctl_unhold(ngx_http_certctl_main_conf_t *mcf,
+    ngx_http_certctl_stored_t *stored)
+{
+    ngx_http_certctl_release(&mcf->cache->parser, stored);
+}
+
+
+ngx_http_certctl_cert_t *
+ngx_http_certctl_record(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name)
+{
+    ngx_uint_t                   i;
+    ngx_http_certctl_stored_t  **stored;
+
+    stored = ngx_http_certctl_lookup(mcf, name, 1);
+
+    for (i = 0; stored && i < CERTCTL_KINDS; i++) {
+
+        if (stored[i]) {
+            return &stored[i]->cert;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_http_certctl_entry_t *
+ngx_http_certctl_entry_create(ngx_http_certctl_cache_t *cache, ngx_str_t *key,
+    uint32_t hash)
+{
+    u_char                    *p;
+    ngx_http_certctl_entry_t  *entry;
+
+    entry = ngx_calloc(sizeof(ngx_http_certctl_entry_t) + key->len + 1,
+                       ngx_cycle->log);
+    if (entry == NULL) {
+        return NULL;
+    }
+
+    p = (u_char *) (entry + 1);
+    ngx_memcpy(p, key->data, key->len);
+
+    entry->node.node.key = hash;
+    entry->node.str.data = p;
+    entry->node.str.len = key->len;
+    entry->name.data = p + 1;
+    entry->name.len = key->len - 1;
+    entry->record = (p[0] == NGX_HTTP_CERTCTL_RECORD_MARK);
+    entry->counter = ngx_certctl_zone_counter(cache->mcf->zone,
+                                              entry->name.data,
+                                              entry->name.len);
+
+    ngx_rbtree_insert(&cache->tree, &entry->node.node);
+
+    return entry;
+}
+
+
+static void
+ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry)
+{
+    ngx_uint_t  i;
+
+    ngx_rbtree_delete(&cache->tree, &entry->node.node);
+
+    ngx_queue_remove(&entry->queue);
+    entry->list->n--;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        ngx_http_certctl_release(&cache->parser, entry->stored[i]);
+    }
+
+    ngx_free(entry);
+}
+
+
+/* Moves entry to the head of the list it belongs to, whose last makes room. */
+
+static void
+ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry)
+{
+    ngx_uint_t                 i;
+    ngx_queue_t               *q;
+    ngx_http_certctl_list_t   *list;
+
+    list = &cache->unknown;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (entry->stored[i]) {
+            list = &cache->known;
+        }
+    }
+
+    if (entry->list) {
+        ngx_queue_remove(&entry->queue);
+        entry->list->n--;
+    }
+
+    entry->list = list;
+    ngx_queue_insert_head(&list->queue, &entry->queue);
+
+    if (++list->n > list->max) {
+        q = ngx_queue_last(&list->queue);
+        ngx_http_certctl_entry_free(cache,
+                          ngx_queue_data(q, ngx_http_certctl_entry_t, queue));
+    }
+}
+
+
+/*
+ * A writer that was killed between rename and counter told nobody: so each
+ * file is looked at once a minute.
+ */
+
+static ngx_uint_t
+ngx_http_certctl_entry_fresh(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, time_t now)
+{
+    ngx_uint_t  i, same;
+
+    if (*entry->counter != entry->seen) {
+        return 0;
+    }
+
+    if (now - entry->checked < NGX_HTTP_CERTCTL_RECHECK
+        && now >= entry->checked)
+    {
+        return 1;
+    }
+
+    same = 0;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        same += entry->stored[i]
+                && certctl_store_same(cache->mcf->store,
+                                      &entry->stored[i]->file);
+    }
+
+    /* a record is of one kind, a name may gain the other one */
+
+    if (same < (entry->record ? 1 : CERTCTL_KINDS)) {
+        return 0;
+    }
+
+    entry->checked = now;
+
+    return 1;
+}
+
+
+static void
+ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, time_t now)
+{
+    ngx_uint_t         i, told;
+    ngx_atomic_uint_t  counter;
+
+    /* the counter first: what changes while we read is read again */
+
+    counter = *entry->counter;
+    ngx_memory_barrier();
+
+    told = (counter != entry->seen);
+
+    entry->seen = counter;
+    entry->checked = now;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (ngx_http_certctl_entry_read_kind(cache, entry, i, told)
+            != NGX_OK)
+        {
+            entry->checked = now - NGX_HTTP_CERTCTL_RECHECK
+                             + NGX_HTTP_CERTCTL_RETRY;
+        }
+    }
+}
+
+
+/*
+ * NGX_ERROR when the store could not be read: what was there is kept, because
+ * a certificate that worked is better than none.  For the same reason a file
+ * that is gone, while nobody said that it was deleted, changes nothing.
+ */
+
+static ngx_int_t
+ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t told)
+{
+    int               rc;
+    ngx_int_t         ret;
+    const char       *name;
+    certctl_record_t  rec;
+
+    ngx_memzero(&rec, sizeof(certctl_record_t));
+    name = (const char *) entry->name.data;
+
+    if (!entry->record) {
+        rc = certctl_store_find(cache->mcf->store, kind, name, &rec);
+
+    } else if (kind == CERTCTL_KIND_ECDSA) {
+        rc = certctl_store_read(cache->mcf->store, name, &rec);
+
+    } else {
+        /* one record is of one kind, and the first turn has read it */
+        return NGX_OK;
+    }
+
+    switch (rc) {
+
+    case CERTCTL_STORE_OK:
+        ret = ngx_http_certctl_entry_take(cache, entry, &rec);
+        certctl_record_free(&rec);
+        return ret;
+
+    case CERTCTL_STORE_NOT_FOUND:
+
+        if (told) {
+            ngx_http_certctl_release(&cache->parser, entry->stored[kind]);
+            entry->stored[kind] = NULL;
+
+            if (entry->record) {
+                ngx_http_certctl_release(&cache->parser,
+                                         entry->stored[CERTCTL_KIND_RSA]);
+                entry->stored[CERTCTL_KIND_RSA] = NULL;
+            }
+        }
+
+        return NGX_OK;
+
+    case CERTCTL_STORE_DAMAGED:
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "the stored certificate for \"%V\" is damaged and was "
+                      "set aside%s", &entry->name,
+                      entry->stored[kind] ? ", the last good copy is served"
+                                          : "");
+        break;
+
+    default:
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
+                      "the stored certificate for \"%V\" cannot be read%s",
+                      &entry->name,
+                      entry->stored[kind] ? ", the last good copy is served"
+                                          : "");
+    }
+
+    (void) ngx_atomic_fetch_add(&cache->mcf->zone->errors, 1);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_entry_take(ngx_http_certctl_cache_t *cache,
+    ngx_http_certctl_entry_t *entry, certctl_record_t *rec)
+{
+    ngx_uint_t                  i;
+    const char                 *why;
+    ngx_http_certctl_stored_t  *stored;
+
+    stored = ngx_http_certctl_parse(&cache->parser, rec, &why);
+
+    if (stored == NULL) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "the stored certificate for \"%V\" is not used: %s",
+                      &entry->name, why);
+        (void) ngx_atomic_fetch_add(&cache->mcf->zone->errors, 1);
+        return NGX_ERROR;
+    }
+
+    /* a record that is asked for by its own name may have changed its kind */
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (i == stored->cert.kind || entry->record) {
+            ngx_http_certctl_release(&cache->parser, entry->stored[i]);
+            entry->stored[i] = NULL;
+        }
+    }
+
+    entry->stored[stored->cert.kind] = stored;
+
+    return NGX_OK;
+}

@@ -1,0 +1,314 @@
+
+/*
+ * Decides between what is in the store and what is configured: the same code
+ * for a handshake and for the report.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_certctl_cache.h"
+#include "ngx_http_certctl_cert.h"
+#include "ngx_http_certctl_choose.h"
+
+
+static const char  *ngx_http_certctl_pinned =
+    "it is the record that certctl_certificate names";
+static const char  *ngx_http_certctl_exact =
+    "the store has it for this name";
+static const char  *ngx_http_certctl_wildcard =
+    "the store has it for a wildcard of this name";
+static const char  *ngx_http_certctl_newer =
+    "it is newer than the one in the store";
+static const char  *ngx_http_certctl_expired =
+    "the one in the store is past its time";
+static const char  *ngx_http_certctl_nothing =
+    "the store has none for this name";
+static const char  *ngx_http_certctl_variable =
+    "the store has none for this name, ssl_certificate has variables";
+
+
+static ngx_uint_t ngx_http_certctl_take(ngx_http_certctl_choice_t *choice,
+    ngx_http_certctl_stored_t **stored, const char *why);
+static void ngx_http_certctl_by_name(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_name_t *name, ngx_http_certctl_choice_t *ret);
+static const char *ngx_http_certctl_static_wins(
+    ngx_http_certctl_server_t *server, ngx_http_certctl_name_t *name,
+    ngx_http_certctl_choice_t *choice, time_t now);
+static ngx_uint_t ngx_http_certctl_fits(ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_name_t *name, time_t now);
+static void ngx_http_certctl_configured(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_choice_t *ret, const char *why);
+
+
+ngx_int_t
+ngx_http_certctl_choose(ngx_http_certctl_server_t *server, ngx_str_t *asked,
+    ngx_http_certctl_choice_t *ret)
+{
+    ngx_http_certctl_name_t  name;
+
+    ngx_http_certctl_name(server, asked, &name);
+    ngx_http_certctl_choose_first(server, &name, ret);
+    ngx_http_certctl_choose_second(server, &name, ret);
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_certctl_name(ngx_http_certctl_server_t *server, ngx_str_t *asked,
+    ngx_http_certctl_name_t *ret)
+{
+    size_t      len;
+    ngx_str_t  *name;
+
+    ret->len = 0;
+    ret->data[0] = '\0';
+
+    if (asked && asked->len) {
+        name = asked;
+
+    } else if (server->names.nelts) {
+        name = server->names.elts;
+
+    } else {
+        return;
+    }
+
+    len = name->len;
+
+    if (len > 1 && name->data[len - 1] == '.') {
+        len--;
+    }
+
+    /* the agent's identity is no host's: it cannot be asked for */
+
+    if (!certctl_name_valid(name->data, len)
+        || (len == sizeof(CERTCTL_WIRE_IDENTITY) - 1
+            && ngx_strncasecmp(name->data, (u_char *) CERTCTL_WIRE_IDENTITY,
+                               len)
+               == 0))
+    {
+        return;
+    }
+
+    ngx_strlow(ret->data, name->data, len);
+    ret->data[len] = '\0';
+    ret->len = len;
+}
+
+
+void
+ngx_http_certctl_choose_first(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_name_t *name, ngx_http_certctl_choice_t *ret)
+{
+    const char                  *why;
+    ngx_http_certctl_stored_t  **stored;
+
+    ngx_memzero(ret, sizeof(ngx_http_certctl_choice_t));
+
+    if (server->pinned.len) {
+        stored = ngx_http_certctl_lookup(server->mcf, &server->pinned, 1);
+
+        if (!ngx_http_certctl_take(ret, stored, ngx_http_certctl_pinned)
+            && !server->agent)
+        {
+            ngx_http_certctl_by_name(server, name, ret);
+        }
+
+    } else {
+        ngx_http_certctl_by_name(server, name, ret);
+    }
+
+    if (ret->why == NULL) {
+        ngx_http_certctl_configured(server, ret,
+                                    server->expressions
+                                    ? ngx_http_certctl_variable
+                                    : ngx_http_certctl_nothing);
+        return;
+    }
+
+    if (server->agent || server->placeholder) {
+        return;
+    }
+
+    why = ngx_http_certctl_static_wins(server, name, ret, ngx_time());
+
+    if (why) {
+        ngx_memzero(ret, sizeof(ngx_http_certctl_choice_t));
+        ngx_http_certctl_configured(server, ret, why);
+    }
+}
+
+
+void
+ngx_http_certctl_choose_second(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_name_t *name, ngx_http_certctl_choice_t *ret)
+{
+    time_t                    now;
+    ngx_uint_t                i;
+    ngx_http_certctl_cert_t  *cert;
+
+    if (server->agent) {
+        return;
+    }
+
+    now = ngx_time();
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+
+        if (ret->cert[cert[i].kind] == NULL
+            && cert[i].source == NGX_HTTP_CERTCTL_STATIC
+            && ngx_http_certctl_fits(&cert[i], name, now))
+        {
+            ret->cert[cert[i].kind] = &cert[i];
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_certctl_take(ngx_http_certctl_choice_t *choice,
+    ngx_http_certctl_stored_t **stored, const char *why)
+{
+    time_t      now;
+    ngx_uint_t  i, valid;
+
+    now = ngx_time();
+    valid = 0;
+
+    for (i = 0; stored && i < CERTCTL_KINDS; i++) {
+
+        if (stored[i]) {
+            choice->cert[i] = &stored[i]->cert;
+            choice->why = why;
+            valid |= ngx_http_certctl_cert_valid(&stored[i]->cert, now);
+        }
+    }
+
+    return valid;
+}
+
+
+static void
+ngx_http_certctl_by_name(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_name_t *name, ngx_http_certctl_choice_t *ret)
+{
+    u_char                      *dot, saved;
+    ngx_str_t                    key;
+    ngx_http_certctl_choice_t    wild;
+    ngx_http_certctl_stored_t  **stored;
+
+    if (name->len == 0) {
+        return;
+    }
+
+    key.data = name->data;
+    key.len = name->len;
+
+    stored = ngx_http_certctl_lookup(server->mcf, &key, 0);
+
+    /* a pinned record that is past its time gives way to one that is not */
+
+    ngx_memzero(&wild, sizeof(ngx_http_certctl_choice_t));
+
+    if (ngx_http_certctl_take(&wild, stored, ngx_http_certctl_exact)) {
+        *ret = wild;
+        return;
+    }
+
+    if (ret->why == NULL) {
+        *ret = wild;
+    }
+
+    /* a wildcard stands for the first label alone (RFC 6125 6.4.3) */
+
+    dot = ngx_strlchr(name->data, name->data + name->len, '.');
+
+    if (dot == NULL || dot == name->data || name->data[0] == '*') {
+        return;
+    }
+
+    key.data = dot - 1;
+    key.len = name->data + name->len - key.data;
+
+    ngx_memzero(&wild, sizeof(ngx_http_certctl_choice_t));
+
+    saved = key.data[0];
+    key.data[0] = '*';
+    stored = ngx_http_certctl_lookup(server->mcf, &key, 0);
+    key.data[0] = saved;
+
+    if (ngx_http_certctl_take(&wild, stored, ngx_http_certctl_wildcard)
+        || ret->why == NULL)
+    {
+        *ret = wild;
+    }
+}
+
+
+/*
+ * A certificate that somebody renewed by hand is never undone: the newer one
+ * wins.  So does one that is still valid over one that is not.
+ */
+
+static const char *
+ngx_http_certctl_static_wins(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_name_t *name, ngx_http_certctl_choice_t *choice,
+    time_t now)
+{
+    time_t                    newest;
+    ngx_uint_t                i, valid, newer;
+    ngx_http_certctl_cert_t  *cert;
+
+    newest = 0;
+    valid = 0;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (choice->cert[i]) {
+            newest = ngx_max(newest, choice->cert[i]->not_before);
+            valid |= ngx_http_certctl_cert_valid(choice->cert[i], now);
+        }
+    }
+
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+        newer = (cert[i].not_before > newest);
+
+        if ((newer || !valid) && ngx_http_certctl_fits(&cert[i], name, now)) {
+            return newer ? ngx_http_certctl_newer : ngx_http_certctl_expired;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_certctl_fits(ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_name_t *name, time_t now)
+{
+    return ngx_http_certctl_cert_valid(cert, now)
+           && (name->len == 0
+               || certctl_x509_covers(cert->x509, (char *) name->data));
+}
+
+
+static void
+ngx_http_certctl_configured(ngx_http_certctl_server_t *server,
+    ngx_http_certctl_choice_t *ret, const char *why)
+{
+    ngx_uint_t                i;
+    ngx_http_certctl_cert_t  *cert;
+
+    ret->why = why;
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+        ret->cert[cert[i].kind] = &cert[i];
+    }
+}

@@ -1,0 +1,26 @@
+
+/*
+ * The self-signed certificate that stands in until the first real one comes.
+ */
+
+#ifndef _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_
+#define _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_HTTP_CERTCTL_PLACEHOLDER_NAME  "certctl.invalid"
+
+
+/*
+ * Certificate and key in the form that ssl_certificate and ssl_certificate_key
+ * take ("data:" and PEM).  Made at the first call and then the same until the
+ * process ends, so that a reload does not change it (and with it the session
+ * id context); in memory only.  NGX_ERROR without memory or randomness.
+ */
+ngx_int_t ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
+
+
+#endif /* _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_ */
