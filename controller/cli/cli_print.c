@@ -144,6 +144,8 @@ cli_print(const struct cli *cli, const json_t *answer)
     print_table(cli->command->columns, rows);
     shown = json_array_size(rows);
 
+    fflush(stdout);
+
     if ((json_int_t) shown < json_integer_value(json_object_get(answer,
                                                                 "total")))
     {

@@ -2,6 +2,7 @@
 #include "http_internal.h"
 
 #include "random.h"
+#include "wire.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -216,6 +217,7 @@ static void
 set_limits(CURL *easy, const struct http_request *req)
 {
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "certctl/" CERTCTL_VERSION);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
