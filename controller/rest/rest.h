@@ -15,7 +15,10 @@ CLEANUP_FUNC(json, json_t *, json_decref)
 enum route_flags {
     ROUTE_PUBLIC = 1,     /* no key needed */
     ROUTE_PKI    = 2,     /* also answered on the plain HTTP listener */
-    ROUTE_BINARY = 4      /* the body is not JSON: r->raw */
+    ROUTE_BINARY = 4,     /* the body is not JSON: r->raw */
+    ROUTE_NODB   = 8,     /* answers without the database too */
+    ROUTE_WAKES  = 16,    /* leaves work behind: workers get a hint */
+    ROUTE_LIST   = 32     /* answers a page: OpenAPI adds the parameters */
 };
 
 /* What all handlers share; borrowed from main for the life of the server. */
@@ -26,6 +29,9 @@ struct rest_context {
 };
 
 struct query_arg { const char *name, *value; };
+
+struct patterns;
+struct identity;
 
 struct request {
     struct db                  *db;
@@ -40,28 +46,40 @@ struct request {
     size_t                      raw_len;
     const char                 *actor;                 /* "admin", "anonymous" */
     const char                 *actor_type;            /* "APIKey", "Anonymous" */
+    const struct identity      *identity;              /* rest_auth.h */
+    const struct patterns      *patterns;              /* rest_pattern.h */
     char                        id[37];                /* X-Request-ID */
 
     /* the reply */
     int                         status;                /* 200 unless set */
     const char                 *content_type;          /* application/json unless set */
     void                       *out;                   /* struct evbuffer */
+    void                       *in_headers;            /* struct evkeyvalq */
     void                       *headers;               /* struct evkeyvalq */
     struct error                err;
+
+    /* the audit row of a route that has an audit action; given away to rest/ */
+    char                       *subject;               /* args[0] unless set */
+    json_t                     *details;
 };
 
 typedef bool rest_handler(struct request *r);
 
-/* THE map is in controller/routes.c: one row per method and path. */
+/*
+ * THE map is in controller/routes.c: one row per method and path.  A route with
+ * an audit action runs in a transaction: what the handler writes is committed
+ * together with the audit row, or not at all.
+ */
 struct route {
     const char    *method;
     const char    *path;          /* "/api/v1/teams/{id}"; a last {name*} takes
                                      what is left, slashes included (RFC 6960
                                      A.1: base64 in a path) */
-    const char    *permission;    /* "team.read"; "" with ROUTE_PUBLIC */
+    const char    *permission;    /* "team.read"; "" with ROUTE_PUBLIC, or when
+                                     any key will do */
     const char    *audit;         /* action of the audit row, NULL: none */
     rest_handler  *handler;
-    const void    *data;          /* struct resource, for generic handlers */
+    const void    *data;          /* struct resource (resource.h), or NULL */
     int            flags;
     const char    *summary;       /* for OpenAPI */
 };
@@ -75,10 +93,17 @@ const char *rest_query(const struct request *r, const char *name);
 
 struct rest_server;
 
-/* Listens and starts n threads; NULL with the reason. */
+/*
+ * Listens on conf->listen and conf->pki_listen and starts conf->api_threads
+ * threads; NULL with the reason.  The database need not be there yet.
+ */
 struct rest_server *rest_start(const struct rest_context *ctx,
     const char *conninfo, const char *cert_pem, const char *key_pem,
     struct error *err);
+
+/* The ports that were bound: port 0 lets the system choose. */
+int rest_port(const struct rest_server *server);
+int rest_pki_port(const struct rest_server *server);     /* 0: none */
 
 /* New connections get the renewed certificate; the old ones stay. */
 bool rest_use_certificate(struct rest_server *server, const char *cert_pem,

@@ -1,0 +1,101 @@
+/* Reads request bodies as strictly as RFC 8259 and RFC 7493 allow. */
+#include "rest_body.h"
+
+#include <event2/buffer.h>
+#include <string.h>
+#include <strings.h>
+
+/* jansson recurses as deep as the text does: look before it leaps. */
+static bool
+body_is_shallow(const char *text, size_t len)
+{
+    bool  quoted = false;
+    int   depth = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        switch (text[i]) {
+        case '\\':
+            i += quoted;
+            break;
+        case '"':
+            quoted = !quoted;
+            break;
+        case '{':
+        case '[':
+            depth += !quoted;
+            break;
+        case '}':
+        case ']':
+            depth -= !quoted;
+            break;
+        default:
+            break;
+        }
+
+        if (depth > REST_DEPTH_MAX) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+static bool
+body_is_json(const struct request *r)
+{
+    const char  *type = rest_request_header(r, "Content-Type");
+    size_t       len = strlen("application/json");
+
+    return type && strncasecmp(type, "application/json", len) == 0
+           && strchr(" ;", type[len]) != NULL;
+}
+
+static bool
+body_parse(struct request *r)
+{
+    json_error_t  jerr;
+
+    if (!body_is_json(r)) {
+        return error_set(&r->err, ERR_MEDIA_TYPE,
+                         "the body must be application/json");
+    }
+
+    if (!body_is_shallow((const char *) r->raw, r->raw_len)) {
+        return error_set(&r->err, ERR_MALFORMED,
+                         "the body is nested deeper than %d levels",
+                         REST_DEPTH_MAX);
+    }
+
+    r->body = json_loadb((const char *) r->raw, r->raw_len,
+                         JSON_REJECT_DUPLICATES, &jerr);
+
+    /* jansson's text quotes the input, which is nobody else's business. */
+    return r->body != NULL
+           || error_set(&r->err, ERR_MALFORMED, "the body is not JSON of "
+                        "RFC 8259 with unique names: line %d, column %d",
+                        jerr.line, jerr.column);
+}
+
+bool
+body_read(struct evhttp_request *req, struct request *r)
+{
+    struct evbuffer  *in = evhttp_request_get_input_buffer(req);
+
+    r->raw_len = evbuffer_get_length(in);
+
+    if (r->raw_len > REST_BODY_MAX) {
+        return error_set(&r->err, ERR_TOO_LARGE,
+                         "a body has at most %d bytes", REST_BODY_MAX);
+    }
+
+    if (r->raw_len == 0 || strcmp(r->route->method, "GET") == 0) {
+        return true;
+    }
+
+    r->raw = evbuffer_pullup(in, -1);
+    if (r->raw == NULL) {
+        return error_set(&r->err, ERR_INTERNAL, "out of memory");
+    }
+
+    return (r->route->flags & ROUTE_BINARY) || body_parse(r);
+}

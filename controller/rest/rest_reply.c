@@ -1,0 +1,175 @@
+/* Replies: headers that every one carries, errors as JSON, entity tags. */
+#include "rest_worker.h"
+#include "random.h"
+
+#include <event2/buffer.h>
+#include <event2/keyvalq_struct.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ETAG_MAX  (64 * 1024)
+
+static const struct { const char *name, *value; } headers[] = {
+    { "X-Content-Type-Options", "nosniff" },
+    { "X-Frame-Options", "DENY" },
+    { "Referrer-Policy", "no-referrer" },
+    { "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'" },
+    { "Strict-Transport-Security", "max-age=31536000" },
+    { "Cache-Control", "no-cache" },
+};
+
+bool
+rest_reply_text(struct request *r, const char *text, size_t len)
+{
+    evbuffer_add(r->out, text, len);
+
+    return true;
+}
+
+static int
+json_to_buffer(const char *text, size_t len, void *out)
+{
+    return evbuffer_add(out, text, len);
+}
+
+bool
+rest_reply_json(struct request *r, const json_t *value)
+{
+    json_dump_callback(value, json_to_buffer, r->out, JSON_COMPACT);
+
+    return true;
+}
+
+void
+rest_header(struct request *r, const char *name, const char *value)
+{
+    evhttp_remove_header(r->headers, name);
+    evhttp_add_header(r->headers, name, value);
+}
+
+const char *
+rest_request_header(const struct request *r, const char *name)
+{
+    return evhttp_find_header(r->in_headers, name);
+}
+
+const char *
+rest_query(const struct request *r, const char *name)
+{
+    for (const struct query_arg *arg = r->query; arg->name; arg++) {
+        if (strcmp(arg->name, name) == 0) {
+            return arg->value;
+        }
+    }
+
+    return NULL;
+}
+
+static void
+reply_error(struct request *r)
+{
+    const struct err_info  *info = &err_infos[r->err.code];
+    CLEANUP(json) json_t   *answer = NULL;
+
+    /* "error" of the comparable product is the status's text. */
+    answer = json_pack("{s:s s:s* s:s}", "error", info->title, "message",
+                       r->err.detail, "request_id", r->id);
+
+    r->status = info->http_status;
+    r->content_type = "application/json";
+
+    if (r->err.code == ERR_UNAVAILABLE) {
+        rest_header(r, "Retry-After", "1");
+    }
+
+    evbuffer_drain(r->out, evbuffer_get_length(r->out));
+    rest_reply_json(r, answer);
+}
+
+/* RFC 9110 13.1.2: "*" or a list of tags, compared weakly. */
+static bool
+tag_listed(const char *list, const char *tag)
+{
+    size_t  len = strlen(tag);
+
+    if (strcmp(list, "*") == 0) {
+        return true;
+    }
+
+    for (const char *p = strchr(list, '"'); p; p = strchr(p + 1, '"')) {
+        if (strncmp(p, tag, len) == 0) {
+            return true;
+        }
+
+        p = strchr(p + 1, '"');
+        if (p == NULL) {
+            break;
+        }
+    }
+
+    return false;
+}
+
+static void
+reply_tag(struct request *r)
+{
+    size_t       len = evbuffer_get_length(r->out);
+    const char  *known = rest_request_header(r, "If-None-Match");
+    char         tag[2 + 32 + 1 + 32];
+
+    if (r->status != 200 || len > ETAG_MAX
+        || (strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0))
+    {
+        return;
+    }
+
+    sha256_hex(evbuffer_pullup(r->out, -1), len, tag + 1);
+    tag[0] = tag[33] = '"';
+    tag[34] = '\0';
+    rest_header(r, "ETag", tag);
+
+    if (known && tag_listed(known, tag)) {
+        r->status = 304;
+        evbuffer_drain(r->out, len);
+    }
+}
+
+static void
+reply_headers(struct request *r)
+{
+    char  length[24];
+
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        if (evhttp_find_header(r->headers, headers[i].name) == NULL) {
+            evhttp_add_header(r->headers, headers[i].name, headers[i].value);
+        }
+    }
+
+    rest_header(r, "X-Request-ID", r->id);
+
+    if (r->status == 204 || r->status == 304) {
+        return;
+    }
+
+    rest_header(r, "Content-Type",
+                r->content_type ? r->content_type : "application/json");
+
+    /* RFC 9110 9.3.2: the length that a GET would have, and no content. */
+    if (strcmp(r->method, "HEAD") == 0) {
+        snprintf(length, sizeof(length), "%zu", evbuffer_get_length(r->out));
+        rest_header(r, "Content-Length", length);
+        evbuffer_drain(r->out, evbuffer_get_length(r->out));
+    }
+}
+
+void
+reply_send(struct evhttp_request *req, struct request *r, bool ok)
+{
+    if (!ok) {
+        reply_error(r);
+    }
+
+    reply_tag(r);
+    reply_headers(r);
+    evhttp_send_reply(req, r->status, NULL, r->out);
+}

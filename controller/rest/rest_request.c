@@ -1,0 +1,228 @@
+/* One request from its first line to its log line. */
+#include "rest_worker.h"
+#include "conf.h"
+#include "core.h"
+#include "log.h"
+#include "resource.h"
+#include "rest_body.h"
+
+#include <event2/buffer.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct { enum evhttp_cmd_type type; const char *name; } methods[] = {
+    { EVHTTP_REQ_GET, "GET" }, { EVHTTP_REQ_POST, "POST" },
+    { EVHTTP_REQ_PUT, "PUT" }, { EVHTTP_REQ_DELETE, "DELETE" },
+    { EVHTTP_REQ_HEAD, "HEAD" }, { EVHTTP_REQ_PATCH, "PATCH" },
+    { EVHTTP_REQ_OPTIONS, "OPTIONS" }, { EVHTTP_REQ_TRACE, "TRACE" },
+    { EVHTTP_REQ_CONNECT, "CONNECT" }, { 0, "UNKNOWN" }
+};
+
+static int64_t
+monotonic_us(void)
+{
+    struct timespec  now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
+/* RFC 9562 5.4, made here always: a caller's own could forge log lines. */
+static void
+request_make_id(char id[37])
+{
+    unsigned char  b[16];
+
+    if (RAND_bytes(b, sizeof(b)) != 1) {
+        memset(b, 0, sizeof(b));
+    }
+
+    b[6] = (b[6] & 0x0f) | 0x40;
+    b[8] = (b[8] & 0x3f) | 0x80;
+
+    snprintf(id, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
+             "%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5],
+             b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+/* The thread's connection; one that cannot be had is tried once a second. */
+static bool
+request_db(struct worker *w, struct request *r)
+{
+    struct timespec  now;
+
+    r->db = w->db;
+    if (r->db || (r->route->flags & ROUTE_NODB)) {
+        return true;
+    }
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (w->db_failed == now.tv_sec) {
+        return error_set(&r->err, ERR_UNAVAILABLE, "the database is not reachable");
+    }
+
+    r->db = w->db = db_open(w->shared->conninfo, &r->err);
+    w->db_failed = r->db ? 0 : now.tv_sec;
+
+    return r->db != NULL;
+}
+
+/* The audit row names the resource of the route, and what the handler noted. */
+static bool
+request_audit(struct request *r)
+{
+    const struct core       core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+    const struct resource  *res = r->route->data;
+    const char             *subject = r->subject ? r->subject : r->args[0];
+
+    if (r->details == NULL) {
+        r->details = json_object();
+    }
+
+    json_object_set_new(r->details, "request_id", json_string(r->id));
+
+    return audit_write(&core, r->route->audit, res ? res->name : "system",
+                       subject ? subject : "", r->details, &r->err);
+}
+
+/* The handler, its writes and its audit row: together or not at all. */
+static bool
+request_run(struct request *r)
+{
+    CLEANUP(db_tx) struct db  *tx = NULL;
+
+    if (r->route->audit == NULL) {
+        return r->route->handler(r);
+    }
+
+    if (!db_begin(r->db, &r->err)) {
+        return false;
+    }
+
+    tx = r->db;
+    if (!r->route->handler(r) || !request_audit(r) || !db_commit(tx, &r->err)) {
+        return false;
+    }
+
+    if (r->route->flags & ROUTE_WAKES) {
+        db_hint(r->db);
+    }
+
+    return true;
+}
+
+static bool
+request_route(const struct door *door, struct request *r,
+    const struct evhttp_uri *uri, struct text_room *room)
+{
+    const char  *allow = NULL;
+
+    r->path = uri ? evhttp_uri_get_path(uri) : NULL;
+
+    if (r->path == NULL || strlen(r->path) > REST_PATH_MAX) {
+        r->path = "-";
+        return error_set(&r->err, ERR_MALFORMED,
+                         "the path is missing or longer than %d bytes",
+                         REST_PATH_MAX);
+    }
+
+    r->route = router_find(door->router, r->method, r->path, room, r->args,
+                           &allow, &r->err);
+    if (r->route == NULL && allow) {
+        rest_header(r, "Allow", allow);
+    }
+
+    return r->route != NULL
+           && text_query(room, evhttp_uri_get_query(uri), r->query, &r->err);
+}
+
+static bool
+request_answer(struct door *door, struct evhttp_request *req,
+    struct request *r, struct text_room *room, const char *peer)
+{
+    struct worker  *w = door->worker;
+
+    return request_route(door, r, evhttp_request_get_evhttp_uri(req), room)
+           && request_db(w, r)
+           && auth_request(w->auth, r, peer, w->shared->open)
+           && body_read(req, r)
+           && request_run(r);
+}
+
+static void
+request_log(const struct request *r, const char *peer, int64_t start)
+{
+    char  context[240];
+
+    snprintf(context, sizeof(context), "request=%s peer=%s actor=%s", r->id,
+             peer, r->actor ? r->actor : "-");
+
+    if (r->status >= 500) {
+        log_event(LOG_WARN, context, "%s %.200s %d %lldus: %s", r->method, r->path,
+                  r->status, (long long) (monotonic_us() - start), r->err.detail);
+    } else {
+        log_event(LOG_INFO, context, "%s %.200s %d %lldus", r->method, r->path,
+                  r->status, (long long) (monotonic_us() - start));
+    }
+}
+
+static const char *
+request_method(const struct evhttp_request *req)
+{
+    int  m = 0;
+
+    while (methods[m].type
+           && methods[m].type != evhttp_request_get_command(req))
+    {
+        m++;
+    }
+
+    return methods[m].name;
+}
+
+void
+request_handle(struct evhttp_request *req, void *arg)
+{
+    struct door       *door = arg;
+    struct worker     *w = door->worker;
+    struct text_room   room;
+    struct request     r = {
+        .ctx = w->shared->ctx, .patterns = w->shared->patterns, .status = 200,
+        .method = request_method(req),
+        .in_headers = evhttp_request_get_input_headers(req),
+        .headers = evhttp_request_get_output_headers(req),
+        .out = evhttp_request_get_output_buffer(req),
+    };
+    int64_t            start = monotonic_us();
+    char              *peer = NULL;
+    ev_uint16_t        port;
+    bool               ok;
+
+    room.used = 0;
+    request_make_id(r.id);
+    evhttp_connection_get_peer(evhttp_request_get_connection(req), &peer, &port);
+    peer = peer ? peer : "-";
+
+    if (w->stopping) {
+        rest_header(&r, "Connection", "close");
+    }
+
+    ok = request_answer(door, req, &r, &room, peer);
+    if (!ok && r.err.code == ERR_NONE) {
+        error_set(&r.err, ERR_INTERNAL, "no reason was given");
+    }
+
+    if (!ok) {
+        r.status = err_infos[r.err.code].http_status;
+    }
+
+    /* The connection, and with it the peer's address, may end with the reply. */
+    request_log(&r, peer, start);
+    reply_send(req, &r, ok);
+
+    json_decref(r.body);
+    json_decref(r.details);
+    free(r.subject);
+}

@@ -1,0 +1,50 @@
+-- Agents: hosts that run the module.
+
+-- name: agent_get
+SELECT row_to_json(v) FROM api_agents v WHERE v.id = $1;
+
+-- name: agent_create
+INSERT INTO agents (id, name, kind, url, fingerprint, trust_first_use)
+VALUES (coalesce($1::jsonb ->> 'id', new_id('ag-')), $1::jsonb ->> 'name', coalesce($1::jsonb ->> 'kind', 'nginx-module'),
+        $1::jsonb ->> 'url', $1::jsonb ->> 'fingerprint', coalesce(($1::jsonb ->> 'trust_on_first_use')::boolean, false))
+RETURNING id;
+
+-- A new address is a new first contact: the pin goes with it.
+-- name: agent_update
+UPDATE agents t
+   SET name = b.name, organization_id = b.organization_id, url = b.url, probe_address = b.probe_address, fingerprint = b.fingerprint,
+       hostname = b.hostname
+  FROM agents o, jsonb_populate_record(o, $2::jsonb) b
+ WHERE t.id = $1 AND o.id = t.id RETURNING t.id;
+
+-- What stands on an agent, as the answer of a refused retirement shows it.
+-- name: agent_counts
+SELECT json_build_object(
+           'active_targets', (SELECT count(*) FROM deployment_targets t WHERE t.agent_id = a.id AND t.retired_at IS NULL),
+           'active_certificates', (SELECT count(DISTINCT c.id) FROM managed_certificates c
+                                     JOIN certificate_target_mappings m ON m.certificate_id = c.id
+                                     JOIN deployment_targets t ON t.id = m.target_id
+                                    WHERE t.agent_id = a.id AND t.retired_at IS NULL AND c.status NOT IN ('Archived', 'Revoked')),
+           'pending_jobs', (SELECT count(*) FROM jobs j WHERE j.agent_id = a.id
+                                OR j.target_id IN (SELECT t.id FROM deployment_targets t WHERE t.agent_id = a.id))),
+       a.retired_at IS NOT NULL,
+       EXISTS (SELECT FROM deployment_targets t WHERE t.agent_id = a.id AND t.retired_at IS NULL)
+  FROM agents a WHERE a.id = $1 FOR UPDATE;
+
+-- The agent and its targets retire; its open jobs end as cancelled.
+-- name: agent_retire
+WITH targets AS (
+    UPDATE deployment_targets SET retired_at = now(), retired_reason = $2, enabled = false
+     WHERE agent_id = $1 AND retired_at IS NULL RETURNING id
+), unmapped AS (
+    DELETE FROM certificate_target_mappings m USING targets t WHERE m.target_id = t.id
+), gone AS (
+    DELETE FROM jobs WHERE agent_id = $1 OR target_id IN (SELECT id FROM deployment_targets WHERE agent_id = $1) RETURNING *
+), kept AS (
+    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
+                             attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
+    SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
+           attempts, max_attempts, 'the agent was retired', requested_by, epoch, worker, scheduled_at, started_at, created_at
+      FROM gone
+)
+UPDATE agents SET retired_at = now(), retired_reason = $2, status = 'Retired' WHERE id = $1 RETURNING to_json(retired_at);

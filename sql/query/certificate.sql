@@ -1,0 +1,50 @@
+-- Managed certificates, their versions, attempts and deployments.
+
+-- name: certificate_get
+SELECT row_to_json(v) FROM api_certificates v WHERE v.id = $1;
+
+-- name: certificate_create
+INSERT INTO managed_certificates (id, name, common_name, issuer_id, status, expires_at)
+VALUES (coalesce($1::jsonb ->> 'id', new_id('mc-')), coalesce($1::jsonb ->> 'name', $1::jsonb ->> 'common_name'),
+        $1::jsonb ->> 'common_name', $1::jsonb ->> 'issuer_id', coalesce($1::jsonb ->> 'status', 'Pending'),
+        coalesce($1::jsonb ->> 'expires_at', $1::jsonb ->> 'not_after')::timestamptz)
+RETURNING id;
+
+-- target_ids, when given, is the whole list.
+-- name: certificate_update
+WITH dropped AS (
+    DELETE FROM certificate_target_mappings m
+     WHERE m.certificate_id = $1 AND $2::jsonb ? 'target_ids' AND NOT ($2::jsonb -> 'target_ids') ? m.target_id
+), added AS (
+    INSERT INTO certificate_target_mappings (certificate_id, target_id)
+    SELECT $1, t FROM jsonb_array_elements_text(coalesce($2::jsonb -> 'target_ids', '[]')) t ON CONFLICT DO NOTHING
+)
+UPDATE managed_certificates t
+   SET name = b.name, common_name = b.common_name, sans = b.sans, environment = b.environment, organization_id = b.organization_id,
+       owner_id = b.owner_id, team_id = b.team_id, issuer_id = b.issuer_id, renewal_policy_id = b.renewal_policy_id,
+       certificate_profile_id = b.certificate_profile_id, key_type = b.key_type, tags = b.tags
+  FROM managed_certificates o, jsonb_populate_record(o, $2::jsonb - 'status' - 'expires_at') b
+ WHERE t.id = $1 AND o.id = t.id RETURNING t.id;
+
+-- Archived: it stays readable, nothing renews it, its open jobs end.
+-- name: certificate_delete
+WITH gone AS (
+    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Issuance', 'Renewal', 'Deployment') RETURNING *
+), kept AS (
+    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
+                             attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
+    SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
+           attempts, max_attempts, 'the certificate was archived', requested_by, epoch, worker, scheduled_at, started_at, created_at
+      FROM gone
+), closed AS (
+    UPDATE renewal_attempts SET status = 'superseded', error = 'the certificate was archived', completed_at = now()
+     WHERE certificate_id = $1 AND status IN ('pending', 'in_progress', 'awaiting_change_approval')
+)
+UPDATE managed_certificates SET status = 'Archived' WHERE id = $1 RETURNING id;
+
+-- name: certificate_version_get
+SELECT row_to_json(v) FROM api_certificate_versions v WHERE v.id = $1;
+
+-- Deployment jobs that are open for a certificate, for the answer of deploy.
+-- name: certificate_deploy_jobs
+SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs WHERE certificate_id = $1 AND type = 'Deployment';
