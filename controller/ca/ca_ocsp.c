@@ -110,8 +110,9 @@ ca_ocsp_add(struct ca_ocsp_reply *reply, OCSP_CERTID *id,
 }
 
 /*
- * The responder is named by its key (4.2.2.3), which stays short, and sends its
- * certificate along; the authority itself need not.
+ * A responder is named by its key (4.2.2.3), which stays short, and sends its
+ * certificate along.  The authority need not; it is named by its name, as GnuTLS
+ * looks for a trusted certificate by nothing else.
  */
 bool
 ca_ocsp_finish(struct ca_ocsp_reply *reply, struct ca_ocsp_answer *ret,
@@ -120,8 +121,7 @@ ca_ocsp_finish(struct ca_ocsp_reply *reply, struct ca_ocsp_answer *ret,
     const struct ca                       *ca = reply->ca;
     X509                                  *cert = ca->cert;
     EVP_PKEY                              *key = ca->key;
-    unsigned long                          flags = OCSP_RESPID_KEY
-                                                   | OCSP_NOCERTS;
+    unsigned long                          flags = OCSP_NOCERTS;
     struct ca_ocsp_answer                  answer = { 0 };
     CLEANUP(ocsp_response) OCSP_RESPONSE  *resp = NULL;
 

@@ -1,0 +1,130 @@
+/* Issuer "local": a root made once and kept, or a CA from files; signs at once. */
+#include "local.h"
+#include "local_config.h"
+#include "x509_key.h"
+
+#include <openssl/err.h>
+#include <string.h>
+
+/* The chain a server needs, for the request's key and the order's names. */
+static bool
+local_issue(const json_t *config, const struct issuer_request *req,
+    struct issuer_result *ret, struct error *err)
+{
+    char                           *chain;
+    const char                     *why = NULL;
+    CLEANUP(ca) struct ca          *ca = NULL;
+    CLEANUP(x509) X509             *cert = NULL;
+    CLEANUP(x509_req) X509_REQ     *csr = NULL;
+    const struct ca_profile         profile = {
+        .serial = req->serial ? req->serial : "", .sans = req->sans,
+        .not_before = req->not_before,
+        .not_after = req->not_after ? req->not_after
+                     : req->not_before + local_validity(config),
+        .eku = CA_EKU_SERVER_AUTH, .must_staple = req->must_staple,
+        .ocsp_url = local_text(config, "ocsp_url"),
+        .ca_issuers_url = local_text(config, "ca_issuers_url"),
+        .crl_url = local_text(config, "crl_url")
+    };
+
+    csr = certctl_csr_from_pem(req->csr_pem, strlen(req->csr_pem), &why);
+
+    if (csr == NULL) {
+        return error_set(err, ERR_INVALID, "certification request: %s", why);
+    }
+
+    ca = local_ca(config, time(NULL), err);
+
+    if (ca == NULL) {
+        return false;
+    }
+
+    cert = ca_issue(ca, X509_REQ_get0_pubkey(csr), &profile, err);
+    chain = cert ? ca_chain_pem(ca, cert, err) : NULL;
+
+    if (chain == NULL) {
+        return false;
+    }
+
+    *ret = (struct issuer_result) { .issued = true, .chain_pem = chain };
+
+    return true;
+}
+
+/* The caller's database is what CRL and OCSP answer from: nothing else to tell. */
+static bool
+local_revoke(const json_t *config, const char *serial, int reason,
+    struct error *err)
+{
+    (void) config, (void) serial;
+
+    return ca_reason_known(reason)
+           || error_set(err, ERR_INVALID, "RFC 5280 5.3.1: %d is no reason for a "
+                        "revocation", reason);
+}
+
+/* The serial of a certificate that ca has issued, in hex. */
+static bool
+cert_serial(const struct ca *ca, const unsigned char *der, size_t len,
+    char **ret, struct error *err)
+{
+    BIGNUM               *number;
+    const unsigned char  *p = der;
+    CLEANUP(x509) X509   *cert = d2i_X509(NULL, &p, (long) len);
+
+    if (cert == NULL || p != der + len
+        || X509_check_issued(ca->cert, cert) != X509_V_OK
+        || X509_verify(cert, X509_get0_pubkey(ca->cert)) != 1)
+    {
+        ERR_clear_error();
+        return error_set(err, ERR_INVALID, "RFC 6960 4.2.2.2: the certificate is "
+                         "not issued by this CA");
+    }
+
+    number = ASN1_INTEGER_to_BN(X509_get0_serialNumber(cert), NULL);
+    *ret = number ? BN_bn2hex(number) : NULL;
+    BN_free(number);
+
+    return *ret || error_set_ossl(err, ERR_INTERNAL, "serial number");
+}
+
+static bool
+local_ocsp(const json_t *config, const unsigned char *cert_der, size_t len,
+    time_t revoked_at, int reason, unsigned char **ret, size_t *ret_len,
+    struct error *err)
+{
+    time_t                   now = time(NULL);
+    struct ca_ocsp_answer    answer;
+    CLEANUP(ca) struct ca   *ca = local_ca(config, now, err);
+    CLEANUP(ossl_mem) char  *serial = NULL;
+    struct ca_ocsp_status    status = {
+        .state = revoked_at ? CA_OCSP_REVOKED : CA_OCSP_GOOD,
+        .revoked_at = revoked_at, .reason = reason
+    };
+
+    if (ca == NULL || !cert_serial(ca, cert_der, len, &serial, err)
+        || !ca_ocsp_for(ca, serial, &status, now, local_ocsp_life(config), &answer,
+                        err))
+    {
+        return false;
+    }
+
+    *ret = answer.der;
+    *ret_len = answer.len;
+
+    return true;
+}
+
+static const char *const  aliases[] = {
+    "GenericCA", "local_ca", "local-ca", "internal", NULL
+};
+
+const struct issuer  issuer_local = {
+    .type    = "local",
+    .aliases = aliases,
+    .fields  = local_fields,
+    .prepare = local_prepare,
+    .issue   = local_issue,
+    .revoke  = local_revoke,
+    .ocsp    = local_ocsp
+};

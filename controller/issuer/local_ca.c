@@ -1,0 +1,203 @@
+/* A local CA's keys: opened from files or configuration, made where missing. */
+#include "local.h"
+#include "local_config.h"
+#include "seal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DAY             86400
+#define BACKDATE        3600           /* no certificate of ours begins earlier */
+
+#define RESPONDER_LIFE  (30 * DAY)
+#define RESPONDER_DUE   (LOCAL_OCSP_LIFE_MAX + 2 * DAY)
+
+#define FILE_MAX        65536
+
+/* A small file as text; secrets go through here, so the buffer is wiped. */
+static char *
+file_read(const char *path, struct error *err)
+{
+    CLEANUP(fd) int        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    CLEANUP(secret) char  *text = calloc(1, FILE_MAX + 1);
+    struct stat            st;
+    size_t                 len = 0;
+    ssize_t                n = 1;
+
+    if (fd < 0 || text == NULL || fstat(fd, &st) != 0) {
+        error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+
+    if (!S_ISREG(st.st_mode)) {
+        error_set(err, ERR_INVALID, "%s is not a file", path);
+        return NULL;
+    }
+
+    while (n > 0 && len < FILE_MAX) {
+        n = read(fd, text + len, FILE_MAX - len);
+        len += n > 0 ? (size_t) n : 0;
+    }
+
+    if (n < 0) {
+        error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+
+    if (len == FILE_MAX || strlen(text) != len) {
+        error_set(err, ERR_INVALID, "%s: no PEM file of at most %d octets", path,
+                  FILE_MAX - 1);
+        return NULL;
+    }
+
+    return TAKE(text);
+}
+
+static struct ca *
+authority_from_files(const json_t *config, time_t now, struct error *err)
+{
+    struct ca             *ca;
+    const char            *path = local_text(config, "ca_cert_path");
+    CLEANUP(mem) char     *cert = file_read(path, err);
+    CLEANUP(secret) char  *key = NULL;
+
+    if (cert == NULL) {
+        return NULL;
+    }
+
+    key = file_read(local_text(config, "ca_key_path"), err);
+
+    if (key == NULL) {
+        return NULL;
+    }
+
+    ca = ca_load(cert, key, now, err);
+
+    if (ca == NULL) {
+        error_prefix(err, "%.100s", path);
+    }
+
+    return ca;
+}
+
+static struct ca *
+authority_open(const json_t *config, time_t now, struct error *err)
+{
+    if (*local_text(config, "ca_cert_path")) {
+        return authority_from_files(config, now, err);
+    }
+
+    return ca_load(local_text(config, "ca_cert_pem"),
+                   local_text(config, "ca_key_pem"), now, err);
+}
+
+/* A responder that is not good any more is left out: the authority signs. */
+struct ca *
+local_ca(const json_t *config, time_t now, struct error *err)
+{
+    const char    *cert = local_text(config, "ocsp_responder_pem");
+    const char    *key = local_text(config, "ocsp_responder_key_pem");
+    struct ca     *ca = authority_open(config, now, err);
+    struct error   ignored;
+
+    if (ca && *cert) {
+        ca_responder_load(ca, cert, key, now, &ignored);
+    }
+
+    return ca;
+}
+
+static bool
+responder_due(const struct ca *ca, time_t now)
+{
+    time_t  end = now + RESPONDER_DUE;
+
+    return ca->responder == NULL
+           || X509_cmp_time(X509_get0_notAfter(ca->responder), &end) <= 0;
+}
+
+bool
+local_prepare_due(const json_t *config, time_t now)
+{
+    struct error            ignored;
+    CLEANUP(ca) struct ca  *ca = local_ca(config, now, &ignored);
+
+    return ca && responder_due(ca, now);
+}
+
+/* Both or neither, so that config never holds one without the other. */
+static bool
+pair_keep(json_t *config, const char *cert_name, char *cert, const char *key_name,
+    char *key, struct error *err)
+{
+    return (json_object_set_new(config, cert_name, json_string(cert)) == 0
+            && json_object_set_new(config, key_name, json_string(key)) == 0)
+           || error_set(err, ERR_INTERNAL, "CA: out of memory");
+}
+
+static bool
+root_make(json_t *config, time_t now, struct error *err)
+{
+    const char              *name = local_text(config, "ca_common_name");
+    const char              *type = local_text(config, "key_type");
+    CLEANUP(ca) struct ca   *ca = NULL;
+    CLEANUP(mem) char       *cert = NULL;
+    CLEANUP(secret) char    *key = NULL;
+
+    ca = ca_create(NULL, &(struct ca_spec) {
+        .key_type = *type ? type : NULL, .common_name = *name ? name : LOCAL_ROOT_NAME,
+        .not_before = now - BACKDATE,
+        .not_after = now + (time_t) local_number(config, "ca_validity_days") * DAY,
+        .path_len = CA_PATH_LEN_ANY, .signs_ocsp = true }, err);
+
+    if (ca == NULL || (cert = ca_cert_pem(ca, err)) == NULL
+        || (key = ca_key_pem(ca, err)) == NULL)
+    {
+        return false;
+    }
+
+    return pair_keep(config, "ca_cert_pem", cert, "ca_key_pem", key, err);
+}
+
+static bool
+responder_make(json_t *config, struct ca *ca, time_t now, struct error *err)
+{
+    char                   serial[CA_SERIAL_HEX];
+    CLEANUP(mem) char     *cert = NULL;
+    CLEANUP(secret) char  *key = NULL;
+
+    if (!ca_serial_new(serial, err)
+        || !ca_responder_create(ca, serial, now, RESPONDER_LIFE, err)
+        || (cert = ca_x509_pem(ca->responder, err)) == NULL
+        || (key = ca_pkey_pem(ca->responder_key, err)) == NULL)
+    {
+        return false;
+    }
+
+    return pair_keep(config, "ocsp_responder_pem", cert, "ocsp_responder_key_pem",
+                     key, err);
+}
+
+bool
+local_prepare(json_t *config, struct error *err)
+{
+    time_t                  now = time(NULL);
+    CLEANUP(ca) struct ca  *ca = NULL;
+
+    if (!local_check(config, err)) {
+        return false;
+    }
+
+    if (!*local_text(config, "ca_cert_path") && !*local_text(config, "ca_cert_pem")
+        && !root_make(config, now, err))
+    {
+        return false;
+    }
+
+    ca = local_ca(config, now, err);
+
+    return ca && (!responder_due(ca, now) || responder_make(config, ca, now, err));
+}
