@@ -418,14 +418,16 @@ ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
         return NGX_OK;
 
     case CERTCTL_STORE_DAMAGED:
+        ret = NGX_OK;                       /* it will not heal by itself */
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "the stored certificate for \"%V\" is damaged and was "
-                      "set aside%s", &entry->name,
+                      "the stored certificate for \"%V\" is damaged%s",
+                      &entry->name,
                       entry->stored[kind] ? ", the last good copy is served"
                                           : "");
         break;
 
     default:
+        ret = NGX_ERROR;
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
                       "the stored certificate for \"%V\" cannot be read%s",
                       &entry->name,
@@ -435,7 +437,7 @@ ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
 
     (void) ngx_atomic_fetch_add(&cache->mcf->zone->errors, 1);
 
-    return NGX_ERROR;
+    return ret;
 }
 
 

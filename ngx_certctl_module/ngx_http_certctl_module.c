@@ -44,7 +44,7 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
     { ngx_string("certctl_agent"),
       NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
       ngx_http_certctl_agent,
-      NGX_HTTP_LOC_CONF_OFFSET,
+      NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
@@ -293,14 +293,6 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
     mcf->used = 1;
-
-    if (conf->agent && !conf->tls) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" is served over TLS only: write "
-                      "\"listen ... ssl;\" in the server in %s:%ui",
-                      cscf->file_name, cscf->line);
-        return NGX_CONF_ERROR;
-    }
 
     if (!conf->tls) {
         if (own) {
