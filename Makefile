@@ -18,7 +18,7 @@ PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pt
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
 HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-CFLAGS  = -std=gnu17 -D_GNU_SOURCE -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CFLAGS  = -std=gnu17 -D_GNU_SOURCE -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen -Icontroller $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAG)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
 
@@ -41,7 +41,7 @@ all: $(daemon) $(client) $(module)
 help:                                ## what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(daemon): $(objects) $B/obj/routes.o $B/obj/main.o
+$(daemon): $(objects) $B/obj/startup.o $B/obj/routes.o $B/obj/main.o
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard $(patsubst %,controller/%/*.c,cli http util x509)))

@@ -15,12 +15,14 @@ struct conf {
     int    api_threads;
     int    job_threads;
     int    inventory_interval;     /* seconds between two looks at a module */
+    int    loop_tick;              /* how often due modules are looked for */
     int    renewal_interval;
     int    expiry_interval;
     int    ocsp_interval;
     int    reaper_interval;
     int    job_lease;
     int    max_issuances_per_day;  /* of one certificate, then it stops */
+    bool   ocsp_private_addresses; /* OCSP responders may be in private ranges */
     char  *api_names;              /* names in the API's own certificate */
     char  *log_level;              /* error, warn, notice, info, debug */
 };

@@ -82,6 +82,14 @@ fleet_ensure(const struct core *c, struct error *err)
     return ca != NULL;
 }
 
+char *
+fleet_ca_pem(const struct core *c, struct error *err)
+{
+    CLEANUP(ca) struct ca  *ca = fleet_load(c, err);
+
+    return ca ? ca_cert_pem(ca, err) : NULL;
+}
+
 /* A new key and its certificate with chain. */
 static bool
 fleet_issue(const struct ca *ca, const char *sans, int eku, int life,

@@ -18,6 +18,9 @@ struct fleet {
 /* Makes the fleet CA on the first start of the first replica. */
 bool fleet_ensure(const struct core *c, struct error *err);
 
+/* The fleet CA's certificate; free() it. */
+char *fleet_ca_pem(const struct core *c, struct error *err);
+
 /* Fills fleet when it is empty or past renew_at. */
 bool fleet_identity(const struct core *c, struct fleet *fleet, struct error *err);
 void fleet_free(struct fleet *fleet);

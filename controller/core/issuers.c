@@ -205,3 +205,80 @@ issuers_store(const struct core *c, const char *id, const json_t *body,
 
     return *id_out != NULL;
 }
+
+/* A URL of this CA's own, below pki_url. */
+static void
+local_url(char *out, size_t size, const char *pki_url, const char *what)
+{
+    snprintf(out, size, "%s/.well-known/pki/%s/iss-local", pki_url, what);
+}
+
+bool
+issuers_ensure_local(const struct core *c, const char *pki_url,
+    struct error *err)
+{
+    CLEANUP(json_ref) json_t    *body = NULL;
+    CLEANUP(mem) char           *id = NULL;
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    char                         ocsp[400], crl[400], ca[400];
+
+    row = DB_EXEC(c->db, err, SQL_ISSUER_EXISTS, "iss-local");
+
+    if (row == NULL || PQntuples(row)) {
+        return row != NULL;
+    }
+
+    local_url(ocsp, sizeof(ocsp), pki_url, "ocsp");
+    local_url(crl, sizeof(crl), pki_url, "crl");
+    local_url(ca, sizeof(ca), pki_url, "ca");
+
+    body = *pki_url
+           ? json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s}}", "type", "local",
+                       "name", "Local CA", "source", "builtin", "config",
+                       "ocsp_url", ocsp, "crl_url", crl, "ca_issuers_url", ca)
+           : json_pack("{s:s, s:s, s:s}", "type", "local", "name", "Local CA",
+                       "source", "builtin");
+
+    return issuers_store(c, "iss-local", body, &id, err);
+}
+
+static bool
+issuer_refresh(const struct core *c, const char *id, const char *name,
+    struct error *err)
+{
+    CLEANUP(json_ref) json_t  *config = NULL, *before = NULL, *body = NULL;
+    CLEANUP(mem) char         *stored = NULL;
+    const struct issuer       *issuer = issuers_load(c, id, &config, err);
+
+    if (issuer == NULL) {
+        return false;
+    }
+
+    before = json_deep_copy(config);
+
+    if (!issuer->prepare(config, err)) {
+        return error_prefix(err, "issuer %s", id);
+    }
+
+    if (json_equal(before, config)) {
+        return true;
+    }
+
+    body = json_pack("{s:s, s:s, s:O}", "type", issuer->type, "name", name,
+                     "config", config);
+
+    return issuers_store(c, id, body, &stored, err);
+}
+
+bool
+issuers_refresh(const struct core *c, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *rows = DB_EXEC(c->db, err, SQL_ISSUER_ENABLED);
+    bool                         ok = rows != NULL;
+
+    for (int i = 0; i < PQntuples(rows); i++) {
+        ok &= issuer_refresh(c, PQgetvalue(rows, i, 0), PQgetvalue(rows, i, 1), err);
+    }
+
+    return ok;
+}

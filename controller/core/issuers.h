@@ -13,3 +13,16 @@ const struct issuer *issuers_load(const struct core *c, const char *issuer_id,
  */
 bool issuers_store(const struct core *c, const char *id, const json_t *body,
     char **id_out, struct error *err);
+
+/*
+ * The account's own local CA, made on the first start; pki_url goes into the
+ * certificates that it issues.
+ */
+bool issuers_ensure_local(const struct core *c, const char *pki_url,
+    struct error *err);
+
+/*
+ * Lets every enabled issuer renew what it keeps for itself (an OCSP responder's
+ * certificate); to be called every hour.
+ */
+bool issuers_refresh(const struct core *c, struct error *err);

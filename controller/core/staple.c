@@ -57,8 +57,8 @@ staple_sign(struct work *w, struct staple *s, const char *issuer_id,
 }
 
 /* RFC 6960 A.1, by POST.  The URL comes from the certificate, so from whoever
- * may install one: it may not reach into the controller's own network, unless
- * that is where the certificate itself is served. */
+ * may install one: whether it may reach into the controller's own network is
+ * for the operator to say. */
 static bool
 staple_fetch(struct work *w, struct staple *s, const char *url, struct error *err)
 {
@@ -68,6 +68,7 @@ staple_fetch(struct work *w, struct staple *s, const char *url, struct error *er
         .method = "POST", .url = url,
         .content_type = "application/ocsp-request",
         .total_ms = STAPLE_FETCH_MS, .answer_max = CERTCTL_OCSP_MAX,
+        .allow_reserved = w->ocsp_private,
     };
     int                                          len;
 

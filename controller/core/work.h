@@ -27,6 +27,7 @@ struct work {
     double                delay;          /* seconds, for WORK_AGAIN */
     bool                  quiet;          /* done without a trace in history */
     int                   max_issuances;  /* of one certificate in a day */
+    bool                  ocsp_private;   /* responders may be in private ranges */
 };
 
 /* Whether the job may still act: its lease is young enough. */

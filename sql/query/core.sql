@@ -269,7 +269,8 @@ WITH scan AS (
     VALUES ($1, '{live}', jsonb_array_length($2::jsonb), $3::int, now())
     RETURNING id
 ), seen AS (
-    SELECT s.*, (SELECT v.certificate_id FROM certificate_versions v WHERE v.fingerprint_sha256 = s.fingerprint) AS managed
+    SELECT DISTINCT ON (s.fingerprint, s.place)
+           s.*, (SELECT v.certificate_id FROM certificate_versions v WHERE v.fingerprint_sha256 = s.fingerprint) AS managed
       FROM jsonb_to_recordset($2::jsonb) AS s(fingerprint text, place text, source text, server_names text[], listen text[], record text,
            common_name text, sans text[], serial text, issuer text, subject text, not_before bigint, not_after bigint,
            key_algorithm text, key_size int, is_ca boolean, has_private_key boolean, must_staple boolean, staple text,
@@ -377,3 +378,6 @@ SELECT new_id($1);
 
 -- name: agent_pin
 UPDATE agents SET fingerprint = $2 WHERE id = $1 AND fingerprint IS NULL;
+
+-- name: issuer_enabled
+SELECT id, name FROM issuers WHERE enabled ORDER BY id;

@@ -1,0 +1,225 @@
+/* Finds who serves a record and shakes hands with each. */
+#include "confirm.h"
+
+#include "tls_probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONFIRM_LISTENERS_MAX  16
+#define CONFIRM_HOST_MAX       256
+
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+/* "addr:port" or "[addr]:port"; false for a unix socket. */
+static bool
+split_address(const char *text, char *host, size_t size, int *port)
+{
+    const char  *colon = strrchr(text, ':');
+    size_t       len = colon ? (size_t) (colon - text) : 0;
+
+    if (colon == NULL || strncmp(text, "unix:", 5) == 0 || len >= size) {
+        return false;
+    }
+
+    if (len > 1 && text[0] == '[' && text[len - 1] == ']') {
+        text++;
+        len -= 2;
+    }
+
+    snprintf(host, size, "%.*s", (int) len, text);
+    *port = (int) strtol(colon + 1, NULL, 10);
+
+    return *port > 0;
+}
+
+static bool
+is_any_address(const char *host)
+{
+    static const char *const  any[] = { "", "*", "0.0.0.0", "::" };
+
+    for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
+        if (strcmp(any[i], host) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+/* A listener on every address is asked for at the agent's own. */
+static void
+confirm_host(const struct agent_row *agent, char *host, size_t size)
+{
+    char  url_host[CONFIRM_HOST_MAX];
+    int   port;
+
+    if (*agent->probe_address) {
+        snprintf(host, size, "%s", agent->probe_address);
+        return;
+    }
+
+    if (is_any_address(host)) {
+        const char  *from = agent->link.url + strlen("https://");
+
+        if (split_address(from, url_host, sizeof(url_host), &port)) {
+            snprintf(host, size, "%s", url_host);
+        } else {
+            snprintf(host, size, "%s", from);
+        }
+    }
+}
+
+/* A name the certificate is for: below a wildcard any label will do. */
+static void
+confirm_sni(const char *name, char *sni, size_t size)
+{
+    if (strncmp(name, "*.", 2) == 0) {
+        snprintf(sni, size, "certctl-probe%s", name + 1);
+    } else {
+        snprintf(sni, size, "%s", name);
+    }
+}
+
+static bool
+confirm_one(const char *host, int port, const char *name,
+    const char *fingerprint, bool want_staple, struct confirm_result *ret,
+    struct error *err)
+{
+    CLEANUP(tls_probe) struct tls_probe  seen = { 0 };
+    char                                 sni[CONFIRM_HOST_MAX];
+    struct tls_probe_request             req = {
+        .host = host, .port = port, .sni = sni, .staple = true, .allow_reserved = true,
+    };
+
+    confirm_sni(name, sni, sizeof(sni));
+
+    /* An address is never sent as a server name (RFC 6066 3). */
+    if (strchr(sni, ':') || strspn(sni, "0123456789.") == strlen(sni)) {
+        req.sni = NULL;
+    }
+
+    if (!tls_probe(&req, &seen, err)) {
+        return error_prefix(err, "handshake with %s:%d for %s", host, port, sni);
+    }
+
+    if (strcmp(seen.fingerprint, fingerprint) != 0) {
+        return error_set(err, ERR_PEER, "%s:%d shows certificate %.16s... for %s, not the "
+                         "deployed %.16s...", host, port, seen.fingerprint, sni, fingerprint);
+    }
+
+    if (want_staple && seen.staple == NULL) {
+        return error_set(err, ERR_PEER, "%s:%d shows the new certificate for %s, but "
+                         "without the staple that was pushed", host, port, sni);
+    }
+
+    ret->ms = ret->listeners ? ret->ms : seen.ms;
+    ret->listeners++;
+    ret->stapled += seen.staple != NULL;
+
+    return true;
+}
+
+/* The server's own name when it is one; "" and patterns are not. */
+static const char *
+server_name(const json_t *server, const char *fallback)
+{
+    const char  *name = json_string_value(json_array_get(json_object_get(server, "names"), 0));
+
+    return name && strlen(name) > 1 && strpbrk(name, "~^*") == NULL
+           && strchr(name, '.') && name[0] != '.' ? name : fallback;
+}
+
+static bool
+confirm_server(const struct agent_row *agent, const json_t *server,
+    const char *name, const char *fingerprint, bool want_staple,
+    struct confirm_result *ret, struct error *err)
+{
+    json_t  *listen;
+    size_t   i;
+    char     host[CONFIRM_HOST_MAX];
+    int      port;
+
+    json_array_foreach(json_object_get(server, "listen"), i, listen) {
+
+        if (ret->listeners == CONFIRM_LISTENERS_MAX
+            || !split_address(json_string_value(listen), host, sizeof(host), &port))
+        {
+            continue;
+        }
+
+        confirm_host(agent, host, sizeof(host));
+
+        if (!confirm_one(host, port, server_name(server, name), fingerprint,
+                         want_staple, ret, err))
+        {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+/* A server block has this record in mind, but something else is live there. */
+static bool
+confirm_other(const json_t *entry, const char *record, struct error *err)
+{
+    const json_t  *server = json_object_get(entry, "server");
+    const char    *file = json_string_value(json_object_get(server, "file"));
+    const char    *why = json_string_value(json_object_get(entry, "why"));
+
+    return error_set(err, ERR_PEER, "%s is stored, but %s:%d serves another certificate: %s",
+                     record, file ? file : "a server",
+                     (int) json_integer_value(json_object_get(server, "line")),
+                     why ? why : "no reason given");
+}
+
+bool
+confirm_live(struct work *w, const struct target *target,
+    const struct agent_row *agent, const char *record, const char *name,
+    const char *fingerprint, const char *probe, bool want_staple,
+    struct confirm_result *ret, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *report = NULL;
+    CLEANUP(mem) char         *etag = NULL;
+    json_t                    *entry;
+    const char                *seen, *stored;
+    size_t                     i;
+    bool                       unchanged;
+    char                       host[CONFIRM_HOST_MAX];
+    int                        port;
+
+    *ret = (struct confirm_result) { 0 };
+
+    if (probe && split_address(probe, host, sizeof(host), &port)) {
+        return confirm_one(host, port, name, fingerprint, want_staple, ret, err);
+    }
+
+    if (!target->report(&agent->link, NULL, &report, &etag, &unchanged, err)) {
+        return false;
+    }
+
+    json_array_foreach(json_object_get(report, "certificates"), i, entry) {
+        seen = json_string_value(json_object_get(entry, "fingerprint"));
+        stored = json_string_value(json_object_get(entry, "name"));
+
+        if (seen == NULL || stored == NULL || strcmp(stored, record) != 0) {
+            continue;
+        }
+
+        if (strcmp(seen, fingerprint) != 0) {
+            return confirm_other(entry, record, err);
+        }
+
+        if (!work_alive(w, err)
+            || !confirm_server(agent, json_object_get(entry, "server"), name,
+                               fingerprint, want_staple, ret, err))
+        {
+            return false;
+        }
+    }
+
+    return ret->listeners > 0
+           || error_set(err, ERR_PEER, "%s is stored, but no server block serves it: "
+                        "add \"certctl on\" and a server_name that it covers", record);
+}

@@ -1,0 +1,217 @@
+/*
+ * From a row of jobs to its function and back.  To add a job type: 1. its name in
+ * the check of sql/schema; 2. its functions in core/; 3. a row here.
+ */
+#include "queue.h"
+
+#include "log.h"
+#include "point.h"
+#include "work.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+enum { ID, TYPE, SUBJECT, CERTIFICATE, TARGET, AGENT, VERSION, ATTEMPT, EPOCH,
+       ATTEMPTS, MAX_ATTEMPTS, DATA };
+
+static const struct job_type {
+    const char   *name;
+    work_run     *run;
+    work_failed  *failed;       /* NULL: history tells enough */
+    double        retry;        /* seconds before the first retry, then doubled */
+} job_types[] = {
+    { "Issuance",   order_run,      order_failed,      2 },
+    { "Renewal",    order_run,      order_failed,      2 },
+    { "Deployment", deployment_run, deployment_failed, 2 },
+    { "Revocation", revocation_run, NULL,              10 },
+    { "Enrolment",  enrolment_run,  enrolment_failed,  1 },
+    { "Discovery",  inventory_run,  inventory_failed,  1 },
+    { "OCSP",       staple_run,     staple_failed,     1 },
+};
+
+static const struct job_type *
+job_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(job_types) / sizeof(job_types[0]); i++) {
+        if (strcmp(job_types[i].name, name) == 0) {
+            return &job_types[i];
+        }
+    }
+
+    return NULL;
+}
+
+static void
+work_fill(struct work *work, struct worker *w, const PGresult *row)
+{
+    struct timespec  now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    *work = (struct work) {
+        .core = { .db = w->db, .seal = w->seal, .actor = "system",
+                  .actor_type = "System" },
+        .fleet = &w->fleet, .http = w->http,
+        .id = PQgetvalue(row, 0, ID), .type = PQgetvalue(row, 0, TYPE),
+        .subject = PQgetvalue(row, 0, SUBJECT),
+        .certificate_id = PQgetvalue(row, 0, CERTIFICATE),
+        .target_id = PQgetvalue(row, 0, TARGET),
+        .agent_id = PQgetvalue(row, 0, AGENT),
+        .version_id = PQgetvalue(row, 0, VERSION),
+        .attempt_id = PQgetvalue(row, 0, ATTEMPT),
+        .epoch = PQgetvalue(row, 0, EPOCH),
+        .data = json_loads(PQgetvalue(row, 0, DATA), 0, NULL),
+        .lease = w->conf->job_lease,
+        .deadline = now.tv_sec * 1000000000LL + now.tv_nsec
+                    + w->conf->job_lease * 2 / 3 * 1000000000LL,
+        .attempts = (int) strtol(PQgetvalue(row, 0, ATTEMPTS), NULL, 10),
+        .max_attempts = (int) strtol(PQgetvalue(row, 0, MAX_ATTEMPTS), NULL, 10),
+        .max_issuances = w->conf->max_issuances_per_day,
+        .ocsp_private = w->conf->ocsp_private_addresses,
+    };
+}
+
+/* Faults that pass by themselves are worth another try; a broken rule is not. */
+static bool
+passing(enum err code)
+{
+    static const enum err  codes[] = {
+        ERR_UNAVAILABLE, ERR_PEER, ERR_TIMEOUT, ERR_THROTTLED, ERR_INTERNAL,
+        ERR_NOT_FOUND,
+    };
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (codes[i] == code) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+static bool
+queue_again(struct work *work, double delay, const char *reason,
+    struct error *err)
+{
+    char  seconds[32];
+
+    snprintf(seconds, sizeof(seconds), "%.3f", delay);
+
+    return DB_RUN(work->core.db, err, SQL_QUEUE_AGAIN, work->id, work->epoch, seconds,
+                  reason);
+}
+
+static bool
+queue_finish(struct work *work, const char *status, const char *reason,
+    bool keep, struct error *err)
+{
+    return DB_RUN(work->core.db, err, SQL_QUEUE_FINISH, work->id, work->epoch, status,
+                  reason, keep ? "true" : "false");
+}
+
+/* The end of a job that will not be tried again, with what its type does then. */
+static bool
+queue_give_up(struct work *work, const struct job_type *type,
+    const char *reason, struct error *err)
+{
+    CLEANUP(db_tx) struct db  *tx = NULL;
+
+    if (!db_begin(work->core.db, err)) {
+        return false;
+    }
+
+    tx = work->core.db;
+
+    return (type == NULL || type->failed == NULL || type->failed(work, reason, err))
+           && queue_finish(work, "Failed", reason, !work->quiet, err)
+           && db_commit(tx, err);
+}
+
+/*
+ * A holder that lost its lease leaves the row alone: the epoch belongs to
+ * somebody else, and every write of ours would find no row.
+ */
+static bool
+queue_record(struct work *work, const struct job_type *type,
+    enum work_result result, const struct error *why, struct error *err)
+{
+    char  context[200];
+
+    snprintf(context, sizeof(context), "job=%s type=%s subject=%.100s", work->id,
+             work->type, work->subject);
+
+    CERTCTL_POINT("job.before_record");
+
+    if (result == WORK_DONE) {
+        log_event(work->quiet ? LOG_DEBUG : LOG_NOTICE, context, "completed");
+        return queue_finish(work, "Completed", "", !work->quiet, err);
+    }
+
+    if (result == WORK_AGAIN) {
+        log_event(LOG_INFO, context, "pending, again in %.0f s", work->delay);
+        return queue_again(work, work->delay, "", err);
+    }
+
+    if (why->code == ERR_CONFLICT) {
+        log_event(LOG_WARN, context, "left: %s", why->detail);
+        return queue_again(work, 1, why->detail, err);
+    }
+
+    if (passing(why->code) && work->attempts < work->max_attempts) {
+        log_event(LOG_WARN, context, "try %d of %d failed: %s", work->attempts,
+                  work->max_attempts, why->detail);
+        return queue_again(work, type->retry * (1 << (work->attempts - 1)),
+                           why->detail, err);
+    }
+
+    log_event(LOG_ERROR, context, "failed: %s", why->detail);
+
+    return queue_give_up(work, type, why->detail, err);
+}
+
+bool
+queue_run_next(struct worker *w, bool *claimed, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    CLEANUP(json_ref) json_t    *data = NULL;
+    const struct job_type       *type;
+    enum work_result             result = WORK_FAILED;
+    struct error                 why = { 0 };
+    struct work                  work;
+    struct core                  core = { .db = w->db, .seal = w->seal };
+    char                         lease[16];
+
+    *claimed = false;
+
+    /* Before a claim, so that no lease runs while it is made. */
+    if (!fleet_identity(&core, &w->fleet, err)) {
+        return false;
+    }
+
+    snprintf(lease, sizeof(lease), "%d", w->conf->job_lease);
+    row = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name);
+
+    if (row == NULL || PQntuples(row) == 0) {
+        return row != NULL;
+    }
+
+    *claimed = true;
+    work_fill(&work, w, row);
+    data = work.data;
+    type = job_find(work.type);
+
+    CERTCTL_POINT("job.claimed");
+
+    if (type == NULL) {
+        error_set(&why, ERR_UNSUPPORTED, "this version does not do %s jobs", work.type);
+    } else {
+        result = type->run(&work, &why);
+    }
+
+    db_rollback(w->db);
+
+    return queue_record(&work, type, result, &why, err);
+}

@@ -1,0 +1,217 @@
+/* The roof: starts everything in order, waits, stops everything in reverse. */
+#include "startup.h"
+
+#include "fleet.h"
+#include "issuers.h"
+#include "job.h"
+#include "log.h"
+#include "rest.h"
+#include "routes.h"
+#include "wire.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define MAIN_TICK_S     1
+#define MAIN_REFRESH_S  3600
+
+struct daemon {
+    struct conf           conf;
+    struct startup        start;
+    struct rest_context   rest_ctx;
+    struct rest_server   *rest;
+    struct job_workers   *jobs;
+    time_t                certificate_until;   /* of the API: when to make the next */
+    time_t                refreshed;           /* monotonic, issuers */
+};
+
+/* The API's certificate lives in memory only: a new one at each start. */
+static bool
+daemon_certificate(struct daemon *d, struct error *err)
+{
+    struct core           c = startup_core(&d->start);
+    CLEANUP(mem) char    *cert = NULL;
+    CLEANUP(secret) char *key = NULL;
+
+    if (!fleet_server(&c, d->conf.api_names, &cert, &key, &d->certificate_until, err)) {
+        return false;
+    }
+
+    if (d->rest) {
+        return rest_use_certificate(d->rest, cert, key, err);
+    }
+
+    d->rest = rest_start(&d->rest_ctx, d->start.conninfo, cert, key, err);
+
+    return d->rest != NULL;
+}
+
+static bool
+daemon_start(struct daemon *d, struct error *err)
+{
+    struct core      c;
+    struct timespec  from, now;
+    char             address[300], host[256];
+
+    clock_gettime(CLOCK_MONOTONIC, &from);
+
+    if (!startup_run(&d->start, &d->conf, err)) {
+        return false;
+    }
+
+    d->rest_ctx = (struct rest_context) {
+        .conf = &d->conf, .seal = d->start.seal, .routes = routes,
+    };
+
+    c = startup_core(&d->start);
+
+    if (!issuers_refresh(&c, err) || !daemon_certificate(d, err)) {
+        return false;
+    }
+
+    d->jobs = job_start(&d->conf, d->start.seal, d->start.conninfo, err);
+    if (d->jobs == NULL) {
+        return false;
+    }
+
+    snprintf(host, sizeof(host), "%.*s",
+             (int) (strrchr(d->conf.listen, ':') - d->conf.listen), d->conf.listen);
+    snprintf(address, sizeof(address), "%s:%d\n", host, rest_port(d->rest));
+    if (!startup_write(&d->conf, "address", address, err)) {
+        return false;
+    }
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    d->refreshed = now.tv_sec;
+
+    log_event(LOG_NOTICE, "", "certctld %s is ready after %lld ms: https://%.*s, trust "
+              "%s/ca.crt", CERTCTL_VERSION,
+              (now.tv_sec - from.tv_sec) * 1000LL + (now.tv_nsec - from.tv_nsec) / 1000000,
+              (int) strcspn(address, "\n"), address, d->conf.data_dir);
+
+    return true;
+}
+
+/* Once a second: what must be looked after without being asked. */
+static void
+daemon_tick(struct daemon *d)
+{
+    struct core      c = startup_core(&d->start);
+    struct error     err = { 0 };
+    struct timespec  now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    if (d->start.cluster && !db_cluster_check(d->start.cluster, &err)) {
+        log_event(LOG_ERROR, "", "%s", err.detail);
+        return;
+    }
+
+    if (time(NULL) >= d->certificate_until && !daemon_certificate(d, &err)) {
+        log_event(LOG_ERROR, "", "the API's certificate: %s", err.detail);
+    }
+
+    if (now.tv_sec - d->refreshed >= MAIN_REFRESH_S) {
+        d->refreshed = now.tv_sec;
+        if (!issuers_refresh(&c, &err)) {
+            log_event(LOG_ERROR, "", "%s", err.detail);
+        }
+    }
+}
+
+static void
+daemon_stop(struct daemon *d)
+{
+    rest_stop(d->rest);
+    job_stop(d->jobs);
+    startup_end(&d->start);
+    conf_free(&d->conf);
+}
+
+/* Blocked in every thread and taken here, one at a time: no handlers. */
+static void
+daemon_signals(sigset_t *set)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void
+daemon_wait(struct daemon *d, const sigset_t *set)
+{
+    struct timespec  tick = { .tv_sec = MAIN_TICK_S };
+    int              signo;
+
+    for ( ;; ) {
+        signo = sigtimedwait(set, NULL, &tick);
+
+        if (signo == SIGTERM || signo == SIGINT) {
+            log_event(LOG_NOTICE, "", "stopping: what is in hand is finished first");
+            return;
+        }
+
+        daemon_tick(d);
+    }
+}
+
+static bool
+wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            conf_usage(stdout);
+            return true;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            puts("certctld " CERTCTL_VERSION);
+            return true;
+        }
+    }
+
+    return false;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct daemon  d = { .start.lock = -1 };
+    struct error   err = { 0 };
+    sigset_t       set;
+    bool           test;
+
+    if (wants_help(argc, argv)) {
+        return 0;
+    }
+
+    if (!conf_load(&d.conf, argc, argv, &test, &err)) {
+        fprintf(stderr, "certctld: %s\n", err.detail);
+        return 2;
+    }
+
+    if (test) {
+        conf_print(&d.conf, stdout);
+        conf_free(&d.conf);
+        return 0;
+    }
+
+    log_set_level(d.conf.log_level);
+    daemon_signals(&set);
+
+    if (!daemon_start(&d, &err)) {
+        log_event(LOG_ERROR, "", "start: %s", err.detail);
+        daemon_stop(&d);
+        return 1;
+    }
+
+    daemon_wait(&d, &set);
+    daemon_stop(&d);
+
+    return 0;
+}

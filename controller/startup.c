@@ -1,0 +1,165 @@
+/* Makes what a first start lacks, and finds it again at the next. */
+#include "startup.h"
+
+#include "api_key.h"
+#include "fleet.h"
+#include "issuers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#define STARTUP_PATH_MAX  600
+
+static void
+startup_path(const struct conf *conf, const char *name, char *out)
+{
+    snprintf(out, STARTUP_PATH_MAX, "%s/%s", conf->data_dir, name);
+}
+
+/* PostgreSQL's user must be able to reach its own folder inside: 0711. */
+static bool
+startup_folder(struct startup *s, const struct conf *conf, struct error *err)
+{
+    char  path[STARTUP_PATH_MAX];
+
+    if (mkdir(conf->data_dir, 0711) != 0 && errno != EEXIST) {
+        return error_set(err, ERR_INVALID, "data_dir %s: %s", conf->data_dir,
+                         strerror(errno));
+    }
+
+    startup_path(conf, "lock", path);
+    s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (s->lock < 0) {
+        return error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
+    }
+
+    return flock(s->lock, LOCK_EX | LOCK_NB) == 0
+           || error_set(err, ERR_CONFLICT, "another certctld runs in %s",
+                        conf->data_dir);
+}
+
+static bool
+startup_database(struct startup *s, const struct conf *conf, struct error *err)
+{
+    s->conninfo = conf->database;
+
+    if (*conf->database == '\0') {
+        s->cluster = db_cluster_start(conf->data_dir, err);
+        if (s->cluster == NULL) {
+            return false;
+        }
+        s->conninfo = db_cluster_conninfo(s->cluster);
+    }
+
+    s->db = db_open(s->conninfo, err);
+
+    return s->db && db_migrate(s->db, err);
+}
+
+struct core
+startup_core(const struct startup *s)
+{
+    return (struct core) {
+        .db = s->db, .seal = s->seal, .actor = "system", .actor_type = "System",
+    };
+}
+
+/* Replicas may start together for the first time: one of them makes the CAs. */
+static bool
+startup_authorities(struct startup *s, const struct conf *conf,
+    struct error *err)
+{
+    struct core                c = startup_core(s);
+    CLEANUP(db_tx) struct db  *tx = NULL;
+
+    if (!db_begin(s->db, err)) {
+        return false;
+    }
+
+    tx = s->db;
+
+    return DB_RUN(s->db, err, SQL_MIGRATION_LOCK)
+           && fleet_ensure(&c, err)
+           && issuers_ensure_local(&c, conf->pki_url, err)
+           && db_commit(s->db, err);
+}
+
+bool
+startup_write(const struct conf *conf, const char *name, const char *text,
+    struct error *err)
+{
+    char             path[STARTUP_PATH_MAX], fresh[STARTUP_PATH_MAX + 8];
+    size_t           len = strlen(text);
+    CLEANUP(fd) int  fd = -1;
+
+    startup_path(conf, name, path);
+    snprintf(fresh, sizeof(fresh), "%s.new", path);
+
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+    return (fd >= 0 && write(fd, text, len) == (ssize_t) len && fsync(fd) == 0
+            && rename(fresh, path) == 0)
+           || error_set(err, ERR_UNAVAILABLE, "%s: %s", path, strerror(errno));
+}
+
+static bool
+startup_trust(struct startup *s, const struct conf *conf, struct error *err)
+{
+    struct core        c = startup_core(s);
+    CLEANUP(mem) char  *ca = fleet_ca_pem(&c, err);
+
+    return ca && startup_write(conf, "ca.crt", ca, err);
+}
+
+/* Demo data comes after the built-in rows that it refers to. */
+static bool
+startup_demo(struct startup *s, const struct conf *conf, struct error *err)
+{
+    for (const struct sql_text *t = sql_seed; conf->demo && t->name; t++) {
+        if (strcmp(t->name, "demo.sql") == 0 && !db_script(s->db, t->text, err)) {
+            return error_prefix(err, "demo data");
+        }
+    }
+
+    return true;
+}
+
+bool
+startup_run(struct startup *s, const struct conf *conf, struct error *err)
+{
+    char  path[STARTUP_PATH_MAX];
+
+    *s = (struct startup) { .lock = -1 };
+
+    if (!startup_folder(s, conf, err)) {
+        return false;
+    }
+
+    startup_path(conf, "seal.key", path);
+    s->seal = seal_open(path, err);
+
+    if (s->seal == NULL || !startup_database(s, conf, err)
+        || !startup_authorities(s, conf, err) || !startup_trust(s, conf, err)
+        || !startup_demo(s, conf, err))
+    {
+        return false;
+    }
+
+    startup_path(conf, "admin.key", path);
+
+    return api_key_bootstrap(s->db, path, err);
+}
+
+void
+startup_end(struct startup *s)
+{
+    db_close(s->db);
+    db_cluster_stop(s->cluster);
+    seal_close(s->seal);
+    fd_cleanup(&s->lock);
+}
