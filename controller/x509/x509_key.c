@@ -90,7 +90,6 @@ certctl_key_generate(const char *text)
 }
 
 
-/* Explicit curve parameters have no name, and so are unknown (RFC 5480 2.1.1). */
 static bool
 curve_of(const EVP_PKEY *key, char *name, size_t size)
 {
@@ -156,6 +155,14 @@ check_ec(const EVP_PKEY *key)
 {
     char          curve[64];
     const char  **known;
+    int           explicit = 0;
+
+    (void) EVP_PKEY_get_int_param(key,
+        OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS, &explicit);
+
+    if (explicit) {
+        return "an EC key must name its curve (RFC 5480 2.1.1)";
+    }
 
     if (curve_of(key, curve, sizeof(curve))) {
         for (known = known_curves; *known != NULL; known++) {
