@@ -34,6 +34,10 @@ tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c))
 TESTS    = t/*.t $(units)
 JOBS     = 2
 
+# make V=1 shows the commands
+Q        = $(if $(V),,@)
+say      = @printf '  %-6s %s\n'
+
 .PHONY: all help deps demo test bench clean
 
 all: $(daemon) $(client) $(module)
@@ -42,27 +46,31 @@ help:                                ## what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(daemon): $(objects) $B/obj/startup.o $B/obj/routes.o $B/obj/main.o
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard $(patsubst %,controller/%/*.c,cli http util x509)))
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(say) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $B/obj/%.o: controller/%.c | $B/gen/sql.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(say) CC $<
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 $B/obj/sql.o: $B/gen/sql.c $B/gen/sql.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/embed.awk
 	@mkdir -p $(@D)
-	awk -v want=$* -f sql/embed.awk $(sort $(filter %.sql,$^)) > $@.tmp
-	mv $@.tmp $@
+	$(Q)awk -v want=$* -f sql/embed.awk $(sort $(filter %.sql,$^)) > $@.tmp
+	@mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
 $(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch])
-	NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
+	$(say) MODULE $@
+	$(Q)NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
 
 # Unit tests are programs: each takes from the archive what it calls, also of
 # the part of the module that knows no NGINX.
