@@ -1,0 +1,173 @@
+#!/usr/bin/perl
+# Which certificate a handshake gets: the placeholder, then the store's for the
+# name, in every worker at once; sessions survive; variables tell what it was.
+
+use strict;
+use warnings;
+use Test::More;
+use Certctl::Edge;
+use Certctl::PKI 'fingerprint';
+use Certctl::TLS 'handshake';
+
+my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
+    ssl_session_cache shared:sessions:1m;
+
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl reuseport;
+        server_name first.example also.example;
+        certctl on;
+        location / {
+            return 200 "$pid|$certctl_certificate|$certctl_source|$certctl_fingerprint|$certctl_not_after|$certctl_days_left|$certctl_staple|";
+        }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name pinned.example;
+        certctl on;
+        certctl_certificate pin-1;
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_2%% ssl;
+        listen 127.0.0.1:%%PORT_3%%;
+        certctl on;
+        location / { return 200 "$pid|$certctl_certificate|$certctl_source|"; }
+    }
+CONF
+
+my @field = qw(pid certificate source fingerprint not_after days_left staple);
+
+# The variables as the server prints them.
+sub variables {
+    my ($h) = @_;
+    my ($body) = ($h->{answer} // '') =~ /\r\n\r\n(.*)/s;
+    my %v;
+
+    @v{@field} = split /\|/, $body // '', -1;
+    return \%v;
+}
+
+sub get { return handshake($edge->port(1), keep => 1, @_) }
+
+# The fingerprints that every worker serves for a name, by worker.
+sub by_worker {
+    my (%o) = @_;
+    my %seen;
+
+    for (1 .. 200) {
+        my $h = get(%o);
+        $seen{ variables($h)->{pid} }{ $h->{fingerprint} }++;
+        last if keys %seen == $edge->{workers};
+    }
+
+    return \%seen;
+}
+
+$edge->start;
+
+# Nothing stored: a complete TLS server all the same.
+
+my $h = get(sni => 'first.example');
+is($h->{error}, '', 'a server without ssl_certificate answers');
+my $placeholder = $h->{fingerprint};
+my $v = variables($h);
+is($v->{source}, 'placeholder', '$certctl_source: placeholder');
+is($v->{certificate}, 'certctl.invalid', '$certctl_certificate: placeholder');
+is($v->{fingerprint}, $placeholder, '$certctl_fingerprint: placeholder');
+cmp_ok($v->{days_left}, '>', 3600, 'it is valid for years');
+is(handshake($edge->port(2))->{fingerprint}, $placeholder,
+    'one placeholder for all servers');
+is(get(sni => 'first.example', tls => '1.2')->{fingerprint}, $placeholder, 'TLS 1.2');
+
+# A stored certificate, live in every worker when PUT has answered.
+
+by_worker(sni => 'first.example');
+my ($crt) = $edge->give('site', names => ['first.example', '*.wild.example', 'www.wild.example']);
+my $first = fingerprint($crt);
+my $seen  = by_worker(sni => 'first.example');
+
+is(keys %$seen, 2, 'both workers answered');
+is_deeply([map { keys %$_ } values %$seen], [$first, $first],
+    'each serves the stored certificate');
+
+for my $name ('first.example', 'FIRST.example', 'www.wild.example', 'any.wild.example',
+    'ANY.wild.example')
+{
+    is(get(sni => $name)->{fingerprint}, $first, "served for $name");
+}
+
+is(get()->{fingerprint}, $first, 'without SNI: of the first server_name');
+is(get(sni => $_)->{fingerprint}, $placeholder, "not for $_")
+    for 'wild.example', 'a.b.wild.example', 'other.example';
+
+$v = variables(get(sni => 'any.wild.example'));
+is($v->{certificate}, 'site',   '$certctl_certificate');
+is($v->{source},      'store',  '$certctl_source');
+is($v->{fingerprint}, $first,   '$certctl_fingerprint');
+like($v->{days_left}, qr/^(?:89|90)$/, '$certctl_days_left');
+like($v->{not_after}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, '$certctl_not_after');
+is($v->{staple}, 'not_applicable', '$certctl_staple: it names no responder');
+
+# Exact before wildcard.
+
+my $exact = fingerprint(scalar $edge->give('exact', names => ['one.wild.example']));
+is(get(sni => 'one.wild.example')->{fingerprint}, $exact, 'exact before wildcard');
+is(get(sni => 'two.wild.example')->{fingerprint}, $first, 'wildcard for the others');
+
+# ECDSA and RSA by what the client can verify.
+
+my $rsa = fingerprint(scalar $edge->give('site-rsa', names => ['first.example'],
+    key => 'rsa-2048'));
+is(get(sni => 'first.example')->{fingerprint}, $first, 'ECDSA where both are there');
+is(get(sni => 'first.example', tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1')->{fingerprint},
+    $rsa, 'RSA for a client that knows only RSA');
+is(get(sni => 'first.example', tls => '1.2', ciphers => 'aECDSA')->{fingerprint},
+    $first, 'ECDSA for one that knows only ECDSA');
+
+# Pinned.
+
+my $pinned = fingerprint(scalar $edge->give('pin-1', names => ['elsewhere.example']));
+my $byname = fingerprint(scalar $edge->give('pin-2', names => ['pinned.example']));
+is(get(sni => 'pinned.example')->{fingerprint}, $pinned, 'certctl_certificate pins');
+like($edge->control->delete('/certctl/v1/certificates/pin-1')->{status}, qr/^20/,
+    'the pinned record is deleted');
+is(get(sni => 'pinned.example')->{fingerprint}, $byname, 'then the name decides');
+
+# A swap: new handshakes get the new one, sessions are resumed.
+
+for my $tls ('1.2', '1.3') {
+    my $old = get(sni => 'first.example', tls => $tls);
+    my $new = fingerprint(scalar $edge->give('site', names =>
+        ['first.example', '*.wild.example', 'www.wild.example']));
+    my %stale;
+
+    $stale{ get(sni => 'first.example', tls => $tls)->{fingerprint} }++ for 1 .. 40;
+    is_deeply(\%stale, { $new => 40 }, "TLS $tls: none of 40 handshakes is stale");
+
+    my $again = get(sni => 'first.example', tls => $tls, session => $old->{session});
+    is($again->{reused}, 1, "TLS $tls: a session from before the swap is resumed");
+    is(variables($again)->{fingerprint}, $new,
+        "TLS $tls: its variables tell what is served now");
+}
+
+# Deleted: what was there before serves again.
+
+$edge->control->delete("/certctl/v1/certificates/$_") for 'site', 'site-rsa';
+is_deeply([map { keys %$_ } values %{ by_worker(sni => 'first.example') }],
+    [$placeholder, $placeholder], 'deleted: the placeholder serves again, in each worker');
+
+# A name that is not one.
+
+for my $name ('_agent', '-', 'x' x 250, 'a..b', '*.wild.example') {
+    my $h = get(sni => $name);
+    ok($h->{error} ne '' || $h->{fingerprint} eq $placeholder,
+        'SNI "' . substr($name, 0, 20) . '" gets nothing of ours');
+}
+
+is(get(sni => 'first.example')->{error}, '', 'and the worker lives');
+
+unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
+$edge->stop;
+
+done_testing;

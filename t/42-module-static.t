@@ -1,0 +1,142 @@
+#!/usr/bin/perl
+# Beside a static ssl_certificate: it serves first, the stored one replaces it
+# when it is newer and valid, and never undoes a renewal by hand.
+
+use strict;
+use warnings;
+use Test::More;
+use Certctl::Edge;
+use Certctl::PKI qw(fingerprint new_key);
+use Certctl::TLS 'handshake';
+
+my $ca   = Certctl::PKI->ca('Test CA');
+my $edge = Certctl::Edge->new(ca => $ca, conf => '');
+my (%crt, %fp);
+
+# Static certificates: issued days ago, so that stored ones are newer.
+sub static {
+    my ($name, %o) = @_;
+    my ($crt, $key, $chain) = $ca->issue(from => -5 * 86400, %o);
+
+    $edge->file("$name.pem", $chain);
+    $edge->file("$name.key", $key, 0600);
+    $crt{$name} = $crt;
+    $fp{$name}  = fingerprint($crt);
+    return "ssl_certificate %%DIR%%/$name.pem; ssl_certificate_key %%DIR%%/$name.key;";
+}
+
+my $answer = 'location / { return 200 "$certctl_certificate|$certctl_source|"; }';
+my $static = static('static', names => ['a.example']);
+my $both   = static('ec', names => ['a.example']) . static('rsa', names => ['a.example'],
+    key => 'rsa-2048');
+my $only_rsa = static('old', names => ['rsa.example'], key => 'rsa-2048');
+my $inherited = static('http', names => ['in.example']);
+my $ended  = static('ended', names => ['ended.example'], days => -1, from => -9 * 86400);
+
+static('var', names => ['var.example']);
+
+$edge->{http} = $inherited;
+$edge->servers(<<"CONF");
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name a.example;
+        certctl on;
+        $static
+        $answer
+    }
+    server { listen 127.0.0.1:%%PORT_1%% ssl; server_name off.example; $static $answer }
+    server { listen 127.0.0.1:%%PORT_2%% ssl; certctl on; server_name a.example; $both }
+    server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; server_name rsa.example; $only_rsa }
+    server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; server_name in.example; $answer }
+    server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; server_name ended.example; $ended }
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name var.example;
+        certctl on;
+        ssl_certificate %%DIR%%/\$ssl_server_name.pem;
+        ssl_certificate_key %%DIR%%/\$ssl_server_name.key;
+        $answer
+    }
+    server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; ssl_reject_handshake on; }
+    server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; server_name in.example; }
+CONF
+
+# variables make the workers read files, and they are not root
+chmod 0644, $edge->dir . '/var.key';
+rename $edge->dir . "/var.$_", $edge->dir . "/var.example.$_" for 'pem', 'key';
+$edge->start;
+
+sub served { return handshake($edge->port(1), sni => shift, @_)->{fingerprint} }
+sub said   { return (handshake($edge->port(1), sni => shift, keep => 1)->{answer} =~ /\r\n\r\n(.*)/)[0] }
+
+# Adopted: served, known by its file, and replaced by a newer one.
+
+is(served('a.example'), $fp{static}, 'the static certificate serves');
+is(said('a.example'), $edge->dir . '/static.pem|static|', 'the variables name its file');
+is(said('off.example'), '||', 'certctl off: no variables');
+
+my $new = fingerprint(scalar $edge->give('a', names => ['a.example', 'off.example']));
+is(served('a.example'), $new, 'the stored one, newer, takes over');
+is(said('a.example'), 'a|store|', 'and is named');
+is(served('off.example'), $fp{static}, 'certctl off: the store changes nothing');
+
+# The static one covers a.example only: it never answers for another name.
+
+my $other = fingerprint(scalar $edge->give('b', names => ['b.example'], from => -30 * 86400));
+is(served('b.example'), $other, 'older than the static one, but for a name that it lacks');
+
+# Newer by hand.
+
+my ($hand, $hand_key, $hand_chain) = $ca->issue(names => ['a.example'], from => -60);
+$edge->give('a', names => ['a.example'], from => -3600);
+$edge->file('static.pem', $hand_chain);
+$edge->file('static.key', $hand_key, 0600);
+$edge->reload(wait_old => 1);
+is(served('a.example'), fingerprint($hand), 'a static one that is newer wins');
+like(said('a.example'), qr/\|static\|$/, 'and says so');
+
+my $newest = fingerprint(scalar $edge->give('a', names => ['a.example'], from => -30));
+is(served('a.example'), $newest, 'until a newer one is stored');
+
+# Kinds.
+
+is(handshake($edge->port(2), sni => 'a.example')->{fingerprint}, $newest,
+    'the stored ECDSA before both static ones');
+is(handshake($edge->port(2), sni => 'a.example', tls => '1.2',
+    ciphers => 'aRSA:@SECLEVEL=1')->{fingerprint}, $fp{rsa},
+    'the static RSA for a client that knows only RSA');
+
+my $ec = fingerprint(scalar $edge->give('r', names => ['rsa.example']));
+is(served('rsa.example'), $ec, 'ECDSA beside a static RSA');
+is(served('rsa.example', tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1'), $fp{old},
+    'which stays for clients that know only RSA');
+
+# Inherited from http{}.
+
+is(served('in.example'), $fp{http}, 'ssl_certificate of http serves');
+my $in = fingerprint(scalar $edge->give('in', names => ['in.example']));
+is(served('in.example'), $in, 'and is replaced');
+
+# Expired ones.
+
+is(served('ended.example'), $fp{ended}, 'an expired static one serves while there is no other');
+my $long = fingerprint(scalar $edge->give('ended', names => ['ended.example'],
+    from => -20 * 86400));
+is(served('ended.example'), $long, 'a valid stored one wins, though it is older');
+
+# Variables.
+
+is(served('var.example'), $fp{var}, 'ssl_certificate with variables');
+is(said('var.example'), '|variable|', 'is called so');
+my $var = fingerprint(scalar $edge->give('v', names => ['var.example']));
+is(served('var.example'), $var, 'the stored one serves instead');
+
+# Rejected handshakes stay rejected.
+
+isnt(handshake($edge->port(3), sni => 'nobody.example')->{error}, '', 'rejected');
+is(handshake($edge->port(3), sni => 'in.example')->{fingerprint}, $in, 'not rejected');
+
+unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
+$edge->stop;
+
+done_testing;
