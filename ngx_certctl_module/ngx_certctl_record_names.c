@@ -1,5 +1,5 @@
 
-/* Which names and which key a record's chain is for. */
+/* Which names and which key a record's chain is for, and how it is found. */
 
 
 #include "ngx_certctl_store_impl.h"
@@ -121,6 +121,7 @@ const char *
 certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
     u_char *fingerprint, certctl_blob_t *names)
 {
+    char             hex[CERTCTL_HEX256];
     names_t          to = { { NULL, 0 }, 0, 0 };
     X509            *leaf;
     const char      *why;
@@ -142,6 +143,12 @@ certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
 
     if (why == NULL && names != NULL) {
         certctl_x509_each_san(leaf, collect, &to);
+
+        /* no host is called so: a label has at most 63 characters
+           (RFC 1035 2.3.4) */
+
+        certctl_hex(fingerprint, 32, hex);
+        (void) collect("DNS", hex, &to);
         why = to.failed ? "out of memory" : NULL;
     }
 

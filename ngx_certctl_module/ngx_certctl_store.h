@@ -25,6 +25,7 @@
                                            that makes no sense, EFBIG, ETIMEDOUT
                                            when another writer of this name
                                            holds it for 10 s */
+#define CERTCTL_STORE_CONFLICT    -5    /* put(): another write came first */
 
 /*
  * Reading changes nothing, so that it needs no lock and works on a read-only
@@ -119,7 +120,8 @@ int certctl_name_valid(const u_char *text, size_t len);
 int certctl_store_read(certctl_store_t *store, const char *name,
     certctl_record_t *ret);
 
-/* The record whose certificate carries the DNS or IP name, by names/. */
+/* The record whose certificate carries the DNS or IP name, or has the SHA-256
+   fingerprint (lower-case hex), by names/. */
 int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
@@ -146,7 +148,8 @@ typedef void (*certctl_touched_pt)(const char *name, void *data);
 
 /*
  * Stores rec (name, chain, key, kind, reused_key, staple); what was there
- * becomes the previous version, certs/<hash>/<name>~.
+ * becomes the previous version, certs/<hash>/<name>~.  A generation in rec says
+ * which one it replaces: CONFLICT when that is no longer live; 0 asks nothing.
  */
 int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
     uint64_t *generation, certctl_touched_pt touched, void *data);

@@ -96,6 +96,14 @@ certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
         return rc;
     }
 
+    if (rec->generation
+        && (w.old == NULL || w.old->generation != rec->generation))
+    {
+        certctl_write_end(&w);
+        free(names.data);
+        return CERTCTL_STORE_CONFLICT;
+    }
+
     memcpy(new.name, w.lock.name, sizeof(new.name));
     new.type = CERTCTL_SEALED_RECORD;
     new.kind = rec->kind;

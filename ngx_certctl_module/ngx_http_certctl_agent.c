@@ -13,11 +13,12 @@
 char *
 ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_certctl_srv_conf_t *scf = conf;
-
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t      *clcf;
+    ngx_http_certctl_srv_conf_t   *scf;
+    ngx_http_certctl_main_conf_t  *mcf;
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    scf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_certctl_module);
 
     if (clcf->handler == ngx_http_certctl_request_handler) {
         return "is duplicate";
@@ -26,6 +27,9 @@ ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (clcf->handler) {
         return "stands beside another handler: give it a location of its own";
     }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    mcf->agents++;
 
     clcf->handler = ngx_http_certctl_request_handler;
     scf->agent = 1;

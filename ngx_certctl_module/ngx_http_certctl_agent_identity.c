@@ -43,6 +43,10 @@ ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
 
     fingerprint[0] = '\0';
 
+    /* what is configured may have changed: a report of before is old */
+
+    (void) ngx_atomic_fetch_add(&mcf->zone->generation, 1);
+
     rc = certctl_store_read(mcf->store, CERTCTL_WIRE_IDENTITY, &record);
 
     if (rc == CERTCTL_STORE_OK) {

@@ -214,8 +214,15 @@ ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
 
         } else if (*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f) {
             ngx_http_certctl_json_put(json, data, p - data);
-            (void) ngx_sprintf(esc, "\\u%04xd", (ngx_uint_t) *p);
-            ngx_http_certctl_json_put(json, esc, 6);
+
+            if (*p == '\n') {
+                ngx_http_certctl_json_put(json, (const u_char *) "\\n", 2);
+
+            } else {
+                (void) ngx_sprintf(esc, "\\u%04xd", (int) *p);
+                ngx_http_certctl_json_put(json, esc, 6);
+            }
+
             data = p + 1;
         }
     }

@@ -17,6 +17,9 @@
 
 #define NGX_HTTP_CERTCTL_UNPROCESSABLE  422
 
+/* Attempts to be the write that follows the one that was looked at. */
+#define NGX_HTTP_CERTCTL_PUT_TRIES      3
+
 
 /* What is known while a chain is checked. */
 
@@ -26,11 +29,11 @@ typedef struct {
     X509                     *leaf;
     u_char                   *der;         /* of the chain, as stored */
     size_t                    der_len;
+    EVP_PKEY                 *given;       /* keygen=server: in the body */
     EVP_PKEY                 *key;         /* the private key that fits */
 
     certctl_record_t          old;
     ngx_uint_t                has_old;
-    ngx_uint_t                reused_key;
 } ngx_http_certctl_put_t;
 
 
@@ -44,21 +47,29 @@ static ngx_int_t ngx_http_certctl_put_fit_pending(
 static ngx_int_t ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put);
 static bool ngx_http_certctl_put_san(const char *kind, const char *text,
     void *data);
-static void ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_write(ngx_http_certctl_put_t *put,
+    certctl_record_t *record);
 static ngx_int_t ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put,
     const char *rule);
-static void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
+static void ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put);
 
 
-/* The checks, in order; NGX_OK goes on, else the answer is made. */
+/*
+ * In order: NGX_OK goes on, NGX_AGAIN begins again with those that look at the
+ * store, anything else has made the answer.
+ */
 
-static ngx_int_t (*const ngx_http_certctl_put_steps[])(
-    ngx_http_certctl_put_t *put) =
-{
-    ngx_http_certctl_put_parse,
-    ngx_http_certctl_put_der,
-    ngx_http_certctl_put_old,
-    ngx_http_certctl_put_fit,
+static const struct {
+    ngx_int_t  (*run)(ngx_http_certctl_put_t *put);
+    ngx_uint_t   again;
+} ngx_http_certctl_put_steps[] = {
+    { ngx_http_certctl_put_parse,  0 },
+    { ngx_http_certctl_put_der,    0 },
+    { ngx_http_certctl_put_old,    1 },
+    { ngx_http_certctl_put_fit,    1 },
+    { ngx_http_certctl_put_commit, 1 },
+    { NULL, 0 }
 };
 
 
@@ -66,28 +77,40 @@ void
 ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 {
     ngx_int_t               rc;
-    ngx_uint_t              i;
+    ngx_uint_t              i, tries;
     ngx_http_certctl_put_t  put;
 
     ngx_memzero(&put, sizeof(ngx_http_certctl_put_t));
     put.call = call;
 
-    rc = NGX_OK;
+    rc = NGX_AGAIN;
 
-    for (i = 0;
-         rc == NGX_OK
-         && i < sizeof(ngx_http_certctl_put_steps)
-                / sizeof(ngx_http_certctl_put_steps[0]);
-         i++)
+    for (tries = 0; rc == NGX_AGAIN && tries < NGX_HTTP_CERTCTL_PUT_TRIES;
+         tries++)
     {
-        rc = ngx_http_certctl_put_steps[i](&put);
+        rc = NGX_OK;
+
+        for (i = 0; rc == NGX_OK && ngx_http_certctl_put_steps[i].run; i++) {
+
+            if (tries == 0 || ngx_http_certctl_put_steps[i].again) {
+                rc = ngx_http_certctl_put_steps[i].run(&put);
+            }
+        }
+
+        ngx_http_certctl_put_forget(&put);
     }
 
-    if (rc == NGX_OK) {
-        ngx_http_certctl_put_commit(&put);
+    if (rc == NGX_AGAIN) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
+                           "other writes of this name came first each time");
     }
 
-    ngx_http_certctl_put_free(&put);
+    if (put.der) {
+        ngx_free(put.der);
+    }
+
+    sk_X509_pop_free(put.chain, X509_free);
+    EVP_PKEY_free(put.given);
 }
 
 
@@ -158,10 +181,10 @@ ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put)
     end = end ? memchr(end, '\n', last - end) : NULL;
     end = end ? end + 1 : last;
 
-    put->key = certctl_key_from_pem(begin, end - begin, &rule);
+    put->given = certctl_key_from_pem(begin, end - begin, &rule);
     ngx_memset(begin, '\n', end - begin);
 
-    if (put->key == NULL) {
+    if (put->given == NULL) {
         return ngx_http_certctl_put_refuse(put, rule);
     }
 
@@ -250,10 +273,17 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 {
     ngx_int_t  rc;
 
-    if (put->key) {
-        return X509_check_private_key(put->leaf, put->key) == 1 ? NGX_OK
-               : ngx_http_certctl_put_refuse(put,
+    if (put->given) {
+
+        if (X509_check_private_key(put->leaf, put->given) != 1) {
+            return ngx_http_certctl_put_refuse(put,
                      "the private key is not that of the first certificate");
+        }
+
+        (void) EVP_PKEY_up_ref(put->given);
+        put->key = put->given;
+
+        return NGX_OK;
     }
 
     rc = ngx_http_certctl_put_fit_pending(put);
@@ -371,7 +401,6 @@ ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
     }
 
     put->key = key;
-    put->reused_key = 1;
 
     return NGX_OK;
 }
@@ -387,51 +416,74 @@ ngx_http_certctl_put_san(const char *kind, const char *text, void *data)
 }
 
 
-static void
+static ngx_int_t
 ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
 {
-    int                       rc, len;
-    u_char                   *key;
-    uint64_t                  generation;
-    certctl_record_t          record;
-    ngx_http_certctl_call_t  *call;
+    int                len;
+    u_char            *key;
+    ngx_int_t          rc;
+    certctl_record_t   record;
 
-    call = put->call;
     key = NULL;
     ngx_memzero(&record, sizeof(certctl_record_t));
 
     len = certctl_key_to_der(put->key, &key);
 
     if (len <= 0
-        || ngx_http_certctl_record_fill(&record, call->name, put->leaf)
+        || ngx_http_certctl_record_fill(&record, put->call->name, put->leaf)
            != NGX_OK)
     {
         OPENSSL_clear_free(key, ngx_max(len, 0));
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+        ngx_http_certctl_request_error(put->call,
+                                       NGX_HTTP_INTERNAL_SERVER_ERROR,
                                        "the key could not be written");
-        return;
+        return NGX_ERROR;
     }
 
     record.chain.data = put->der;
     record.chain.len = put->der_len;
     record.key.data = key;
     record.key.len = len;
-    record.reused_key = put->reused_key
-                        || (put->has_old
-                            && ngx_memcmp(put->old.spki, record.spki,
-                                          sizeof(record.spki))
-                               == 0);
 
-    CERTCTL_POINT("put.before_commit");
-
-    rc = certctl_store_put(call->mcf->store, &record, &generation,
-                           ngx_http_certctl_touched, call->mcf);
+    rc = ngx_http_certctl_put_write(put, &record);
 
     OPENSSL_clear_free(key, len);
 
+    return rc;
+}
+
+
+/* The one step that changes anything. */
+
+static ngx_int_t
+ngx_http_certctl_put_write(ngx_http_certctl_put_t *put,
+    certctl_record_t *record)
+{
+    int                       rc;
+    uint64_t                  generation;
+    ngx_http_certctl_call_t  *call;
+
+    call = put->call;
+
+    if (put->has_old) {
+        record->generation = put->old.generation;
+        record->reused_key = ngx_memcmp(put->old.spki, record->spki,
+                                        sizeof(record->spki))
+                             == 0;
+    }
+
+    CERTCTL_POINT("put.before_commit");
+
+    rc = certctl_store_put(call->mcf->store, record, &generation,
+                           ngx_http_certctl_touched, call->mcf);
+
+    if (rc == CERTCTL_STORE_CONFLICT) {
+        return NGX_AGAIN;
+    }
+
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);
-        return;
+        return NGX_ERROR;
     }
 
     ngx_http_certctl_request_commit(call, "certificate is live");
@@ -439,6 +491,8 @@ ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
     CERTCTL_POINT("put.before_answer");
 
     ngx_http_certctl_request_live(call, put->leaf, generation);
+
+    return NGX_OK;
 }
 
 
@@ -451,17 +505,16 @@ ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, const char *rule)
 }
 
 
+/* What was read from the store. */
+
 static void
-ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
+ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
 {
     if (put->has_old) {
         certctl_record_free(&put->old);
+        put->has_old = 0;
     }
 
-    if (put->der) {
-        ngx_free(put->der);
-    }
-
-    sk_X509_pop_free(put->chain, X509_free);
     EVP_PKEY_free(put->key);
+    put->key = NULL;
 }

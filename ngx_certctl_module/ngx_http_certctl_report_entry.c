@@ -1,0 +1,264 @@
+
+/* One certificate in the report. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_report.h"
+#include "x509_chain.h"
+
+
+/* RFC 4514 text of a distinguished name; longer ones are left out. */
+#define NGX_HTTP_CERTCTL_DN_MAX  1024
+
+
+static void ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_array_t *asked, ngx_uint_t index);
+static void ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json,
+    const char *key, ngx_array_t *strings);
+static void ngx_http_certctl_entry_x509(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_cert_t *cert);
+static bool ngx_http_certctl_entry_san(const char *kind, const char *text,
+    void *data);
+static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_cert_t *cert);
+static void ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_cert_t *cert);
+
+
+ngx_uint_t
+ngx_http_certctl_report_same(ngx_http_certctl_asked_t *one,
+    ngx_http_certctl_asked_t *two, ngx_uint_t kind)
+{
+    return one->given[kind] && two->given[kind]
+           && ngx_memcmp(one->digest[kind], two->digest[kind], 32) == 0;
+}
+
+
+void
+ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    const char *why, ngx_array_t *asked, ngx_uint_t index)
+{
+    time_t                    last;
+    uint64_t                  handshakes;
+    ngx_http_certctl_json_t  *json;
+
+    json = report->json;
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+
+    if (server) {
+        ngx_http_certctl_entry_server(report, server, cert, asked, index);
+    }
+
+    ngx_http_certctl_json_string(json,
+                                 cert->source == NGX_HTTP_CERTCTL_STORE
+                                 ? "name" : "file",
+                                 cert->name.data, cert->name.len);
+    ngx_http_certctl_json_text(json, "source",
+                               ngx_http_certctl_source_text[cert->source]);
+    ngx_http_certctl_json_text(json, "why", why ? why : "");
+    ngx_http_certctl_json_text(json, "kind",
+                               cert->kind == CERTCTL_KIND_RSA ? "rsa"
+                                                              : "ecdsa");
+    ngx_http_certctl_json_number(json, "generation", cert->generation);
+    ngx_http_certctl_json_flag(json, "has_private_key", cert->key != NULL);
+
+    ngx_http_certctl_entry_x509(json, cert);
+    ngx_http_certctl_entry_chain(json, cert);
+    ngx_http_certctl_entry_staple(report, cert);
+
+    ngx_certctl_zone_used(report->mcf.zone, cert->digest, &handshakes, &last);
+
+    ngx_http_certctl_json_number(json, "handshakes", handshakes);
+    ngx_http_certctl_json_time(json, "last_served", last);
+    ngx_http_certctl_json_close(json, '}');
+}
+
+
+void
+ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server)
+{
+    ngx_http_certctl_json_open(report->json, NULL, '{');
+    ngx_http_certctl_entry_server(report, server, NULL, NULL, 0);
+    ngx_http_certctl_json_text(report->json, "source",
+        ngx_http_certctl_source_text[NGX_HTTP_CERTCTL_VARIABLE]);
+    ngx_http_certctl_entry_strings(report->json, "expressions",
+                                   server->expressions);
+    ngx_http_certctl_json_close(report->json, '}');
+}
+
+
+static void
+ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_array_t *asked, ngx_uint_t index)
+{
+    ngx_uint_t                 i;
+    ngx_http_certctl_json_t   *json;
+    ngx_http_certctl_asked_t  *ask;
+
+    json = report->json;
+
+    ngx_http_certctl_json_open(json, "server", '{');
+    ngx_http_certctl_json_string(json, "file", server->file.data,
+                                 server->file.len);
+    ngx_http_certctl_json_number(json, "line", server->line);
+    ngx_http_certctl_entry_strings(json, "names", &server->names);
+    ngx_http_certctl_entry_strings(json, "listen", &server->listens);
+    ngx_http_certctl_json_flag(json, "agent", server->agent);
+    ngx_http_certctl_json_close(json, '}');
+
+    if (cert == NULL) {
+        return;
+    }
+
+    ask = asked->elts;
+    ngx_http_certctl_json_open(json, "served_names", '[');
+
+    for (i = index; i < asked->nelts; i++) {
+
+        if (ask[i].name.len
+            && ngx_http_certctl_report_same(&ask[i], &ask[index], cert->kind))
+        {
+            ngx_http_certctl_json_string(json, NULL, ask[i].name.data,
+                                         ask[i].name.len);
+        }
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+}
+
+
+static void
+ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
+    ngx_array_t *strings)
+{
+    ngx_str_t   *string;
+    ngx_uint_t   i;
+
+    string = strings->elts;
+    ngx_http_certctl_json_open(json, key, '[');
+
+    for (i = 0; i < strings->nelts; i++) {
+        ngx_http_certctl_json_string(json, NULL, string[i].data,
+                                     string[i].len);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+}
+
+
+static void
+ngx_http_certctl_entry_x509(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_cert_t *cert)
+{
+    char                      dn[NGX_HTTP_CERTCTL_DN_MAX];
+    struct certctl_x509_info  info;
+
+    ngx_http_certctl_json_text(json, "fingerprint", cert->fingerprint);
+
+    if (certctl_x509_info(cert->x509, &info) == NULL) {
+        ngx_http_certctl_json_text(json, "spki", info.spki);
+        ngx_http_certctl_json_text(json, "serial", info.serial);
+        ngx_http_certctl_json_time(json, "not_before", info.not_before);
+        ngx_http_certctl_json_time(json, "not_after", info.not_after);
+        ngx_http_certctl_json_text(json, "key_type", info.key_type);
+        ngx_http_certctl_json_number(json, "key_bits", info.key_bits);
+        ngx_http_certctl_json_flag(json, "is_ca", info.is_ca);
+        ngx_http_certctl_json_flag(json, "must_staple", info.must_staple);
+    }
+
+    if (certctl_x509_subject(cert->x509, dn, sizeof(dn))) {
+        ngx_http_certctl_json_text(json, "subject", dn);
+    }
+
+    if (certctl_x509_issuer(cert->x509, dn, sizeof(dn))) {
+        ngx_http_certctl_json_text(json, "issuer", dn);
+    }
+
+    ngx_http_certctl_json_open(json, "sans", '[');
+    (void) certctl_x509_each_san(cert->x509, ngx_http_certctl_entry_san, json);
+    ngx_http_certctl_json_close(json, ']');
+}
+
+
+static bool
+ngx_http_certctl_entry_san(const char *kind, const char *text, void *data)
+{
+    u_char  san[CERTCTL_NAME_MAX + sizeof("email:") + 256], *last;
+
+    last = ngx_snprintf(san, sizeof(san), "%s:%s", kind, text);
+    ngx_http_certctl_json_string(data, NULL, san, last - san);
+
+    return true;
+}
+
+
+/* PEM, leaf first. */
+
+static void
+ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_cert_t *cert)
+{
+    char            *pem;
+    STACK_OF(X509)  *chain;
+
+    chain = cert->chain ? sk_X509_dup(cert->chain) : sk_X509_new_null();
+
+    if (chain == NULL || sk_X509_unshift(chain, cert->x509) == 0) {
+        sk_X509_free(chain);
+        json->failed = 1;
+        return;
+    }
+
+    pem = certctl_chain_to_pem(chain);
+
+    if (pem) {
+        ngx_http_certctl_json_text(json, "pem", pem);
+        OPENSSL_free(pem);
+
+    } else {
+        json->failed = 1;
+    }
+
+    sk_X509_free(chain);
+}
+
+
+static void
+ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_cert_t *cert)
+{
+    char                        url[512];
+    ngx_http_certctl_json_t    *json;
+    ngx_http_certctl_staple_e   state;
+
+    json = report->json;
+    state = ngx_http_certctl_staple_state(&report->mcf, cert, report->now);
+
+    ngx_http_certctl_json_open(json, "staple", '{');
+    ngx_http_certctl_json_text(json, "state",
+                               ngx_http_certctl_staple_text[state]);
+
+    if (cert->staple_good) {
+        ngx_http_certctl_json_time(json, "this_update",
+                                   cert->staple_info.this_update);
+        ngx_http_certctl_json_time(json, "next_update",
+                                   cert->staple_info.next_update);
+        ngx_http_certctl_json_number(json, "next_update_seconds",
+                                     cert->staple_info.next_update);
+    }
+
+    certctl_x509_ocsp_url(cert->x509, url, sizeof(url));
+
+    if (url[0]) {
+        ngx_http_certctl_json_text(json, "ocsp_url", url);
+    }
+
+    ngx_http_certctl_json_close(json, '}');
+}
