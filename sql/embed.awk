@@ -4,7 +4,7 @@
 #   awk -v want=c -f embed.awk ... > sql.c
 
 function quoted(line) {
-    gsub(/\\/, "\\\\", line)
+    gsub(/\\/, "&&", line)
     gsub(/"/, "\\\"", line)
     return "\n        \"" line "\\n\""
 }
