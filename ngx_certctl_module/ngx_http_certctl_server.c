@@ -194,7 +194,6 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
 
         server->mcf = mcf;
         scf->server = server;
-        mcf->agents += scf->agent;
 
         if (ngx_http_certctl_init_server(cf, server, cscfp[s]) != NGX_OK) {
             return NGX_ERROR;
