@@ -25,8 +25,8 @@ issuer_field(const struct issuer *issuer, const char *name)
 }
 
 const struct issuer *
-issuers_load(const struct core *c, const char *issuer_id, json_t **config,
-    struct error *err)
+issuers_open(const struct core *c, const char *issuer_id, json_t **config,
+    bool *enabled, struct error *err)
 {
     CLEANUP(pgresult) PGresult   *row = NULL;
     CLEANUP(secret) char         *secrets = NULL;
@@ -46,9 +46,9 @@ issuers_load(const struct core *c, const char *issuer_id, json_t **config,
 
     issuer = issuer_find(PQgetvalue(row, 0, 0));
 
-    if (issuer == NULL || strcmp(PQgetvalue(row, 0, 3), "t") != 0) {
-        error_set(err, ERR_INVALID, "issuer %s is %s", issuer_id,
-                  issuer ? "disabled" : "of a type that this version lacks");
+    if (issuer == NULL) {
+        error_set(err, ERR_INVALID, "issuer %s is of a type that this version lacks",
+                  issuer_id);
         return NULL;
     }
 
@@ -70,6 +70,28 @@ issuers_load(const struct core *c, const char *issuer_id, json_t **config,
     }
 
     *config = TAKE(all);
+    *enabled = strcmp(PQgetvalue(row, 0, 3), "t") == 0;
+
+    return issuer;
+}
+
+const struct issuer *
+issuers_load(const struct core *c, const char *issuer_id, json_t **config,
+    struct error *err)
+{
+    CLEANUP(json_ref) json_t  *all = NULL;
+    bool                       enabled;
+    const struct issuer       *issuer = issuers_open(c, issuer_id, &all, &enabled,
+                                                     err);
+
+    if (issuer && !enabled) {
+        error_set(err, ERR_INVALID, "issuer %s is disabled", issuer_id);
+        return NULL;
+    }
+
+    if (issuer) {
+        *config = TAKE(all);
+    }
 
     return issuer;
 }
@@ -144,8 +166,9 @@ issuer_merge(const struct core *c, const char *id, const json_t *given,
 {
     struct error               ignored = { 0 };
     CLEANUP(json_ref) json_t  *old = NULL;
+    bool                       enabled;
 
-    if (id && issuers_load(c, id, &old, &ignored) == NULL
+    if (id && issuers_open(c, id, &old, &enabled, &ignored) == NULL
         && ignored.code != ERR_NOT_FOUND)
     {
         *err = ignored;

@@ -8,6 +8,13 @@ const struct issuer *issuers_load(const struct core *c, const char *issuer_id,
     json_t **config, struct error *err);
 
 /*
+ * The same whether it is enabled or not: what it has issued goes on to have a
+ * CRL and OCSP responses.
+ */
+const struct issuer *issuers_open(const struct core *c, const char *issuer_id,
+    json_t **config, bool *enabled, struct error *err);
+
+/*
  * Creates or updates an issuer from a request body: checks fields against the
  * connector's table, runs prepare(), seals secret fields.  id NULL: a new one.
  */
