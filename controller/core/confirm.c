@@ -120,25 +120,35 @@ confirm_one(const char *host, int port, const char *name,
     return true;
 }
 
-/* The server's own name when it is one; "" and patterns are not. */
+/* A name for which the module says this certificate is chosen, else fallback. */
 static const char *
-server_name(const json_t *server, const char *fallback)
+served_name(const json_t *entry, const char *fallback)
 {
-    const char  *name = json_string_value(json_array_get(json_object_get(server, "names"), 0));
+    json_t      *served;
+    const char  *name;
+    size_t       i;
 
-    return name && strlen(name) > 1 && strpbrk(name, "~^*") == NULL
-           && strchr(name, '.') && name[0] != '.' ? name : fallback;
+    json_array_foreach(json_object_get(entry, "served_names"), i, served) {
+        name = json_string_value(served);
+
+        if (name && strpbrk(name, "~^") == NULL && strchr(name, '.') > name) {
+            return name;
+        }
+    }
+
+    return fallback;
 }
 
 static bool
-confirm_server(const struct agent_row *agent, const json_t *server,
+confirm_server(const struct agent_row *agent, const json_t *entry,
     const char *name, const char *fingerprint, bool want_staple,
     struct confirm_result *ret, struct error *err)
 {
-    json_t  *listen;
-    size_t   i;
-    char     host[CONFIRM_HOST_MAX];
-    int      port;
+    const json_t  *server = json_object_get(entry, "server");
+    json_t        *listen;
+    size_t         i;
+    char           host[CONFIRM_HOST_MAX];
+    int            port;
 
     json_array_foreach(json_object_get(server, "listen"), i, listen) {
 
@@ -150,7 +160,7 @@ confirm_server(const struct agent_row *agent, const json_t *server,
 
         confirm_host(agent, host, sizeof(host));
 
-        if (!confirm_one(host, port, server_name(server, name), fingerprint,
+        if (!confirm_one(host, port, served_name(entry, name), fingerprint,
                          want_staple, ret, err))
         {
             return false;
@@ -212,8 +222,7 @@ confirm_live(struct work *w, const struct target *target,
         }
 
         if (!work_alive(w, err)
-            || !confirm_server(agent, json_object_get(entry, "server"), name,
-                               fingerprint, want_staple, ret, err))
+            || !confirm_server(agent, entry, name, fingerprint, want_staple, ret, err))
         {
             return false;
         }

@@ -117,6 +117,12 @@ inventory_rows(const json_t *report, json_t *rows, struct error *err)
     }
 
     json_array_foreach(json_object_get(report, "certificates"), i, entry) {
+
+        /* The listener's own identity is the agent's, renewed by Enrolment. */
+        if (json_is_true(json_object_get(json_object_get(entry, "server"), "agent"))) {
+            continue;
+        }
+
         row = entry_row(entry);
         if (row == NULL) {
             return error_set(err, ERR_PEER, "entry %zu of the report cannot be read", i);
@@ -127,7 +133,6 @@ inventory_rows(const json_t *report, json_t *rows, struct error *err)
     return true;
 }
 
-/* Two listeners of one block, or two blocks of one name: one row for a place. */
 static bool
 inventory_store(struct work *w, const json_t *rows, const char *status,
     const char *etag, double ms, struct error *err)

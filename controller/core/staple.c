@@ -35,9 +35,10 @@ staple_sign(struct work *w, struct staple *s, const char *issuer_id,
     CLEANUP(json_ref) json_t          *config = NULL;
     CLEANUP(ossl_buf) unsigned char   *der = NULL;
     const struct issuer               *issuer;
+    bool                               enabled;
     int                                len;
 
-    issuer = issuers_load(&w->core, issuer_id, &config, err);
+    issuer = issuers_open(&w->core, issuer_id, &config, &enabled, err);
 
     if (issuer == NULL) {
         return false;
