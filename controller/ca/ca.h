@@ -31,6 +31,9 @@ CLEANUP_FUNC(ca, struct ca *, ca_free)
  */
 bool ca_serial_new(char out[CA_SERIAL_HEX], struct error *err);
 
+/* The same form for a serial that a person has typed; ERR_INVALID names the rule. */
+bool ca_serial_read(const char *hex, char out[CA_SERIAL_HEX], struct error *err);
+
 /* ca_create.c: a new authority and its key. */
 
 struct ca_spec {
@@ -153,7 +156,8 @@ struct ca_ocsp_status {
     int                 reason;
 };
 
-/* What ca knows of a serial (hex); false with err: "tryLater" is answered. */
+/* What ca knows of a serial (hex); false with err: "tryLater" is answered for
+ * ERR_UNAVAILABLE, else "internalError". */
 typedef bool ca_ocsp_lookup_fn(const struct ca *ca, const char *serial,
     struct ca_ocsp_status *ret, void *data, struct error *err);
 

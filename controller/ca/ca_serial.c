@@ -80,3 +80,11 @@ ca_serial_text(const ASN1_INTEGER *serial, char out[CA_SERIAL_HEX])
 
     return true;
 }
+
+bool
+ca_serial_read(const char *hex, char out[CA_SERIAL_HEX], struct error *err)
+{
+    CLEANUP(asn1_integer) ASN1_INTEGER  *serial = ca_serial_parse(hex, err);
+
+    return serial && ca_serial_text(serial, out);
+}
