@@ -6,9 +6,10 @@ FLOORS = wire x509,util conf,db,http jose,ca issuer,target,notifier,discovery co
 
 # make SAN=address,undefined builds and tests sanitized programs beside the
 # others.
-SAN   =
-comma = ,
-B     = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
+SAN    =
+comma  = ,
+POINTS = $(if $(SAN),-DCERTCTL_POINTS)
+B      = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
 
 # Sanitizers need an NGINX of their own, from Debian's source (t/nginx-source).
 NGINX_SRC = $(if $(SAN),build/nginx-source,/usr/share/nginx/src)
@@ -68,38 +69,48 @@ $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/em
 	@mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
-$(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch])
+$(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
 	$(say) MODULE $@
-	$(Q)NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) ngx_certctl_module/build
+	$(Q)NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) MODULE_CC_OPT='$(POINTS)' ngx_certctl_module/build
 
 # Unit tests are programs: each takes from the archive what it calls, also of
 # the part of the module that knows no NGINX.
 store    = $(wildcard ngx_certctl_module/ngx_certctl_store*.c ngx_certctl_module/ngx_certctl_record*.c)
 
 $B/libcertctl.a: $(objects) $(store:ngx_certctl_module/%.c=$B/obj/module/%.o)
-	rm -f $@
-	$(AR) rcs $@ $^
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
 
 $B/obj/module/%.o: ngx_certctl_module/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Ingx_certctl_module -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -c -o $@ $<
 
-$B/t/%: t/unit/%.c t/unit/tap.h $B/libcertctl.a
+$B/t/%: t/unit/%.c $(wildcard t/unit/*.h) $B/libcertctl.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+	$(say) TEST $@
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
 $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+	$(say) TOOL $@
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+
+build/nginx-source:
+	@t/setup source
+	@t/nginx-source
 
 deps:                                ## install the packages that make needs
 	@t/setup build
 
+# Stories that kill a program at a named crash point run on programs built with
+# them (POINTS), beside the ones that are shipped; sanitized programs have both.
+pointed  = $(if $(SAN),$B,$B/points)
+
 test:                                ## install what tests need, build, run them all
-	@t/setup build run test $(if $(SAN),source)
-	@$(if $(SAN),t/nginx-source)
+	@t/setup build run test
 	@$(MAKE) --no-print-directory all $(units) $(tools)
-	B=$B SAN=$(SAN) t/run -j$(JOBS) $(TESTS)
+	@$(if $(SAN),,$(MAKE) --no-print-directory B=$(pointed) POINTS=-DCERTCTL_POINTS all)
+	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
 
 clean:                               ## remove what was built
 	rm -rf build

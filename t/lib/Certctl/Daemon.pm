@@ -10,13 +10,14 @@ use strict;
 use warnings;
 use Certctl::HTTP;
 use Certctl::Port 'free_port';
-use Certctl::Process qw(temp_dir spawn finish wait_until alive slurp write_file);
+use Certctl::Process qw(built temp_dir spawn finish wait_until alive slurp write_file);
 use Cwd 'abs_path';
 
 my @daemons;
 
-# config: text of the configuration file; args: more arguments; env: more
-# environment; wait => 0 does not wait for ready.
+# config: text of the configuration file; args: more arguments; points => 1 takes
+# the one with crash points; env => { CERTCTL_POINT => ... } is its environment;
+# wait => 0 does not wait for ready.
 sub start {
     my ($class, %o) = @_;
     my $dir  = temp_dir();
@@ -46,8 +47,7 @@ sub key {
 # Starts it (again) on the same folder and port, and waits until it is ready.
 sub restart {
     my ($self) = @_;
-    my $binary = abs_path(($ENV{B} || 'build') . '/certctld')
-        // die "certctld is not built: make\n";
+    my $binary = built('certctld', $self->{points});
     my @config = defined $self->{config}
         ? ('--config', "$self->{dir}/certctl.conf") : ();
 

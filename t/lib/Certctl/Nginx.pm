@@ -15,20 +15,19 @@ package Certctl::Nginx;
 use strict;
 use warnings;
 use Certctl::Port 'free_port';
-use Certctl::Process qw(temp_dir run adopt finish wait_until alive children slurp
+use Certctl::Process qw(built temp_dir run adopt finish wait_until alive children slurp
     write_file);
-use Cwd 'abs_path';
 use IO::Socket::INET;
 
 # conf: text of nginx.conf; workers (2); module => 0 leaves it out, or a path;
-# debug => 1 logs at debug level; env => { NAME => value }.
+# debug => 1 logs at debug level; points => 1 takes the module with crash points;
+# env => { CERTCTL_POINT => ... } is NGINX's environment.
 sub new {
     my ($class, %o) = @_;
     my $self = bless { workers => 2, binary => binary(), ports => {}, %o,
         dir => temp_dir() }, $class;
 
-    $self->{module} //= abs_path(($ENV{B} || 'build') . '/ngx_http_certctl_module.so')
-        // die "the module is not built: make\n";
+    $self->{module} //= built('ngx_http_certctl_module.so', $self->{points});
     $self->configure($o{conf}) if defined $o{conf};
     return $self;
 }
@@ -94,6 +93,8 @@ sub start {
     my ($self) = @_;
 
     unlink "$self->{dir}/nginx.pid";
+
+    local %ENV = (%ENV, %{ $self->{env} // {} });
 
     # in the background, as NGINX upgrades its binary only there
     my $exit = run("$self->{dir}/stderr.log", $self->command);

@@ -5,17 +5,29 @@ package Certctl::Process;
 
 use strict;
 use warnings;
+use Cwd 'abs_path';
 use Exporter 'import';
 use File::Temp ();
 use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
-our @EXPORT_OK = qw(temp_dir run spawn adopt finish wait_until alive children slurp
+our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until alive children slurp
     write_file sanitized);
 
 my %started;                # process id => file of its stderr
 my @reports;
 my $owner = $$;
+
+# Path of what make has built; of the programs with crash points, if they are
+# asked for.
+sub built {
+    my ($name, $points) = @_;
+    my $dir = $ENV{B} || 'build';
+
+    $dir = $ENV{POINTED} || "$dir/points" if $points;
+    die "$dir/$name is not built: make test\n" if !-e "$dir/$name";
+    return abs_path("$dir/$name");
+}
 
 # A folder that NGINX's workers and PostgreSQL, who are not root, may enter.
 sub temp_dir {
@@ -131,12 +143,16 @@ sub write_file {
 
 sub sanitized { return !!$ENV{SAN} }
 
-# Remembers what a sanitizer wrote into a log.
+# Remembers what a sanitizer wrote into a log. NGINX's own sources (src/...) pass
+# null pointers with length 0 to memcpy and the like: undefined, harmless, theirs.
 sub inspect {
     for my $log (grep { defined } @_) {
         my $text = slurp($log) // next;
-        push @reports, "$log: $1"
-            if $text =~ /^(.*(?:\w+Sanitizer:|runtime error:).*(?:\n.*){0,30})/m;
+
+        while ($text =~ /^(.*(?:Sanitizer:|runtime error:).*(?:\n\s+#\d.*|\n(?:READ|WRITE).*|\n[ \t]*(?=\n))*)/mg) {
+            my $report = $1;
+            push @reports, "$log: $report" unless $report =~ /^src\/\S+ runtime error:/;
+        }
     }
 }
 
