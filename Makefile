@@ -112,6 +112,11 @@ test:                                ## install what tests need, build, run them
 	@$(if $(SAN),,$(MAKE) --no-print-directory B=$(pointed) POINTS=-DCERTCTL_POINTS all)
 	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
 
+demo:                                ## show the main job on this machine (ONCE=1: and end)
+	@t/setup build run
+	@$(MAKE) --no-print-directory all
+	@B=$B ONCE=$(ONCE) t/demo
+
 clean:                               ## remove what was built
 	rm -rf build
 
