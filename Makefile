@@ -105,11 +105,12 @@ deps:                                ## install the packages that make needs
 # Stories that kill a program at a named crash point run on programs built with
 # them (POINTS), beside the ones that are shipped; sanitized programs have both.
 pointed  = $(if $(SAN),$B,$B/points)
+build    = $(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(JOBS))
 
 test:                                ## install what tests need, build, run them all
 	@t/setup build run test
-	@$(MAKE) --no-print-directory all $(units) $(tools)
-	@$(if $(SAN),,$(MAKE) --no-print-directory B=$(pointed) POINTS=-DCERTCTL_POINTS all)
+	@$(build) all $(units) $(tools)
+	@$(if $(SAN),,$(build) B=$(pointed) POINTS=-DCERTCTL_POINTS all)
 	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
