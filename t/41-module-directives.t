@@ -25,7 +25,7 @@ add_block_preprocessor(sub {
     $block->set_value('main_config', 'load_module $TEST_NGINX_MODULE;');
     $block->set_value('config', '')   if !defined $block->config;
     $block->set_value('must_die', '') if !defined $block->must_die;
-    $block->set_value('ignore_stderr', '');
+    $block->set_value('ignore_stderr', 1);
 });
 
 # what is expected here is no reason for a warning
