@@ -46,6 +46,7 @@ struct cli_command {
     const char               *help;
     const char             *(*check)(const struct cli *cli);   /* NULL: fine; else
                                              what is wrong, before anything is sent */
+    void                    (*complete)(json_t *body);     /* adds what was left out */
     enum cli_exit           (*run)(const struct cli *cli);     /* instead of a request */
 };
 
@@ -84,4 +85,5 @@ enum cli_exit cli_fail(const struct error *err);
 
 enum cli_exit cli_status(const struct cli *cli);
 enum cli_exit cli_version(const struct cli *cli);
-const char *cli_check_agent(const struct cli *cli);
+const char *cli_agent_check(const struct cli *cli);
+void cli_agent_complete(json_t *body);

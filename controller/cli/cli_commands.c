@@ -12,6 +12,7 @@ static const struct cli_option  agent_add[] = {
     { "fingerprint",        "fingerprint",        CLI_BODY,      "HEX" },
     { "name",               "name",               CLI_BODY,      "NAME" },
     { "id",                 "id",                 CLI_BODY,      "ID" },
+    { "probe-address",      "probe_address",      CLI_BODY,      "HOST:PORT" },
     { "trust-on-first-use", "trust_on_first_use", CLI_BODY_FLAG, NULL },
     { NULL }
 };
@@ -57,7 +58,7 @@ static const struct cli_column  jobs[] = {
 const struct cli_command  cli_commands[] = {
     ROW(.words = "agents add", .argument = "URL", .field = "url",
         .method = "POST", .path = "/api/v1/agents", .options = agent_add,
-        .check = cli_check_agent,
+        .check = cli_agent_check, .complete = cli_agent_complete,
         .help = "meet a module; its fingerprint is in certctl-agent.fingerprint"),
     ROW(.words = "agents list", .method = "GET", .path = "/api/v1/agents",
         .options = page, .columns = agents, .help = "hosts that run the module"),

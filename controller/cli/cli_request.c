@@ -275,5 +275,9 @@ cli_call(const struct cli *cli, json_t **ret, struct error *err)
     fclose(out);
     body = make_body(cli);
 
+    if (cli->command->complete) {
+        cli->command->complete(body);
+    }
+
     return cli_request(cli, cli->command->method, path, body, NULL, ret, err);
 }
