@@ -78,15 +78,15 @@ rest_handler  resource_list, resource_get, resource_create, resource_update,
 /* One row each for the five routes of a plain resource. */
 #define RESOURCE_ROUTES(at, noun, res, one, many)                             \
     { "GET", at, noun ".read", NULL, resource_list, res, ROUTE_LIST,          \
-      "List " many },                                                         \
+      "List " many, 200 },                                                    \
     { "POST", at, noun ".edit", one "_created", resource_create, res, 0,      \
-      "Create one of the " many },                                            \
+      "Create one of the " many, 201 },                                       \
     { "GET", at "/{id}", noun ".read", NULL, resource_get, res, 0,            \
-      "Get one of the " many },                                               \
+      "Get one of the " many, 200 },                                          \
     { "PUT", at "/{id}", noun ".edit", one "_updated", resource_update, res,  \
-      0, "Change one of the " many ", fully or in part" },                    \
+      0, "Change one of the " many ", fully or in part", 200 },               \
     { "DELETE", at "/{id}", noun ".delete", one "_deleted", resource_delete,  \
-      res, 0, "Delete one of the " many }
+      res, 0, "Delete one of the " many, 204 }
 
 /* Steps of these, for handlers that do more. */
 

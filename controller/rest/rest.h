@@ -48,6 +48,7 @@ struct request {
     const char                 *actor_type;            /* "APIKey", "Anonymous" */
     const struct identity      *identity;              /* rest_auth.h */
     const struct patterns      *patterns;              /* rest_pattern.h */
+    bool                        open;                  /* no key is needed here */
     char                        id[37];                /* X-Request-ID */
 
     /* the reply */
@@ -82,6 +83,7 @@ struct route {
     const void    *data;          /* struct resource (resource.h), or NULL */
     int            flags;
     const char    *summary;       /* for OpenAPI */
+    int            status;        /* of success, for OpenAPI; 0: 200 */
 };
 
 /* Reply helpers; all return true so that a handler may end with them. */

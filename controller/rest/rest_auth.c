@@ -277,7 +277,7 @@ auth_bearer(struct auth *auth, struct request *r, const char *header,
 }
 
 static bool
-auth_who(struct auth *auth, struct request *r, const char *peer, bool open)
+auth_who(struct auth *auth, struct request *r, const char *peer)
 {
     const char  *header = rest_request_header(r, "Authorization");
 
@@ -285,7 +285,7 @@ auth_who(struct auth *auth, struct request *r, const char *peer, bool open)
     r->actor = "anonymous";
     r->actor_type = "Anonymous";
 
-    if ((header == NULL && open) || (r->route->flags & ROUTE_PUBLIC)) {
+    if ((header == NULL && r->open) || (r->route->flags & ROUTE_PUBLIC)) {
         return true;
     }
 
@@ -294,9 +294,9 @@ auth_who(struct auth *auth, struct request *r, const char *peer, bool open)
 }
 
 bool
-auth_request(struct auth *auth, struct request *r, const char *peer, bool open)
+auth_request(struct auth *auth, struct request *r, const char *peer)
 {
-    if (!auth_who(auth, r, peer, open)) {
+    if (!auth_who(auth, r, peer)) {
         if (r->err.code == ERR_UNAUTHORIZED) {
             rest_header(r, "WWW-Authenticate", "Bearer");
         }

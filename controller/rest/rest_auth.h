@@ -11,11 +11,10 @@ void auth_free(struct auth *auth);
 
 /*
  * Fills r->actor, actor_type and identity from the Authorization header, or as
- * anonymous when open.  UNAUTHORIZED, THROTTLED after too many failures from
+ * anonymous when r->open.  UNAUTHORIZED, THROTTLED after too many failures from
  * peer, FORBIDDEN when the route's permission is lacking.
  */
-bool auth_request(struct auth *auth, struct request *r, const char *peer,
-    bool open);
+bool auth_request(struct auth *auth, struct request *r, const char *peer);
 
 /* Whether the asker's permissions hold this one, or this "cert.*" as a whole. */
 bool auth_may(const struct request *r, const char *permission);

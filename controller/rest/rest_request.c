@@ -146,7 +146,7 @@ request_answer(struct door *door, struct evhttp_request *req,
 
     return request_route(door, r, evhttp_request_get_evhttp_uri(req), room)
            && request_db(w, r)
-           && auth_request(w->auth, r, peer, w->shared->open)
+           && auth_request(w->auth, r, peer)
            && body_read(req, r)
            && request_run(r);
 }
@@ -189,7 +189,8 @@ request_handle(struct evhttp_request *req, void *arg)
     struct worker     *w = door->worker;
     struct text_room   room;
     struct request     r = {
-        .ctx = w->shared->ctx, .patterns = w->shared->patterns, .status = 200,
+        .ctx = w->shared->ctx, .patterns = w->shared->patterns,
+        .open = w->shared->open, .status = 200,
         .method = request_method(req),
         .in_headers = evhttp_request_get_input_headers(req),
         .headers = evhttp_request_get_output_headers(req),

@@ -1,0 +1,179 @@
+/* Agents: hosts that run the module; first contact is a job. */
+#include "agent.h"
+#include "api.h"
+#include "resource_fields.h"
+
+#include <string.h>
+
+#define URL_PATTERN                                                           \
+    "https://(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?"
+#define PROBE_PATTERN                                                         \
+    "(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}"
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    { "name", T_TEXT, F_REQUIRED, 1, 128, .pattern = "[^\\x00-\\x1f\\x7f]+",
+      .help = "what people call the host" },
+    { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module pull",
+      .help = "nginx-module is reached at its url" },
+    FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
+    { "url", T_TEXT, F_NULL, 9, 300, .pattern = URL_PATTERN,
+      .help = "its control listener: https://host:port" },
+    { "probe_address", T_TEXT, F_NULL, 3, 300, .pattern = PROBE_PATTERN,
+      .help = "host:port where handshakes confirm deployments" },
+    { "fingerprint", T_TEXT, F_NULL, 64, 64, .pattern = "[0-9a-f]{64}",
+      .help = "SHA-256 of the certificate that its listener shows first" },
+    { "trust_on_first_use", T_BOOL, F_FIXED,
+      .help = "pin what the listener shows at first contact" },
+    { "hostname", T_TEXT, 0, 0, 253, .help = "its own name" },
+    FIELD_READ("status", T_TEXT, "Pending Online Offline Degraded Retired"),
+    FIELD_READ("os", T_TEXT, "operating system"),
+    FIELD_READ("architecture", T_TEXT, "processor"),
+    FIELD_READ("ip_address", T_TEXT, "address"),
+    FIELD_READ("version", T_TEXT, "of the module"),
+    FIELD_READ("nginx_version", T_TEXT, "of NGINX"),
+    FIELD_READ("openssl_version", T_TEXT, "of OpenSSL"),
+    FIELD_READ("workers", T_INT, "worker processes"),
+    FIELD_READ("identity_expires_at", T_TIME, "its fleet certificate"),
+    FIELD_READ("enrolled_at", T_TIME, "first contact"),
+    FIELD_READ("last_error", T_TEXT, "why it is not Online"),
+    FIELD_READ("last_heartbeat_at", T_TIME, "last answer"),
+    FIELD_READ("registered_at", T_TIME, "when it was added"),
+    FIELD_READ("retired_at", T_TIME, "retirement"),
+    FIELD_READ("retired_reason", T_TEXT, "why"),
+    { 0 }
+};
+
+static const struct filter  filters[] = {
+    { "status", "status", OP_EQ }, { "organization_id", "organization_id", OP_EQ },
+    { "kind", "kind", OP_EQ }, { "os", "os", OP_EQ }, { 0 }
+};
+
+static const struct sort  sorts[] = {
+    { "name", "name" }, { "status", "status" },
+    { "registeredAt", "registered_at" }, { "registered_at", "registered_at" },
+    { "last_heartbeat_at", "last_heartbeat_at" }, { 0 }
+};
+
+#define AGENT(from)                                                           \
+    .name = "agent", .schema = "Agent", .fields = fields, .view = from,       \
+    .filters = filters, .sorts = sorts, .order = "registered_at"
+
+const struct resource  agent_resource = {
+    AGENT("api_agents"), .get = SQL_AGENT_GET, .create = SQL_AGENT_CREATE,
+    .update = SQL_AGENT_UPDATE
+};
+
+const struct resource  agent_active_resource = { AGENT("api_agents_active") };
+const struct resource  agent_retired_resource = { AGENT("api_agents_retired") };
+
+static const struct field  retire_fields[] = {
+    FIELD_READ("retired_at", T_TIME, "when"),
+    FIELD_READ("already_retired", T_BOOL, "always false: else 204"),
+    FIELD_READ("cascade", T_BOOL, "its targets went with it"),
+    FIELD_READ("counts", T_OBJECT, "what stood on it"),
+    { 0 }
+};
+
+static const struct filter  retire_query[] = {
+    { "force", NULL, OP_EQ }, { "reason", NULL, OP_EQ }, { 0 }
+};
+
+const struct resource  agent_retire_resource = {
+    .name = "agent", .schema = "RetireAgentResponse", .fields = retire_fields,
+    .filters = retire_query
+};
+
+bool
+agent_create(struct request *r)
+{
+    const struct core   core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+    CLEANUP(mem) char  *id = NULL;
+    const char         *kind;
+    bool                pinned;
+
+    if (!resource_insert(r, &agent_resource, &id)) {
+        return false;
+    }
+
+    kind = json_string_value(json_object_get(r->body, "kind"));
+    if (kind && strcmp(kind, "pull") == 0) {
+        return resource_reply(r, &agent_resource, id, 201);
+    }
+
+    pinned = json_is_string(json_object_get(r->body, "fingerprint"));
+
+    if (pinned == json_is_true(json_object_get(r->body, "trust_on_first_use"))) {
+        return error_set(&r->err, ERR_INVALID, "give either the fingerprint of "
+                         "the listener's certificate or trust_on_first_use: true");
+    }
+
+    return agent_enrol(&core, id, &r->err)
+           && resource_reply(r, &agent_resource, id, 201);
+}
+
+/* Asked while something stands on it: 409 with the counts, unless force. */
+static bool
+retire_blocked(struct request *r, const PGresult *counts)
+{
+    r->details = json_pack("{s:b}", "force", 0);
+
+    return error_set(&r->err, ERR_CONFLICT,
+                     "blocked_by_dependencies: %s; retire its targets first, or "
+                     "send force=true and a reason", PQgetvalue(counts, 0, 0));
+}
+
+static bool
+retire_run(struct request *r, const PGresult *counts, const char *reason,
+    bool force)
+{
+    CLEANUP(mem) char  *at = NULL;
+    CLEANUP(json) json_t *answer = NULL;
+
+    at = DB_VALUE(r->db, &r->err, SQL_AGENT_RETIRE, r->args[0], reason);
+    if (at == NULL) {
+        return false;
+    }
+
+    answer = json_pack("{s:o s:b s:b s:o}",
+                       "retired_at", json_loads(at, JSON_DECODE_ANY, NULL),
+                       "already_retired", 0, "cascade", force, "counts",
+                       json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
+    r->details = json_pack("{s:s? s:b}", "reason", reason, "force", force);
+
+    return rest_reply_json(r, answer);
+}
+
+bool
+agent_retire(struct request *r)
+{
+    static const char *const     known[] = { "force", "reason", NULL };
+    CLEANUP(pgresult) PGresult  *counts = NULL;
+    const char                  *reason = rest_query(r, "reason");
+    bool                         force;
+
+    if (!resource_query_known(r, known) || !resource_query_bool(r, "force", &force)) {
+        return false;
+    }
+
+    if (force && (reason == NULL || *reason == '\0')) {
+        return error_set(&r->err, ERR_MALFORMED, "force needs a reason");
+    }
+
+    counts = DB_EXEC(r->db, &r->err, SQL_AGENT_COUNTS, r->args[0]);
+    if (counts == NULL) {
+        return false;
+    }
+
+    if (PQntuples(counts) == 0) {
+        return error_set(&r->err, ERR_NOT_FOUND, "no agent has this id");
+    }
+
+    if (PQgetvalue(counts, 0, 1)[0] == 't') {
+        r->status = 204;
+        return true;
+    }
+
+    return PQgetvalue(counts, 0, 2)[0] == 't' && !force
+           ? retire_blocked(r, counts) : retire_run(r, counts, reason, force);
+}

@@ -1,0 +1,79 @@
+/* Managed certificates: what is to be kept alive, for whom and where. */
+#include "api.h"
+#include "certificate_name.h"
+#include "resource_fields.h"
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    { "name", T_TEXT, 0, 1, 253, .pattern = "[^\\x00-\\x1f\\x7f]+",
+      .help = "common_name unless set" },
+    { "common_name", T_TEXT, F_REQUIRED, 1, 253, .check = certificate_name_check,
+      .help = "host name, *.name or IP address" },
+    { "sans", T_TEXTS, 0, 0, 100, 253, .check = certificate_name_check,
+      .help = "further names" },
+    { "environment", T_TEXT, 0, 0, 100, .help = "production, staging, ..." },
+    FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
+    FIELD_REF("owner_id", F_NULL, "who answers for it"),
+    FIELD_REF("team_id", F_NULL, "whose it is"),
+    FIELD_REF("issuer_id", F_REQUIRED, "who issues it"),
+    { "target_ids", T_TEXTS, 0, 0, 1000, 100, .help = "where it is served" },
+    FIELD_READ("agent_ids", T_TEXTS, "the hosts of its targets"),
+    FIELD_REF("renewal_policy_id", F_NULL,
+              "else its organization's policy, else the account's default"),
+    FIELD_REF("certificate_profile_id", F_NULL, "what may be issued"),
+    { "key_type", T_TEXT,
+      .allowed = "ec-p256 ec-p384 rsa-2048 rsa-3072 rsa-4096 ed25519",
+      .help = "the key that its host makes" },
+    { "status", T_TEXT, F_FIXED, .allowed = "Pending Active",
+      .help = "at creation; then the server's: Pending Active Expiring Expired "
+              "RenewalInProgress Failed Revoked Archived" },
+    { "expires_at", T_TIME, F_FIXED | F_NULL,
+      .help = "of a certificate that is in use already; then the server's" },
+    { "not_after", T_TIME, F_FIXED | F_NULL, .help = "another name of expires_at" },
+    { "tags", T_TAGS, .help = "free text by key" },
+    FIELD_READ("renew_at", T_TIME, "when it renews by itself"),
+    FIELD_READ("source", T_TEXT, "where it came from"),
+    FIELD_READ("consecutive_failures", T_INT, "renewals that failed in a row"),
+    FIELD_READ("next_retry_at", T_TIME, "after a failure"),
+    FIELD_READ("last_renewal_at", T_TIME, "last issuance"),
+    FIELD_READ("last_deployment_at", T_TIME, "last confirmed handshake"),
+    FIELD_READ("revoked_at", T_TIME, "revocation"),
+    FIELD_READ("revocation_reason", T_TEXT, "RFC 5280 5.3.1"),
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct filter  filters[] = {
+    { "status", "status", OP_EQ },
+    { "environment", "environment", OP_EQ },
+    { "common_name", "common_name", OP_EQ },
+    { "owner_id", "owner_id", OP_EQ },
+    { "team_id", "team_id", OP_EQ },
+    { "issuer_id", "issuer_id", OP_EQ },
+    { "organization_id", "organization_id", OP_EQ },
+    { "renewal_policy_id", "renewal_policy_id", OP_EQ },
+    { "profile_id", "certificate_profile_id", OP_EQ },
+    { "agent_id", "agent_ids", OP_HAS },
+    { "target_id", "target_ids", OP_HAS },
+    { "expires_before", "expires_at", OP_BEFORE },
+    { "expires_after", "expires_at", OP_AFTER },
+    { "created_after", "created_at", OP_AFTER },
+    { "updated_after", "updated_at", OP_AFTER },
+    { 0 }
+};
+
+static const struct sort  sorts[] = {
+    SORT_NAMES,
+    { "notAfter", "expires_at" }, { "not_after", "expires_at" },
+    { "expiresAt", "expires_at" }, { "expires_at", "expires_at" },
+    { "commonName", "common_name" }, { "common_name", "common_name" },
+    { "status", "status" }, { "environment", "environment" },
+    { 0 }
+};
+
+const struct resource  certificate_resource = {
+    .name = "certificate", .schema = "ManagedCertificate", .fields = fields,
+    .view = "api_certificates", .filters = filters, .sorts = sorts,
+    RESOURCE_SQL(CERTIFICATE)
+};

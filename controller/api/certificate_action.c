@@ -1,0 +1,158 @@
+/* Renew, deploy, revoke: each hands the work to core/ and says where it went. */
+#include "api.h"
+#include "deployment.h"
+#include "renewal.h"
+#include "resource_fields.h"
+#include "revocation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct field  renew_fields[] = {
+    { "force", T_BOOL, F_WRITE, .help = "take the place of a renewal under way" },
+    FIELD_READ("status", T_TEXT, "renewal_triggered or awaiting_approval"),
+    FIELD_READ("job_id", T_TEXT, "the work"),
+    FIELD_READ("attempt_id", T_TEXT, "its history row"),
+    { 0 }
+};
+
+static const struct field  deploy_fields[] = {
+    { "target_id", T_TEXT, F_WRITE | F_NULL, 1, 100, .help = "this one only" },
+    FIELD_READ("status", T_TEXT, "deployment_triggered"),
+    FIELD_READ("job_ids", T_TEXTS, "the work"),
+    { 0 }
+};
+
+static const struct field  revoke_fields[] = {
+    { "reason", T_TEXT, F_WRITE, .allowed = "unspecified keyCompromise caCompromise "
+      "affiliationChanged superseded cessationOfOperation certificateHold "
+      "privilegeWithdrawn", .help = "RFC 5280 5.3.1" },
+    FIELD_READ("status", T_TEXT, "revoked"),
+    { 0 }
+};
+
+static const struct filter  renew_query[] = { { "force", NULL, OP_EQ }, { 0 } };
+
+const struct resource  certificate_renew_resource = {
+    .name = "certificate", .schema = "RenewResponse", .request = "RenewRequest",
+    .fields = renew_fields, .filters = renew_query
+};
+
+const struct resource  certificate_deploy_resource = {
+    .name = "certificate", .schema = "DeployResponse", .request = "DeployRequest",
+    .fields = deploy_fields
+};
+
+const struct resource  certificate_revoke_resource = {
+    .name = "certificate", .schema = "RevokeResponse", .request = "RevokeRequest",
+    .fields = revoke_fields
+};
+
+static struct core
+core_of(const struct request *r)
+{
+    return (struct core) { r->db, r->ctx->seal, r->actor, r->actor_type };
+}
+
+/* ?force=true, or {"force": true}. */
+static bool
+renew_forced(struct request *r, bool *force)
+{
+    static const char *const  known[] = { "force", NULL };
+
+    if (!resource_query_known(r, known) || !resource_query_bool(r, "force", force)
+        || (r->body && !resource_check(r, renew_fields, NULL)))
+    {
+        return false;
+    }
+
+    *force = *force || json_is_true(json_object_get(r->body, "force"));
+
+    return true;
+}
+
+bool
+certificate_renew(struct request *r)
+{
+    const struct core     core = core_of(r);
+    CLEANUP(mem) char    *job = NULL, *attempt = NULL;
+    CLEANUP(json) json_t *answer = NULL;
+    char                  location[160];
+    bool                  force;
+
+    if (!renew_forced(r, &force)
+        || !renewal_request(&core, r->args[0], force, &job, &attempt, &r->err))
+    {
+        return false;
+    }
+
+    answer = json_pack("{s:s s:s? s:s?}", "status",
+                       job ? "renewal_triggered" : "awaiting_approval",
+                       "job_id", job, "attempt_id", attempt);
+    r->details = json_pack("{s:s? s:s? s:b}", "job_id", job, "attempt_id", attempt,
+                           "force", force);
+
+    if (job) {
+        snprintf(location, sizeof(location), "/api/v1/jobs/%s", job);
+        rest_header(r, "Location", location);
+    }
+
+    r->status = 202;
+
+    return rest_reply_json(r, answer);
+}
+
+bool
+certificate_deploy(struct request *r)
+{
+    const struct core     core = core_of(r);
+    CLEANUP(mem) char    *jobs = NULL;
+    CLEANUP(json) json_t *answer = NULL;
+    const char           *target;
+
+    if (r->body && !resource_check(r, deploy_fields, NULL)) {
+        return false;
+    }
+
+    target = json_string_value(json_object_get(r->body, "target_id"));
+
+    if (!deployment_request(&core, r->args[0], target, &r->err)) {
+        return false;
+    }
+
+    jobs = DB_VALUE(r->db, &r->err, SQL_CERTIFICATE_DEPLOY_JOBS, r->args[0]);
+    if (jobs == NULL) {
+        return false;
+    }
+
+    answer = json_pack("{s:s s:o}", "status", "deployment_triggered", "job_ids",
+                       json_loads(jobs, 0, NULL));
+    r->details = json_pack("{s:s?}", "target_id", target);
+    r->status = 202;
+
+    return rest_reply_json(r, answer);
+}
+
+bool
+certificate_revoke(struct request *r)
+{
+    const struct core     core = core_of(r);
+    CLEANUP(json) json_t *answer = NULL;
+    const char           *reason;
+
+    if (r->body && !resource_check(r, revoke_fields, NULL)) {
+        return false;
+    }
+
+    reason = json_string_value(json_object_get(r->body, "reason"));
+    reason = reason ? reason : "unspecified";
+
+    if (!revocation_request(&core, r->args[0], reason, &r->err)) {
+        return false;
+    }
+
+    answer = json_pack("{s:s}", "status", "revoked");
+    r->details = json_pack("{s:s}", "reason", reason);
+
+    return rest_reply_json(r, answer);
+}

@@ -1,0 +1,121 @@
+/* Issuers: core/ checks their configuration and seals its secrets. */
+#include "api.h"
+#include "issuers.h"
+#include "resource_fields.h"
+
+#include <string.h>
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    FIELD_NAME,
+    { "type", T_TEXT, F_REQUIRED | F_FIXED, 1, 40,
+      .help = "connector: local, or another name of it" },
+    { "config", T_OBJECT,
+      .help = "as the connector needs it; secret fields are never answered" },
+    { "enabled", T_BOOL, .help = "may issue" },
+    FIELD_READ("source", T_TEXT, "who made it"),
+    FIELD_READ("last_tested_at", T_TIME, "last test"),
+    FIELD_READ("test_status", T_TEXT, "its result"),
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct filter  filters[] = {
+    { "type", "type", OP_EQ }, { "enabled", "enabled", OP_EQ }, { 0 }
+};
+
+static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  issuer_resource = {
+    .name = "issuer", .schema = "Issuer", .fields = fields, .view = "api_issuers",
+    .filters = filters, .sorts = sorts,
+    .get = SQL_ISSUER_GET, .delete = SQL_ISSUER_DELETE
+};
+
+/* Which of config's fields were given, not what they hold. */
+static json_t *
+issuer_details(const json_t *body)
+{
+    json_t      *details = json_deep_copy(body), *names = json_array();
+    json_t      *value;
+    const char  *name;
+
+    json_object_foreach(json_object_get(body, "config"), name, value) {
+        json_array_append_new(names, json_string(name));
+    }
+
+    json_object_del(details, "config");
+    json_object_set_new(details, "config_fields", names);
+
+    return details;
+}
+
+static bool
+issuer_write(struct request *r, const char *id, int status)
+{
+    const struct core    core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+    CLEANUP(mem) char   *stored = NULL;
+
+    r->details = issuer_details(r->body);
+
+    if (!issuers_store(&core, id, r->body, &stored, &r->err)) {
+        return false;
+    }
+
+    r->subject = strdup(stored);
+
+    return resource_reply(r, &issuer_resource, stored, status);
+}
+
+bool
+issuer_create(struct request *r)
+{
+    CLEANUP(mem) char  *taken = NULL;
+    const char         *id;
+
+    if (!resource_check(r, fields, NULL)) {
+        return false;
+    }
+
+    id = json_string_value(json_object_get(r->body, "id"));
+    if (id == NULL) {
+        return issuer_write(r, NULL, 201);
+    }
+
+    taken = DB_VALUE(r->db, &r->err, SQL_ISSUER_GET, id);
+    if (taken) {
+        return error_set(&r->err, ERR_CONFLICT, "an object of this id exists");
+    }
+
+    if (r->err.code != ERR_NOT_FOUND) {
+        return false;
+    }
+
+    r->err.code = ERR_NONE;
+
+    return issuer_write(r, id, 201);
+}
+
+bool
+issuer_update(struct request *r)
+{
+    CLEANUP(mem) char      *text = NULL;
+    CLEANUP(json) json_t   *current = NULL;
+    static const char      *kept[] = { "name", "type", "enabled", NULL };
+
+    text = DB_VALUE(r->db, &r->err, SQL_ISSUER_GET, r->args[0]);
+    current = text ? json_loads(text, 0, NULL) : NULL;
+
+    if (current == NULL || !resource_check(r, fields, current)) {
+        return false;
+    }
+
+    for (const char **name = kept; *name; name++) {
+        if (json_object_get(r->body, *name) == NULL) {
+            json_object_set(r->body, *name, json_object_get(current, *name));
+        }
+    }
+
+    return issuer_write(r, r->args[0], 200);
+}

@@ -1,0 +1,14 @@
+/* Organizations: scopes of hosts, certificates and policies. */
+#include "api.h"
+#include "resource_fields.h"
+
+static const struct field  fields[] = {
+    FIELD_ID, FIELD_NAME, FIELD_CREATED_AT, FIELD_UPDATED_AT, { 0 }
+};
+
+static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  organization_resource = {
+    .name = "organization", .schema = "Organization", .fields = fields,
+    .view = "api_organizations", .sorts = sorts, RESOURCE_SQL(ORGANIZATION)
+};

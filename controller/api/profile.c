@@ -1,0 +1,42 @@
+/* Profiles: what may be issued. */
+#include "api.h"
+#include "resource_fields.h"
+
+static const struct field  algorithms[] = {
+    { "algorithm", T_TEXT, F_REQUIRED, .allowed = "RSA ECDSA Ed25519",
+      .help = "kind of key" },
+    { "min_size", T_INT, 0, 0, 16384, .help = "bits" },
+    { 0 }
+};
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    FIELD_NAME,
+    { "description", T_TEXT, 0, 0, 1000, .help = "what it is for" },
+    { "allowed_key_algorithms", T_ROWS, 0, 1, 10, .of = algorithms,
+      .help = "RSA from 2048 bits, ECDSA from 256" },
+    { "max_ttl_seconds", T_INT, 0, 60, 316224000, .help = "longest life" },
+    { "max_validity_days", T_INT, 0, 0, 3660,
+      .help = "the same in days; max_ttl_seconds wins" },
+    { "allowed_ekus", T_TEXTS, 0, 0, 5, 32,
+      .allowed = "serverAuth clientAuth codeSigning emailProtection timeStamping",
+      .help = "extended key usages" },
+    { "required_san_patterns", T_TEXTS, 0, 0, 50, 500,
+      .help = "patterns, one of which each name must match" },
+    { "allow_short_lived", T_BOOL, .help = "lives below an hour" },
+    { "must_staple", T_BOOL, .help = "RFC 7633 status_request" },
+    { "requires_approval", T_BOOL, .help = "a second person says yes" },
+    { "enabled", T_BOOL, .help = "may be used" },
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct filter  filters[] = { { "enabled", "enabled", OP_EQ }, { 0 } };
+static const struct sort    sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  profile_resource = {
+    .name = "profile", .schema = "CertificateProfile", .fields = fields,
+    .view = "api_profiles", .filters = filters, .sorts = sorts,
+    RESOURCE_SQL(PROFILE)
+};

@@ -1,0 +1,44 @@
+/* Renewal policies: when, by which issuer and under which controls. */
+#include "api.h"
+#include "resource_fields.h"
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    FIELD_NAME,
+    FIELD_REF("organization_id", F_FIXED | F_NULL,
+              "the scope: one policy for each organization; never changes"),
+    { "is_default", T_BOOL, F_FIXED, .help = "the account's default policy" },
+    FIELD_REF("issuer_id", F_NULL, "who issues; else the certificate's issuer"),
+    FIELD_REF("certificate_profile_id", F_NULL, "what may be issued"),
+    { "method", T_TEXT, .allowed = "issuer acme ad_cs manual none",
+      .help = "manual tracks only, none disables" },
+    { "auto_renew", T_BOOL, .help = "renew without being asked" },
+    { "auto_renew_enabled", T_BOOL, .help = "another name of auto_renew" },
+    { "renewal_window_days", T_INT, 0, 1, 365, .help = "days before expiry" },
+    { "renew_before_days", T_INT, 0, 1, 365,
+      .help = "another name of renewal_window_days" },
+    { "max_retries", T_INT, 0, 0, 10, .help = "tries of one attempt" },
+    { "retry_interval_seconds", T_INT, 0, 60, 86400, .help = "between tries" },
+    { "alert_thresholds_days", T_INTS, 0, 0, 20, 3660,
+      .help = "days before expiry at which alerts fire" },
+    { "require_change_record", T_BOOL, .help = "waits for an approved change" },
+    { "rollback_on_failure", T_BOOL, .help = "put the last good version back" },
+    { "max_concurrent_renewals", T_INT, 0, 1, 1000, .help = "in one sweep" },
+    { "is_active", T_BOOL, .help = "applies at all" },
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct filter  filters[] = {
+    { "organization_id", "organization_id", OP_EQ },
+    { "issuer_id", "issuer_id", OP_EQ }, { 0 }
+};
+
+static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  renewal_policy_resource = {
+    .name = "renewal_policy", .schema = "RenewalPolicy", .fields = fields,
+    .view = "api_renewal_policies", .filters = filters, .sorts = sorts,
+    RESOURCE_SQL(RENEWAL_POLICY)
+};

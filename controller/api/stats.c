@@ -1,0 +1,33 @@
+/* Counts of the dashboard. */
+#include "api.h"
+#include "resource_fields.h"
+
+#include <string.h>
+
+static const struct field  summary_fields[] = {
+    FIELD_READ("total_certificates", T_INT, "not archived"),
+    FIELD_READ("expiring_certificates", T_INT, "in their window"),
+    FIELD_READ("expired_certificates", T_INT, "too late"),
+    FIELD_READ("revoked_certificates", T_INT, "revoked"),
+    FIELD_READ("active_agents", T_INT, "Online"),
+    FIELD_READ("offline_agents", T_INT, "Offline or Degraded"),
+    FIELD_READ("total_agents", T_INT, "not retired"),
+    FIELD_READ("pending_jobs", T_INT, "open"),
+    FIELD_READ("failed_jobs", T_INT, "ended badly"),
+    FIELD_READ("complete_jobs", T_INT, "ended well"),
+    FIELD_READ("notifications_dead", T_INT, "given up"),
+    FIELD_READ("completed_at", T_TIME, "when it was counted"),
+    { 0 }
+};
+
+const struct resource  stats_summary_resource = {
+    .name = "stats", .schema = "DashboardSummary", .fields = summary_fields
+};
+
+bool
+stats_summary(struct request *r)
+{
+    CLEANUP(mem) char  *text = DB_VALUE(r->db, &r->err, SQL_STATS_SUMMARY);
+
+    return text && rest_reply_text(r, text, strlen(text));
+}

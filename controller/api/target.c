@@ -1,0 +1,34 @@
+/* Targets: places where certificates are served. */
+#include "api.h"
+#include "resource_fields.h"
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    FIELD_NAME,
+    { "type", T_TEXT, 0, 1, 40, .pattern = "[A-Za-z0-9_-]+",
+      .help = "nginx-module unless set; letter case is ignored" },
+    FIELD_REF("agent_id", F_REQUIRED, "the host"),
+    { "config", T_OBJECT, .help = "nginx-module: record, probe" },
+    { "enabled", T_BOOL, .help = "may be deployed to" },
+    FIELD_READ("last_tested_at", T_TIME, "last test"),
+    FIELD_READ("test_status", T_TEXT, "its result"),
+    FIELD_READ("source", T_TEXT, "who made it"),
+    FIELD_READ("retired_at", T_TIME, "with its agent"),
+    FIELD_READ("retired_reason", T_TEXT, "why"),
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct filter  filters[] = {
+    { "agent_id", "agent_id", OP_EQ }, { "type", "type", OP_EQ },
+    { "enabled", "enabled", OP_EQ }, { 0 }
+};
+
+static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  target_resource = {
+    .name = "target", .schema = "DeploymentTarget", .fields = fields,
+    .view = "api_targets", .filters = filters, .sorts = sorts,
+    RESOURCE_SQL(TARGET)
+};

@@ -1,0 +1,19 @@
+/* Teams: who owns what. */
+#include "api.h"
+#include "resource_fields.h"
+
+static const struct field  fields[] = {
+    FIELD_ID,
+    FIELD_NAME,
+    { "description", T_TEXT, 0, 0, 1000, .help = "what it is for" },
+    FIELD_CREATED_AT,
+    FIELD_UPDATED_AT,
+    { 0 }
+};
+
+static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
+
+const struct resource  team_resource = {
+    .name = "team", .schema = "Team", .fields = fields, .view = "api_teams",
+    .sorts = sorts, RESOURCE_SQL(TEAM)
+};

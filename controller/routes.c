@@ -1,0 +1,143 @@
+/*
+ * THE map: everything the controller answers, one row for each method and path.
+ * To add one: 1. a row here; 2. its field table in controller/api/; 3. its
+ * statements in sql/query/; 4. its test in t/.
+ */
+#include "api.h"
+#include "enroll.h"
+#include "openapi.h"
+#include "rest.h"
+#include "routes.h"
+
+#define V1  "/api/v1"
+
+const struct route  routes[] = {
+    { "GET", "/health", "", NULL, health, &health_resource,
+      ROUTE_PUBLIC | ROUTE_NODB, "Whether the daemon lives", 200 },
+    { "GET", "/ready", "", NULL, ready, &ready_resource, ROUTE_PUBLIC,
+      "Whether it can work", 200 },
+    { "GET", V1 "/version", "", NULL, version, &version_resource,
+      ROUTE_PUBLIC | ROUTE_NODB, "Which one it is", 200 },
+    { "GET", V1 "/openapi.json", "", NULL, openapi_get, NULL,
+      ROUTE_PUBLIC | ROUTE_NODB, "This description", 200 },
+
+    { "GET", V1 "/auth/info", "", NULL, auth_info, &auth_info_resource,
+      ROUTE_PUBLIC | ROUTE_NODB, "How to authenticate", 200 },
+    { "GET", V1 "/auth/check", "", NULL, auth_check, &auth_check_resource, 0,
+      "Whether a key is good", 200 },
+    { "GET", V1 "/auth/me", "", NULL, auth_check, &auth_check_resource, 0,
+      "Who a key is", 200 },
+    { "GET", V1 "/auth/keys", "auth.key.list", NULL, resource_list,
+      &api_key_resource, ROUTE_LIST, "List API keys", 200 },
+    { "POST", V1 "/auth/keys", "auth.key.create", "api_key_created",
+      api_key_create, &api_key_resource, 0, "Create an API key", 201 },
+    { "GET", V1 "/auth/keys/{id}", "auth.key.list", NULL, resource_get,
+      &api_key_resource, 0, "Get an API key", 200 },
+    { "DELETE", V1 "/auth/keys/{id}", "auth.key.revoke", "api_key_revoked",
+      resource_delete, &api_key_resource, 0, "Revoke an API key", 204 },
+
+    RESOURCE_ROUTES(V1 "/organizations", "organization", &organization_resource,
+                    "organization", "organizations"),
+    RESOURCE_ROUTES(V1 "/teams", "team", &team_resource, "team", "teams"),
+    RESOURCE_ROUTES(V1 "/owners", "owner", &owner_resource, "owner", "owners"),
+    RESOURCE_ROUTES(V1 "/profiles", "profile", &profile_resource, "profile",
+                    "profiles"),
+    RESOURCE_ROUTES(V1 "/renewal-policies", "policy", &renewal_policy_resource,
+                    "renewal_policy", "renewal policies"),
+    RESOURCE_ROUTES(V1 "/targets", "target", &target_resource, "target",
+                    "targets"),
+
+    { "GET", V1 "/issuers", "issuer.read", NULL, resource_list,
+      &issuer_resource, ROUTE_LIST, "List issuers", 200 },
+    { "POST", V1 "/issuers", "issuer.edit", "issuer_created", issuer_create,
+      &issuer_resource, 0, "Create an issuer", 201 },
+    { "GET", V1 "/issuers/{id}", "issuer.read", NULL, resource_get,
+      &issuer_resource, 0, "Get an issuer", 200 },
+    { "PUT", V1 "/issuers/{id}", "issuer.edit", "issuer_updated", issuer_update,
+      &issuer_resource, 0, "Change an issuer, fully or in part", 200 },
+    { "DELETE", V1 "/issuers/{id}", "issuer.delete", "issuer_deleted",
+      resource_delete, &issuer_resource, 0, "Delete an issuer", 204 },
+
+    { "GET", V1 "/agents", "agent.read", NULL, resource_list,
+      &agent_active_resource, ROUTE_LIST, "List agents", 200 },
+    { "GET", V1 "/agents/retired", "agent.read", NULL, resource_list,
+      &agent_retired_resource, ROUTE_LIST, "List retired agents", 200 },
+    { "POST", V1 "/agents", "agent.edit", "agent_registered", agent_create,
+      &agent_resource, ROUTE_WAKES, "Add a host and meet its module", 201 },
+    { "GET", V1 "/agents/{id}", "agent.read", NULL, resource_get,
+      &agent_resource, 0, "Get an agent", 200 },
+    { "PUT", V1 "/agents/{id}", "agent.edit", "agent_updated", resource_update,
+      &agent_resource, 0, "Change an agent, fully or in part", 200 },
+    { "DELETE", V1 "/agents/{id}", "agent.retire", "agent_retired", agent_retire,
+      &agent_retire_resource, 0, "Retire an agent (force=true, reason=...)", 200 },
+
+    { "GET", V1 "/certificates", "cert.read", NULL, resource_list,
+      &certificate_resource, ROUTE_LIST, "List managed certificates", 200 },
+    { "POST", V1 "/certificates", "cert.issue", "certificate_created",
+      resource_create, &certificate_resource, 0, "Create a managed certificate", 201 },
+    { "GET", V1 "/certificates/{id}", "cert.read", NULL, resource_get,
+      &certificate_resource, 0, "Get a managed certificate", 200 },
+    { "PUT", V1 "/certificates/{id}", "cert.edit", "certificate_updated",
+      resource_update, &certificate_resource, 0,
+      "Change a managed certificate, fully or in part", 200 },
+    { "DELETE", V1 "/certificates/{id}", "cert.delete", "certificate_archived",
+      resource_delete, &certificate_resource, 0, "Archive a managed certificate", 204 },
+    { "GET", V1 "/certificates/{id}/versions", "cert.read", NULL, resource_part,
+      &certificate_version_resource, ROUTE_LIST, "List its issued versions", 200 },
+    { "GET", V1 "/certificates/{id}/renewals", "cert.read", NULL, resource_part,
+      &certificate_renewal_resource, ROUTE_LIST, "List its renewal attempts", 200 },
+    { "GET", V1 "/certificates/{id}/deployments", "cert.read", NULL,
+      resource_part, &certificate_deployment_resource, ROUTE_LIST,
+      "List where it is served", 200 },
+    { "POST", V1 "/certificates/{id}/renew", "cert.issue", "renewal_triggered",
+      certificate_renew, &certificate_renew_resource, ROUTE_WAKES, "Renew now", 202 },
+    { "POST", V1 "/certificates/{id}/deploy", "cert.edit", "deployment_triggered",
+      certificate_deploy, &certificate_deploy_resource, ROUTE_WAKES,
+      "Put the newest version on its targets", 202 },
+    { "POST", V1 "/certificates/{id}/revoke", "cert.revoke", "certificate_revoked",
+      certificate_revoke, &certificate_revoke_resource, ROUTE_WAKES, "Revoke", 200 },
+
+    { "GET", V1 "/jobs", "job.read", NULL, resource_list, &job_resource,
+      ROUTE_LIST, "List jobs", 200 },
+    { "GET", V1 "/jobs/{id}", "job.read", NULL, resource_get, &job_resource, 0,
+      "Get a job", 200 },
+    { "POST", V1 "/jobs/{id}/cancel", "job.cancel", "job_cancelled", job_cancel,
+      &job_cancel_resource, 0, "Cancel an open job", 200 },
+
+    { "GET", V1 "/discovered-certificates", "discovery.read", NULL, resource_list,
+      &discovered_certificate_resource, ROUTE_LIST, "List observed certificates", 200 },
+    { "GET", V1 "/discovered-certificates/{id}", "discovery.read", NULL,
+      resource_get, &discovered_certificate_resource, 0,
+      "Get an observed certificate", 200 },
+    { "POST", V1 "/discovered-certificates/{id}/claim", "discovery.claim",
+      "certificate_claimed", discovered_claim, &discovered_claim_resource,
+      ROUTE_WAKES, "Manage an observed certificate from now on", 200 },
+    { "POST", V1 "/discovered-certificates/{id}/dismiss", "discovery.claim",
+      "certificate_dismissed", discovered_dismiss, &discovered_dismiss_resource,
+      0, "Leave an observed certificate alone", 200 },
+    { "GET", V1 "/discovery-scans", "discovery.read", NULL, resource_list,
+      &discovery_scan_resource, ROUTE_LIST, "List reports of hosts", 200 },
+    { "GET", V1 "/discovery-scans/{id}", "discovery.read", NULL, resource_get,
+      &discovery_scan_resource, 0, "Get a report", 200 },
+    { "GET", V1 "/discovery-summary", "discovery.read", NULL, discovery_summary,
+      &discovery_summary_resource, 0, "Count observed certificates by status", 200 },
+
+    { "GET", V1 "/audit", "audit.read", NULL, resource_list,
+      &audit_event_resource, ROUTE_LIST, "List audit events, newest first", 200 },
+    { "GET", V1 "/audit/{id}", "audit.read", NULL, resource_get,
+      &audit_event_resource, 0, "Get an audit event", 200 },
+
+    { "GET", V1 "/stats/summary", "stats.read", NULL, stats_summary,
+      &stats_summary_resource, 0, "Counts of the dashboard", 200 },
+
+    { "GET", "/.well-known/pki/crl/{issuer}", "", NULL, enroll_crl, NULL,
+      ROUTE_PUBLIC | ROUTE_PKI, "The issuer's CRL, DER (RFC 5280 5)", 200 },
+    { "GET", "/.well-known/pki/ca/{issuer}", "", NULL, enroll_ca_certificate,
+      NULL, ROUTE_PUBLIC | ROUTE_PKI, "The issuer's certificate, DER", 200 },
+    { "GET", "/.well-known/pki/ocsp/{issuer}/{request*}", "", NULL,
+      enroll_ocsp_get, NULL, ROUTE_PUBLIC | ROUTE_PKI, "OCSP (RFC 6960 A.1)", 200 },
+    { "POST", "/.well-known/pki/ocsp/{issuer}", "", NULL, enroll_ocsp_post, NULL,
+      ROUTE_PUBLIC | ROUTE_PKI | ROUTE_BINARY, "OCSP (RFC 6960 A.1)", 200 },
+
+    { NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0 }
+};
