@@ -134,7 +134,7 @@ ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 
     put->leaf = sk_X509_value(put->chain, 0);
 
-    rule = certctl_chain_check(put->chain, NULL, time(NULL));
+    rule = certctl_chain_check(put->chain, put->given, time(NULL));
 
     return rule ? ngx_http_certctl_put_refuse(put, rule) : NGX_OK;
 }
@@ -274,12 +274,6 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
     ngx_int_t  rc;
 
     if (put->given) {
-
-        if (X509_check_private_key(put->leaf, put->given) != 1) {
-            return ngx_http_certctl_put_refuse(put,
-                     "the private key is not that of the first certificate");
-        }
-
         (void) EVP_PKEY_up_ref(put->given);
         put->key = put->given;
 
