@@ -44,10 +44,12 @@ cli_agent_complete(json_t *body)
     const char  *url = json_string_value(json_object_get(body, "url"));
     const char  *pin = json_string_value(json_object_get(body, "fingerprint"));
     const char  *host = url + strlen(SCHEME);
+    const char  *end = *host == '[' ? "]" : ":/";     /* RFC 3986 3.2.2 */
 
     if (!json_object_get(body, "name")) {
         json_object_set_new(body, "name",
-                            json_stringn(host, strcspn(host, ":/")));
+                            json_stringn(host + (*host == '['),
+                                         strcspn(host, end) - (*host == '[')));
     }
 
     if (pin) {

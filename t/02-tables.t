@@ -1,0 +1,241 @@
+#!/usr/bin/perl
+# What a table in the source knows, the documents say: each row is written down,
+# and nothing is written down that has no row.
+
+use strict;
+use warnings;
+use Test::More;
+
+configuration();
+directives();
+variables();
+control_requests();
+routes();
+errors();
+commands();
+jobs();
+statements();
+points();
+
+done_testing();
+
+# controller/conf/conf.c <-> docs/configuration.md: key, default and what it is.
+sub configuration {
+    my %row;
+
+    for my $row (source('controller/conf/conf.c') =~ /^    ROW\((.+?)\),$/msg) {
+        my ($key, undef, $default) = $row =~ /^(\w+),\s*(\w+),\s*"(.*?)"/s or die $row;
+        my $help = join '', $row =~ /"((?:[^"\\]|\\.)*)"/g ? last_string($row) : '';
+        $row{$key} = "| `$key` | " . (length $default ? "`$default`" : '') . " | $help |";
+    }
+
+    my %said = document('docs/configuration.md') =~ /^(\| `(\w+)` \| .*\|)$/mg;
+    %said = reverse %said;
+    same('configuration keys', \%row, \%said);
+
+    for my $key (sort keys %row) {
+        next if !$said{$key};
+        my ($default) = $row{$key} =~ /^\| `\w+` \| (?:`(.*?)`)? \|/;
+        my ($written) = $said{$key} =~ /^\| `\w+` \| (?:`(.*?)`)? \|/;
+        is($written, $default, "$key: default");
+    }
+
+    return;
+}
+
+sub last_string {
+    my ($row) = @_;
+    my @string = $row =~ /"((?:[^"\\]|\\.)*)"/g;
+    return $string[-1];
+}
+
+# The commands of the module <-> docs/directives.md: a section each, with Syntax,
+# Default and Context, and the context that the table allows.
+sub directives {
+    my (%row, %said);
+    my $table = source('ngx_certctl_module/ngx_http_certctl_module.c');
+    my %context = (MAIN => 'http', SRV => 'server', LOC => 'location');
+
+    while ($table =~ /\{ ngx_string\("(certctl\w*)"\),\s*([A-Z_0-9|\s]+),/g) {
+        my ($name, $flags) = ($1, $2);
+        $row{$name} = join ', ', map { $context{$_} } $flags =~ /NGX_HTTP_(MAIN|SRV|LOC)_CONF/g;
+    }
+
+    my $text = document('docs/directives.md');
+    $said{$1} = $2 while $text =~ /^#+ `?(certctl\w*)`?\n(.*?)(?=^#+ |\z)/msg;
+    same('directives', \%row, \%said);
+
+    for my $name (sort grep { $said{$_} } keys %row) {
+        like($said{$name}, qr/Syntax.*?`$name\b/s, "$name: Syntax");
+        like($said{$name}, qr/Default/, "$name: Default");
+        my ($context) = $said{$name} =~ /Context\W*?([a-z]+(?:`?, `?[a-z]+)*)/;
+        is(($context // '') =~ tr/`//dr, $row{$name}, "$name: Context");
+    }
+
+    return;
+}
+
+sub variables {
+    my ($table) = source('ngx_certctl_module/ngx_http_certctl_variables.c')
+        =~ /ngx_http_certctl_vars\[\] = \{(.*?)\n\};/s;
+    my %row  = map { ($_, 1) } $table =~ /ngx_string\("(\w+)"\)/g;
+    my %said = map { ($_, 1) } document('docs/directives.md') =~ /^\W*`?\$(certctl_\w+)/mg;
+
+    same('variables', \%row, \%said);
+    return;
+}
+
+# The requests of the module <-> docs/module-protocol.md.
+sub control_requests {
+    my $table = source('ngx_certctl_module/ngx_http_certctl_request.c');
+    my ($prefix) = source('controller/wire/wire.h') =~ /CERTCTL_WIRE_PREFIX\s+"(.+?)"/;
+    my %row;
+
+    for my $row ($table =~ /^    \{ ((?:READ|NGX_HTTP_\w+), "\/[^"]*")/mg) {
+        my ($method, $path) = $row =~ /(?:NGX_HTTP_)?(\w+), "(.+)"/;
+        $row{ ($method eq 'READ' ? 'GET' : $method) . " $prefix$path" } = 1;
+    }
+
+    my %said = map { ($_, 1) } document('docs/module-protocol.md')
+        =~ m{`((?:GET|PUT|POST|DELETE) \Q$prefix\E[^\s`?]*)}g;
+    same('control requests', \%row, \%said);
+    return;
+}
+
+# controller/routes.c <-> docs/api.md; and no route without a permission that is
+# not meant to be open.
+sub routes {
+    my $table = source('controller/routes.c');
+    my (%row, @open);
+
+    $table =~ s/\bV1 "/"\/api\/v1/g;
+
+    for my $row ($table =~ /^    \{ ("[A-Z]+",.*?) \},$/msg) {
+        my ($method, $path, $permission) = $row =~ /^"(\w+)",\s*"(.+?)",\s*"(.*?)"/s;
+
+        $row{"$method $path"} = 1;
+        push @open, "$method $path"
+            if $permission eq '' && $row !~ /ROUTE_PUBLIC/ && $path !~ m{^/api/v1/auth/};
+    }
+
+    while ($table =~ /^    RESOURCE_ROUTES\("(.+?)"/mg) {
+        my $path = $1;
+        my @rest = resource_routes();
+        $row{"$_->[0] $path$_->[1]"} = 1 for @rest;
+    }
+
+    my %said = map { ($_, 1) } document('docs/api.md') =~ m{`((?:GET|POST|PUT|DELETE|PATCH) /[^\s`?]*)`}g;
+
+    cmp_ok(scalar keys %row, '>', 20, 'routes are found');
+    same('routes', \%row, \%said);
+    is("@open", '', 'every route has a permission or is public');
+    return;
+}
+
+# [method, what follows the path] of the macro's rows.
+sub resource_routes {
+    my $all = join "\n", map { source($_) } glob 'controller/*/*.h controller/*.[ch]';
+    my ($macro) = $all =~ /(#define RESOURCE_ROUTES\(.*?[^\\])\n/s or die 'no RESOURCE_ROUTES';
+    my @routes;
+
+    while ($macro =~ /\{\s*"([A-Z]+)",\s*\w+(?:\s*"([^"]*)")?/g) {
+        push @routes, [$1, $2 // ''];
+    }
+
+    return @routes;
+}
+
+# ERR_CODES <-> docs/api.md: "| `type` | status |".
+sub errors {
+    my %row;
+
+    for my $row (source('controller/util/error.h') =~ /^    X\(([A-Z_]+, +\d+, .+?)\) *\\?$/mg) {
+        my ($status, $type) = $row =~ /^\w+, +(\d+), +".*?", +"(\w+)"/;
+        $row{$type} = $status if $status >= 400;
+    }
+
+    my %said = document('docs/api.md') =~ /^\| `(\w+)` \| (\d{3}) \|/mg;
+    same('errors', \%row, \%said);
+    is($said{$_}, $row{$_}, "$_: status") for sort grep { $said{$_} } keys %row;
+    return;
+}
+
+# docs/certctl.md holds what `certctl help` prints.
+sub commands {
+    my $program = ($ENV{B} || 'build') . '/certctl';
+    my $help = `$program help`;
+
+    is($?, 0, 'certctl help');
+    ok(index(document('docs/certctl.md'), $help) >= 0, 'docs/certctl.md has what it prints');
+    return;
+}
+
+# Every type of job that a worker knows may stand in the table, and the other
+# way round, but for those that other issues bring.
+sub jobs {
+    my ($table) = source('controller/job/queue.c') =~ /job_types\[\] = \{(.*?)\n\};/s;
+    my ($check) = source('sql/schema/0001_base.sql') =~ /CONSTRAINT job_type CHECK \(type IN\s*\((.*?)\)/s;
+    my %allowed = map { ($_, 1) } $check =~ /'(\w+)'/g;
+    my @types = $table =~ /\{ "(\w+)"/g;
+
+    cmp_ok(scalar @types, '>', 3, 'job types are found');
+    is(join(' ', grep { !$allowed{$_} } @types), '', 'job types are allowed by the schema');
+    return;
+}
+
+# Every named statement is used, and none twice named.
+sub statements {
+    my %named;
+
+    for my $file (glob 'sql/query/*.sql') {
+        $named{$_}++ for source($file) =~ /^-- name: (\w+)/mg;
+    }
+
+    my $code = join "\n", map { source($_) } glob 'controller/*.[ch] controller/*/*.[ch]';
+    my %used = map { (lc, 1) } $code =~ /\bSQL_([A-Z0-9_]+)\b/g;
+
+    for my $name ($code =~ /\bRESOURCE_SQL\(([A-Z_]+)\)/g) {      # it pastes the names
+        $used{ lc "${name}_$_" } = 1 for qw(get create update delete);
+    }
+
+    is(join(' ', grep { $named{$_} > 1 } sort keys %named), '', 'no statement has the name of another');
+    is(join(' ', grep { !$used{$_} } sort keys %named), '', 'every statement is used');
+    return;
+}
+
+# A crash point's name says one place.
+sub points {
+    my %seen;
+
+    for my $file (glob 'controller/*.c controller/*/*.c ngx_certctl_module/*.c') {
+        $seen{$_}++ for source($file) =~ /CERTCTL_POINT\("(.+?)"\)/g;
+    }
+
+    cmp_ok(scalar keys %seen, '>', 10, 'crash points are found');
+    is(join(' ', grep { $seen{$_} > 1 } sort keys %seen), '', 'each names one place');
+    return;
+}
+
+sub same {
+    my ($what, $row, $said) = @_;
+
+    cmp_ok(scalar keys %$row, '>', 0, "$what: the table is found");
+    is(join("\n", grep { !exists $said->{$_} } sort keys %$row), '', "$what: all are documented");
+    is(join("\n", grep { !exists $row->{$_} } sort keys %$said), '', "$what: all that is documented is there");
+    return;
+}
+
+sub document {
+    my ($file) = @_;
+
+    ok(0, "$file is missing") if !-f $file;
+    return -f $file ? source($file) : '';
+}
+
+sub source {
+    my ($file) = @_;
+
+    open my $in, '<', $file or return '';
+    local $/;
+    return scalar <$in>;
+}
