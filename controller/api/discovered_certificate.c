@@ -146,7 +146,9 @@ discovered_dismiss(struct request *r)
 
     known = DB_VALUE(r->db, &r->err, SQL_DISCOVERED_CERTIFICATE_GET, r->args[0]);
     if (known == NULL) {
-        return false;
+        return r->err.code != ERR_NOT_FOUND ? false
+               : error_set(&r->err, ERR_NOT_FOUND,
+                           "no observed certificate has this id");
     }
 
     id = DB_VALUE(r->db, &r->err, SQL_DISCOVERED_CERTIFICATE_DISMISS, r->args[0]);

@@ -63,7 +63,8 @@ job_cancel(struct request *r)
 
     known = DB_VALUE(r->db, &r->err, SQL_JOB_GET, r->args[0]);
     if (known == NULL) {
-        return false;
+        return r->err.code != ERR_NOT_FOUND ? false
+               : error_set(&r->err, ERR_NOT_FOUND, "no job has this id");
     }
 
     id = DB_VALUE(r->db, &r->err, SQL_JOB_CANCEL, r->args[0], r->actor);

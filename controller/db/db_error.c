@@ -8,7 +8,8 @@
 
 static const struct { const char *prefix; enum err code; } sqlstates[] = {
     { "23505", ERR_CONFLICT },       /* unique_violation */
-    { "23503", ERR_CONFLICT },       /* foreign_key_violation, see below */
+    { "23503", ERR_INVALID },        /* foreign_key_violation; who deletes says
+                                        conflict instead */
     { "23502", ERR_MALFORMED },      /* not_null_violation */
     { "23",    ERR_INVALID },        /* any other integrity constraint */
     { "22P02", ERR_MALFORMED },      /* invalid_text_representation */

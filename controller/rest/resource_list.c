@@ -266,5 +266,10 @@ resource_part(struct request *r)
 
     parent = DB_VALUE(r->db, &r->err, res->get, r->args[0]);
 
-    return parent != NULL && resource_list(r);
+    if (parent == NULL) {
+        return r->err.code != ERR_NOT_FOUND ? false
+               : error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
+    }
+
+    return resource_list(r);
 }
