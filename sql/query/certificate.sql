@@ -42,9 +42,6 @@ WITH gone AS (
 )
 UPDATE managed_certificates SET status = 'Archived' WHERE id = $1 RETURNING id;
 
--- name: certificate_version_get
-SELECT row_to_json(v) FROM api_certificate_versions v WHERE v.id = $1;
-
 -- Deployment jobs that are open for a certificate, for the answer of deploy.
 -- name: certificate_deploy_jobs
 SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs WHERE certificate_id = $1 AND type = 'Deployment';
