@@ -21,8 +21,8 @@ my @daemons;
 sub start {
     my ($class, %o) = @_;
     my $dir  = temp_dir();
-    my $self = bless { %o, dir => $dir, data => "$dir/data", port => free_port() },
-        $class;
+    my $self = bless { %o, dir => $dir, data => "$dir/data", port => free_port(),
+        pki_port => free_port() }, $class;
 
     write_file("$dir/certctl.conf", $o{config}) if defined $o{config};
     push @daemons, $self;
@@ -32,6 +32,7 @@ sub start {
 sub dir  { return $_[0]{dir} }
 sub data { return $_[0]{data} }
 sub port { return $_[0]{port} }
+sub pki_port { return $_[0]{pki_port} }
 sub pid  { return $_[0]{pid} }
 sub ca   { return "$_[0]{data}/ca.crt" }
 sub log  { return slurp("$_[0]{dir}/certctld.log") // '' }
@@ -55,7 +56,7 @@ sub restart {
     delete $self->{api};
     $self->{pid} = spawn("$self->{dir}/certctld.log", $binary,
         '--data-dir', $self->{data}, '--listen', "127.0.0.1:$self->{port}",
-        @config, @{ $self->{args} // [] });
+        '--pki-listen', "127.0.0.1:$self->{pki_port}", @config, @{ $self->{args} // [] });
 
     return $self if defined $self->{wait} && !$self->{wait};
 
