@@ -1,0 +1,171 @@
+#!/usr/bin/perl
+# The command line against a real controller and a real module: what each command
+# sends and shows, and how it fails.
+
+use strict;
+use warnings;
+use Test::More;
+use Certctl::Daemon;
+use Certctl::Nginx;
+use Certctl::Process qw(built slurp wait_until write_file);
+use JSON::PP;
+
+my $certctl = built('certctl');
+my $json = JSON::PP->new->utf8;
+my ($out, $err);
+
+my $daemon = Certctl::Daemon->start;
+my $dir = $daemon->dir;
+my $ngx = Certctl::Nginx->new(workers => 1, conf => <<'CONF');
+%%MAIN%%
+http {
+    %%HTTP%%
+    certctl_store %%DIR%%/store;
+    certctl_trust %%DIR%%/fleet.pem;
+    server { listen 127.0.0.1:%%PORT_tls%% ssl; server_name a.example; certctl on; }
+    server { listen 127.0.0.1:%%PORT_agent%% ssl; certctl_agent; }
+}
+CONF
+
+$ngx->file('fleet.pem', slurp($daemon->ca));
+$ngx->start;
+my $url = 'https://127.0.0.1:' . $ngx->port('agent');
+my $fingerprint = slurp($ngx->dir . '/store/certctl-agent.fingerprint') =~ /([0-9a-f]{64})/ ? $1 : '';
+
+%ENV = (%ENV, CERTCTL_SERVER_URL => 'https://127.0.0.1:' . $daemon->port,
+    CERTCTL_SERVER_CA_BUNDLE_PATH => $daemon->ca, CERTCTL_API_KEY => $daemon->key);
+
+# --- what it shows
+
+is(run('status'), 0, 'status') or diag $err;
+like($out, qr/^db +reachable$/m, 'status: database');
+like($out, qr/^total_agents +0$/m, 'status: counts');
+
+is(run('version'), 0, 'version');
+like($out, qr/^client +(\S+)\nserver +\1$/m, 'version: of both');
+
+is(run('agents', 'list'), 0, 'agents list');
+like($out, qr/\AID +NAME +URL +STATUS .*\n\z/, 'agents list: only the titles');
+
+is(run('agents', 'add', $url, '--fingerprint', uc $fingerprint), 0, 'agents add') or diag $err;
+my ($id) = $out =~ /^id +(\S+)$/m;
+like($out, qr/^name +127\.0\.0\.1$/m, 'agents add: named after the host');
+like($out, qr/^fingerprint +$fingerprint$/m, 'agents add: fingerprint in lower case');
+
+ok(wait_until(20, sub { run('agents', 'get', $id); return $out =~ /^status +Online$/m }),
+    'the agent is online') or diag $out, $daemon->log, $ngx->log;
+is(run('agents', 'list'), 0, 'agents list');
+like($out, qr/^\Q$id\E +127\.0\.0\.1 +\Q$url\E +Online /m, 'agents list: a row');
+
+is(run('agents', 'list', '--format', 'json'), 0, 'as JSON');
+is($json->decode($out)->{data}[0]{id}, $id, 'as JSON: the envelope');
+is(run('agents', 'get', $id, '--format=json'), 0, 'one as JSON');
+is($json->decode($out)->{url}, $url, 'one as JSON: the object');
+
+my $issuer = $daemon->api->get('/api/v1/issuers')->{json}{data}[0]{id};
+for my $name (qw(a b c)) {
+    my $r = $daemon->api->post('/api/v1/certificates', { id => "mc-$name", name => $name,
+        common_name => "$name.example", sans => ["$name.example"], issuer_id => $issuer });
+    is($r->{status}, 201, "certificate $name") or diag $r->{content};
+}
+
+is(run('certs', 'list', '--per-page', 2), 0, 'certs list');
+is(() = $out =~ /^mc-/mg, 2, 'certs list: a page');
+like($err, qr/^2 of 3 shown/m, 'certs list: says that there is more');
+is(run('certs', 'list', '--per-page', 2, '--page=2'), 0, 'certs list: next page');
+is(() = $out =~ /^mc-/mg, 1, 'certs list: the rest');
+is(run('certs', 'list', '--status', 'Expired'), 0, 'certs list: filter');
+is(() = $out =~ /^mc-/mg, 0, 'certs list: none has expired');
+is(run('certs', 'get', 'mc-a'), 0, 'certs get');
+like($out, qr/^common_name +a\.example$/m, 'certs get: its fields');
+
+is(run('jobs', 'list'), 0, 'jobs list');
+like($out, qr/\AID +TYPE +STATUS /, 'jobs list: titles');
+
+# --- the key
+
+{
+    local $ENV{CERTCTL_API_KEY};
+    is(run('certs', 'list'), 1, 'no key');
+    like($err, qr/^certctl: 401 Unauthorized/, 'no key: says so');
+
+    is(run('certs', 'list', '--api-key-file', $daemon->data . '/admin.key'), 0,
+        'a key from a file');
+    is(run('certs', 'list', '--api-key-file', "$dir/none"), 1, 'a file that is not there');
+    like($err, qr/No such file/, 'a file that is not there: says so');
+}
+
+{
+    local $ENV{CERTCTL_API_KEY} = 'not-the-key-canary';
+    is(run('certs', 'list'), 1, 'wrong key');
+    unlike($out . $err, qr/canary/, 'wrong key: not repeated');
+}
+
+# --- whom it believes
+
+{
+    local $ENV{CERTCTL_SERVER_CA_BUNDLE_PATH};
+    is(run('status'), 1, 'a server of an unknown CA');
+    like($err, qr/server certificate/, 'a server of an unknown CA: says so');
+    is(run('status', '--ca-bundle', $daemon->ca), 0, 'a CA from a flag');
+    is(run('--ca-bundle', $daemon->ca, 'status'), 0, 'a flag before the command');
+    is(run('status', '--ca-bundle', write_file("$dir/empty", '')), 1, 'an empty bundle');
+    like($err, qr/no certificate/, 'an empty bundle: says so');
+}
+
+is(run('status', '--server', 'https://127.0.0.1:1'), 1, 'nobody there');
+like($err, qr/127\.0\.0\.1:1.*connect/, 'nobody there: says so');
+
+# --- how it fails
+
+is(run('certs', 'get', 'mc-none'), 1, 'unknown certificate');
+like($err, qr/^certctl: 404 Not Found: .*mc-none|404 Not Found: no certificate/, 'unknown certificate: says so');
+is(run('certs', 'get', '../jobs'), 1, 'an id is one segment of the path');
+is(run('agents', 'add', $url, '--fingerprint', $fingerprint), 1, 'a host twice');
+like($err, qr/^certctl: 409 Conflict/, 'a host twice: says so');
+
+my $before = $daemon->api->get('/api/v1/agents')->{json}{total};
+my @wrong = (
+    ['agents'], ['agents', 'remove', 'x'], ['bogus'], ['agents', 'list', 'x'],
+    ['certs', 'get'], ['certs', 'get', ''], ['certs', 'renew', 'a', 'b'],
+    ['agents', 'list', '--bogus'], ['agents', 'list', '--page'],
+    ['agents', 'list', '--status', 'x'], ['--format', 'xml', 'status'],
+    ['agents', 'add', $url], ['agents', 'add', 'http://x', '--trust-on-first-use'],
+    ['agents', 'add', $url, '--fingerprint', 'abc'],
+    ['agents', 'add', $url, '--fingerprint', $fingerprint . 'x'],
+    ['agents', 'add', $url, '--trust-on-first-use', '--fingerprint', $fingerprint],
+    ['agents', 'add', $url, '--trust-on-first-use=yes'],
+);
+
+for my $words (@wrong) {
+    is(run(@$words), 2, "usage: @$words");
+    like($err, qr/^certctl: .+ \(certctl help\)\n\z/, "usage: @$words: says what is wrong");
+    is($out, '', "usage: @$words: nothing else");
+}
+
+is($daemon->api->get('/api/v1/agents')->{json}{total}, $before, 'nothing was sent');
+
+is(run('help'), 0, 'help');
+like($out, qr/agents add +URL/, 'help: commands');
+is(run(), 2, 'no command');
+like($err, qr/^usage: certctl/, 'no command: usage');
+
+$ngx->stop;
+is($daemon->stop, 0, 'the daemon stops');
+done_testing();
+
+# Exit code; output in $out and $err.
+sub run {
+    my (@words) = @_;
+
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        open STDOUT, '>', "$dir/out";
+        open STDERR, '>', "$dir/err";
+        exec { $certctl } $certctl, @words;
+    }
+
+    waitpid $pid, 0;
+    ($out, $err) = (slurp("$dir/out"), slurp("$dir/err"));
+    return $? & 127 ? "signal " . ($? & 127) : $? >> 8;
+}
