@@ -15,6 +15,8 @@
 #include <string.h>
 #include <time.h>
 
+/* Seconds before now that a validity begins, for clients whose clock is slow;
+ * of a short life only a tenth. */
 #define ORDER_BACKDATE  300
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
@@ -72,7 +74,7 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
     char                                 record[256], serial[CA_SERIAL_HEX];
     char                                 from[24], until[24];
     bool                                 staple;
-    time_t                               now = time(NULL);
+    time_t                               now = time(NULL), seconds;
 
     config = json_loads(PQgetvalue(orders, i, TARGET_CONFIG), 0, NULL);
     target = target_find(PQgetvalue(orders, i, TARGET_TYPE));
@@ -101,8 +103,12 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
         return false;
     }
 
-    text_of(now - ORDER_BACKDATE, from, sizeof(from));
-    text_of(now - ORDER_BACKDATE + strtoll(life, NULL, 10) - 1, until, sizeof(until));
+    seconds = strtoll(life, NULL, 10);
+    now -= seconds / 10 < ORDER_BACKDATE ? seconds / 10 : ORDER_BACKDATE;
+
+    /* notAfter belongs to the validity (RFC 5280 4.1.2.5) */
+    text_of(now, from, sizeof(from));
+    text_of(now + seconds - 1, until, sizeof(until));
 
     if (!DB_RUN(tx, err, SQL_ORDER_READY, PQgetvalue(orders, i, ID), csr, serial,
                 from, until)

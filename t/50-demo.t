@@ -1,0 +1,28 @@
+#!/usr/bin/perl
+# make demo ONCE=1 tells the whole story, and leaves nothing running.
+
+use strict;
+use warnings;
+use Certctl::Process qw(temp_dir slurp run);
+use Test::More;
+
+my $log  = temp_dir() . '/demo.log';
+my $exit = do {
+    local $ENV{ONCE} = 1;
+    run($log, $^X, 't/demo');
+};
+my $told = slurp($log);
+
+is $exit, 0, 'the story goes well' or diag $told;
+like $told, qr/$_/, "it tells: $_" for
+    'agent ag-\w+ is Online', 'observed -> managed', 'static\s+[0-9a-f]{16}',
+    'before [0-9a-f]{64}', 'after  [0-9a-f]{64}', 'ms from push to the first handshake',
+    '100 of 100 handshakes show the new certificates, stapled', 'reloads: 0, workers: the same',
+    'connections, 0 dropped';
+
+my @left = grep { (slurp("$_/cmdline") // '') =~ m{/certctl-\w{8}/} } glob '/proc/[0-9]*';
+my ($dir) = $told =~ m{(/\S*certctl-\w{8})};
+is_deeply [grep { defined $dir && (slurp("$_/cmdline") // '') =~ /\Q$dir\E/ } @left], [],
+    'nothing is left running';
+
+done_testing();
