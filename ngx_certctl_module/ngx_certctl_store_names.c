@@ -38,6 +38,15 @@ is_public(const certctl_sealed_t *record)
 }
 
 
+/* No label of a host name is that long (RFC 1035 2.3.4). */
+
+static int
+is_fingerprint(const char *key)
+{
+    return strlen(key) == 64 && strchr(key, '.') == NULL;
+}
+
+
 /* Where names go over folders, readlink() by path and by base are the same. */
 
 static int
@@ -134,7 +143,12 @@ change(names_t *names, certctl_kind_e kind, const char *key,
                         : replace_entry(folder, certctl_base(path),
                                         certctl_base(next), record);
 
-            names->dirty[kind][certctl_path_hash(key)] = 1;
+            /* a lost fingerprint only makes somebody look through all records:
+               not worth a sync with each renewal */
+
+            if (!is_fingerprint(key)) {
+                names->dirty[kind][certctl_path_hash(key)] = 1;
+            }
         }
     }
 

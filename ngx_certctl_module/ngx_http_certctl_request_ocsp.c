@@ -24,10 +24,19 @@ typedef struct {
 } ngx_http_certctl_ocsp_t;
 
 
+typedef struct {
+    certctl_store_t           *store;
+    const u_char              *digest;
+    certctl_record_t          *record;
+    ngx_uint_t                 found;
+} ngx_http_certctl_ocsp_walk_t;
+
+
 static ngx_int_t ngx_http_certctl_ocsp_digest(ngx_http_certctl_ocsp_t *ocsp);
 static ngx_int_t ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp);
 static int ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
     certctl_record_t *record);
+static int ngx_http_certctl_ocsp_walk(const char *name, void *data);
 static ngx_int_t ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
     certctl_record_t *record);
 static ngx_int_t ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp);
@@ -120,16 +129,18 @@ ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
 }
 
 
-/* By the name the client gave, else by the fingerprint's entry in names/. */
+/* By the name the client gave; else by the fingerprint's entry in names/, and
+   should a crash have lost that, by looking at every record. */
 
 static int
 ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
     certctl_record_t *record)
 {
-    int                       rc;
-    ngx_uint_t                kind;
-    certctl_store_t          *store;
-    ngx_http_certctl_call_t  *call;
+    int                            rc;
+    ngx_uint_t                     kind;
+    certctl_store_t               *store;
+    ngx_http_certctl_call_t       *call;
+    ngx_http_certctl_ocsp_walk_t   walk;
 
     call = ocsp->call;
     store = call->mcf->store;
@@ -139,17 +150,63 @@ ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
                                   record);
     }
 
-    rc = CERTCTL_STORE_NOT_FOUND;
-
     for (kind = 0; kind < CERTCTL_KINDS; kind++) {
         rc = certctl_store_find(store, kind, call->fingerprint, record);
 
         if (rc != CERTCTL_STORE_NOT_FOUND) {
-            break;
+            return rc;
         }
     }
 
-    return rc;
+    walk.store = store;
+    walk.digest = ocsp->digest;
+    walk.record = record;
+
+    walk.found = 0;
+
+    rc = certctl_store_each(store, ngx_http_certctl_ocsp_walk, &walk);
+
+    return walk.found ? CERTCTL_STORE_OK
+           : rc == CERTCTL_STORE_OK ? CERTCTL_STORE_NOT_FOUND : rc;
+}
+
+
+/* 1 ends the walk: this is the record. */
+
+static int
+ngx_http_certctl_ocsp_walk(const char *name, void *data)
+{
+    ngx_http_certctl_ocsp_walk_t *walk = data;
+
+    long           len;
+    int            tag, class;
+    u_char         digest[SHA256_DIGEST_LENGTH];
+    const u_char  *p, *leaf;
+
+    if (certctl_store_read(walk->store, name, walk->record)
+        != CERTCTL_STORE_OK)
+    {
+        return 0;
+    }
+
+    leaf = walk->record->chain.data;
+    p = leaf;
+
+    if (!(ASN1_get_object(&p, &len, &tag, &class, walk->record->chain.len)
+          & 0x80))
+    {
+        (void) SHA256(leaf, p - leaf + len, digest);
+
+        walk->found = ngx_memcmp(digest, walk->digest, sizeof(digest)) == 0;
+    }
+
+    if (walk->found) {
+        return 1;
+    }
+
+    certctl_record_free(walk->record);
+
+    return 0;
 }
 
 

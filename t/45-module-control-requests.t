@@ -223,8 +223,12 @@ subtest 'staples of stored and static certificates' => sub {
     my ($crt) = $edge->give('shop', names => ['shop.example'], ocsp => 'http://127.0.0.1:1/');
     my $type = 'application/ocsp-response';
 
-    for (['by name', '?name=shop'], ['by fingerprint alone', '']) {
+    my ($entry) = glob "$dir/store/names/ecdsa/*/" . fingerprint($crt);
+    ok(-l $entry, 'the store finds a certificate by its fingerprint');
+
+    for (['by name', '?name=shop'], ['by fingerprint alone', ''], ['by looking at all', '']) {
         my ($what, $query) = @$_;
+        unlink $entry if $what =~ /all/;        # as a crash may lose it
         my $der = $ca->ocsp($crt);
         my $r = $api->put("$url/ocsp/" . fingerprint($crt) . $query, $der,
             'content-type' => $type);
