@@ -299,7 +299,8 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
 
 /*
  * Best effort: file systems that write elsewhere, and flash, keep old blocks.
- * What they keep is sealed.
+ * What they keep is sealed.  A file beyond the limit is none of ours, and may
+ * be a hole of a terabyte.
  */
 
 void
@@ -313,7 +314,9 @@ certctl_file_wipe(int folder, const char *base)
     fd = openat(folder, base, O_WRONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
 
     if (fd >= 0) {
-        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
+            && st.st_size <= CERTCTL_FILE_MAX)
+        {
             for (at = 0; at < st.st_size; at += sizeof(zeros)) {
                 if (pwrite(fd, zeros, sizeof(zeros), at) < 0) {
                     break;
