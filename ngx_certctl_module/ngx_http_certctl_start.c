@@ -12,6 +12,7 @@
 #include "ngx_http_certctl_cache.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
+#include "point.h"
 
 
 static ngx_int_t ngx_http_certctl_trust(ngx_conf_t *cf,
@@ -31,6 +32,9 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
 {
     size_t               size;
     ngx_pool_cleanup_t  *cln;
+
+    /* workers lose the environment that names a test build's crash point */
+    CERTCTL_POINT_INIT();
 
     if (mcf->store_path.len == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

@@ -15,14 +15,14 @@ use Certctl::Process qw(slurp wait_until);
 use Certctl::TLS 'handshake';
 
 # config: of certctld; names: the servers with "certctl on" (shop.example);
-# servers: more server blocks; env, points: of both programs, of which folder.
+# servers: more server blocks; points => 1: both programs have crash points.
 sub new {
     my ($class, %o) = @_;
     my $self = bless { names => ['shop.example'], servers => '', %o }, $class;
 
-    $self->{daemon} = Certctl::Daemon->start(args => $o{args} // [],
+    $self->{daemon} = Certctl::Daemon->start(args => $o{args} // [], points => $o{points},
         config => "log_level = debug\n" . ($o{config} // ''));
-    $self->{nginx} = Certctl::Nginx->new(workers => 2);
+    $self->{nginx} = Certctl::Nginx->new(workers => 2, points => $o{points});
     $self->{nginx}->file('fleet-ca.pem', slurp($self->{daemon}->ca));
     $self->configure;
     $self->{nginx}->start;
