@@ -154,8 +154,10 @@ ngx_http_certctl_print_name(ngx_http_certctl_main_conf_t *mcf,
 {
     /* copied: the record may be replaced while the request lasts */
 
-    value->len = cert->name.len;
-    ngx_memcpy(value->data, cert->name.data, cert->name.len);
+    if (cert->name.len) {
+        value->len = cert->name.len;
+        ngx_memcpy(value->data, cert->name.data, cert->name.len);
+    }
 }
 
 

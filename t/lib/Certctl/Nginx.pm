@@ -60,7 +60,8 @@ sub configure {
         qw(client_body proxy fastcgi uwsgi scgi);
     my %value = (
         DIR  => $dir,
-        MAIN => "$load\n$user\ndaemon on;\nmaster_process on;\n"
+        # a new binary would not see what the old one was started with
+        MAIN => "$load\n$user\nenv ASAN_OPTIONS;\nenv UBSAN_OPTIONS;\ndaemon on;\nmaster_process on;\n"
             . "worker_processes $self->{workers};\npid $dir/nginx.pid;\n"
             . "error_log $dir/error.log $level;\n"
             . "events { worker_connections 1024; }",
