@@ -105,5 +105,8 @@ bool resource_insert(struct request *r, const struct resource *res,
 /* Refuses query parameters that the table does not have; names ends with NULL. */
 bool resource_query_known(struct request *r, const char *const *names);
 
+/* RFC 3339 5.6 date-time. */
+bool resource_is_time(const char *text);
+
 /* "true" or "false" of a query parameter; a wrong word is MALFORMED. */
 bool resource_query_bool(struct request *r, const char *name, bool *ret);

@@ -75,9 +75,9 @@ two_digits(const char *p, int min, int max)
            && n >= min && n <= max;
 }
 
-/* RFC 3339 5.6; that February has no 30th the database says. */
-static bool
-is_time(const char *p)
+/* That February has no 30th the database says. */
+bool
+resource_is_time(const char *p)
 {
     size_t  digits;
 
@@ -255,7 +255,7 @@ check_value(const struct request *r, const struct field *f,
     case T_INT:
         return check_int(f, value, err);
     case T_TIME:
-        return is_time(json_string_value(value))
+        return resource_is_time(json_string_value(value))
                || error_set(err, ERR_MALFORMED, "%s must be an RFC 3339 time, "
                             "such as 2026-01-31T00:00:00Z", f->name);
     case T_TAGS:

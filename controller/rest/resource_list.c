@@ -119,6 +119,13 @@ list_filters(struct request *r, const struct resource *res, json_t *filters)
                              "unknown query parameter \"%.60s\"", arg->name);
         }
 
+        if ((filter->op == OP_BEFORE || filter->op == OP_AFTER)
+            && !resource_is_time(arg->value))
+        {
+            return error_set(&r->err, ERR_MALFORMED, "%s must be an RFC 3339 time, "
+                             "such as 2026-01-31T00:00:00Z", arg->name);
+        }
+
         if (!filter_add(filters, filter->column, filter->op, arg->value)) {
             return error_set(&r->err, ERR_INTERNAL, "out of memory");
         }

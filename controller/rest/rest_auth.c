@@ -14,9 +14,14 @@
 #define AUTH_SECONDS   2
 #define PEER_SLOTS     1024
 
-/* Failures of one peer: so many at once, then one in so many seconds. */
+/*
+ * Failures of one peer: so many at once, then one in so many seconds.  Beyond
+ * that unknown keys are looked up this often in a second: somebody else behind
+ * the same address may have a good one.
+ */
 #define PEER_BURST     20
 #define PEER_SECONDS   3
+#define PEER_LOOKUPS   20
 
 struct identity {
     char      hash[65];             /* "" for nobody */
@@ -30,6 +35,8 @@ struct peer {
     char      address[48];
     int       tokens;
     time_t    since;                /* monotonic, of tokens */
+    int       lookups;              /* in second */
+    time_t    second;
 };
 
 struct auth {
@@ -160,6 +167,28 @@ peer_refill(struct peer *peer)
     }
 }
 
+static bool
+peer_may_ask(struct peer *peer)
+{
+    time_t  now = monotonic();
+
+    if (peer->second != now) {
+        peer->second = now;
+        peer->lookups = 0;
+    }
+
+    return peer->tokens > 0 || peer->lookups++ < PEER_LOOKUPS;
+}
+
+static bool
+peer_throttled(struct request *r)
+{
+    rest_header(r, "Retry-After", "3");
+
+    return error_set(&r->err, ERR_THROTTLED,
+                     "too many wrong API keys from this address");
+}
+
 /* "{a,b}" of PostgreSQL, whose elements need no quotes: the format of a
  * permission has no character that would. */
 static json_t *
@@ -209,10 +238,7 @@ identity_load(struct request *r, struct identity *identity, const char *hash)
     return true;
 }
 
-/*
- * A guess costs a token; without one only keys that were good a moment ago are
- * looked up at all.
- */
+/* A guess costs a token; what was good a moment ago is always looked up. */
 static bool
 identity_find(struct auth *auth, struct request *r, const char *token,
     const char *address, const struct identity **ret)
@@ -235,22 +261,27 @@ identity_find(struct auth *auth, struct request *r, const char *token,
     peer = peer_find(auth, address);
     peer_refill(peer);
 
-    if (peer->tokens == 0 && !known) {
-        rest_header(r, "Retry-After", "3");
-        return error_set(&r->err, ERR_THROTTLED,
-                         "too many wrong API keys from this address");
+    if (!known && !peer_may_ask(peer)) {
+        return peer_throttled(r);
     }
 
     if (identity_load(r, identity, hash)) {
         return true;
     }
 
-    if (r->err.code == ERR_UNAUTHORIZED) {
-        peer->tokens -= peer->tokens > 0;
-        if (known) {
-            identity->hash[0] = '\0';
-        }
+    if (r->err.code != ERR_UNAUTHORIZED) {
+        return false;
     }
+
+    if (known) {
+        identity->hash[0] = '\0';
+    }
+
+    if (peer->tokens == 0) {
+        return peer_throttled(r);
+    }
+
+    peer->tokens--;
 
     return false;
 }

@@ -81,6 +81,16 @@ conn_shutdown(struct conn *conn)
     shutdown(bufferevent_getfd(conn->bev), SHUT_RDWR);
 }
 
+/* evhttp switches writing off while it reads, and back on only after it has put
+ * its answer in: a filter passes on nothing that comes in between. */
+void
+conn_writable(struct bufferevent *bev)
+{
+    if (bufferevent_get_underlying(bev)) {
+        bufferevent_enable(bev, EV_WRITE);
+    }
+}
+
 static void
 conn_input(struct evbuffer *, const struct evbuffer_cb_info *info, void *arg)
 {
@@ -88,6 +98,10 @@ conn_input(struct evbuffer *, const struct evbuffer_cb_info *info, void *arg)
 
     if (info->n_added && conn->state == CONN_IDLE) {
         conn_set(conn, CONN_REQUEST, CONN_REQUEST_S);
+    }
+
+    if (info->n_added) {
+        conn_writable(conn->bev);
     }
 }
 

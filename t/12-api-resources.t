@@ -1,0 +1,393 @@
+#!/usr/bin/perl
+# Each resource is created, read, changed and deleted, its rules are kept by
+# name, every change leaves its audit row, and what is in use stays.
+
+use strict;
+use warnings;
+use Certctl::API;
+use JSON::PP ();
+use Test::More;
+
+my ($true, $false, $null) = (JSON::PP::true, JSON::PP::false, undef);
+
+my $d   = api_daemon();
+my $api = $d->api;
+my $v1  = '/api/v1';
+
+# what the rows below refer to
+created($api, "$v1/organizations", { id => 'org-a', name => 'Org A' });
+created($api, "$v1/teams",  { id => 't-a', name => 'Team A', description => 'keeps A' });
+created($api, "$v1/owners", { id => 'o-a', name => 'Owner', email => 'o@example.com',
+    team_id => 't-a' });
+created($api, "$v1/agents", { id => 'ag-a', name => 'edge-a', kind => 'pull' });
+
+# path => [least body, whole body, a change, [bad body, status, message] ...]
+my %plain = (
+    organizations => [
+        { name => 'Org B' }, { id => 'org-b', name => 'Org C' }, { name => 'Org D' },
+        [{ name => 'Org A' }, 409, qr/an organization of this name exists/],
+    ],
+    teams => [
+        { name => 'Team B' },
+        { id => 't-b', name => 'Team C', description => 'all of it' },
+        { description => 'less' },
+        [{ name => 'Team A' }, 409, qr/a team of this name exists/],
+        [{ id => 't-a', name => 'Team Z' }, 409, qr/an object of this id exists/],
+        [{ description => 'no name' }, 400, qr/^name is required/],
+    ],
+    owners => [
+        { name => 'B', email => 'b@example.com' },
+        { id => 'o-b', name => 'C', email => 'c@example.com', team_id => 't-a' },
+        { team_id => $null, email => 'd@example.com' },
+        [{ name => 'X', email => 'nobody' }, 422, qr/^email must match/],
+        [{ name => 'X', email => 'x@example.com', team_id => 't-none' }, 422,
+            qr/^team_id names no team/],
+    ],
+    profiles => [
+        { name => 'Least' },
+        { id => 'prof-b', name => 'Whole', description => 'd', max_ttl_seconds => 3000,
+            allowed_key_algorithms => [{ algorithm => 'ECDSA', min_size => 256 }],
+            allowed_ekus => ['serverAuth', 'clientAuth'], allow_short_lived => $true,
+            required_san_patterns => ['.*\.example\.com'], must_staple => $true,
+            requires_approval => $true, enabled => $false },
+        { max_ttl_seconds => 3599, enabled => $true },
+        [{ name => 'X', max_ttl_seconds => 59 }, 422, qr/between 60 and 316224000/],
+        [{ name => 'X', max_validity_days => 0 }, 422,
+            qr/max_ttl_seconds must be between 60/],
+        [{ name => 'X', allow_short_lived => $true }, 422,
+            qr/allow_short_lived needs max_ttl_seconds below 3600/],
+        [{ name => 'X', allowed_ekus => ['serverauth'] }, 422, qr/must be one of/],
+        [{ name => 'X', allowed_key_algorithms => [{ algorithm => 'DSA' }] }, 422,
+            qr/allowed_key_algorithms: algorithm must be one of: RSA ECDSA Ed25519/],
+        [{ name => 'X', allowed_key_algorithms => [{ min_size => 1 }] }, 400,
+            qr/allowed_key_algorithms.algorithm is required/],
+        [{ name => 'X', allowed_key_algorithms => [] }, 422, qr/1 to 10 elements/],
+    ],
+    'renewal-policies' => [
+        { name => 'Least' },
+        { id => 'rp-b', name => 'Whole', organization_id => 'org-a', method => 'acme',
+            issuer_id => 'iss-local', certificate_profile_id => 'prof-standard-tls',
+            auto_renew => $true, renewal_window_days => 20, max_retries => 0,
+            retry_interval_seconds => 60, alert_thresholds_days => [10, 0],
+            require_change_record => $true, rollback_on_failure => $true,
+            max_concurrent_renewals => 9, is_active => $false },
+        { renewal_window_days => 7, issuer_id => $null, alert_thresholds_days => [] },
+        [{ name => 'X', method => 'manual' }, 422, qr/auto_renew needs a method/],
+        [{ name => 'X', renewal_window_days => 366 }, 422, qr/between 1 and 365/],
+        [{ name => 'X', max_retries => 11 }, 422, qr/between 0 and 10/],
+        [{ name => 'X', retry_interval_seconds => 59 }, 422, qr/between 60 and 86400/],
+        [{ name => 'X', is_default => $true }, 409, qr/one policy for each scope/],
+        [{ name => 'X', organization_id => 'org-a' }, 409, qr/this organization has a policy/],
+        [{ name => 'X', issuer_id => 'iss-none' }, 422, qr/issuer_id names no issuer/],
+    ],
+    targets => [
+        { name => 'Least', agent_id => 'ag-a' },
+        { id => 'tgt-b', name => 'Whole', agent_id => 'ag-a', type => 'NGINX',
+            config => { record => 'a.example.com' }, enabled => $false },
+        { config => { record => 'b.example.com' }, enabled => $true },
+        [{ name => 'X' }, 400, qr/^agent_id is required/],
+        [{ name => 'X', agent_id => 'ag-none' }, 422, qr/agent_id names no agent/],
+        [{ name => 'X', agent_id => 'ag-a', config => [] }, 400, qr/config must be an object/],
+    ],
+);
+
+for my $path (sort keys %plain) {
+    my ($least, $whole, $change, @bad) = @{ $plain{$path} };
+
+    subtest $path => sub { plain("$v1/$path", $least, $whole, $change, @bad) };
+}
+
+subtest 'the other names of a field' => sub {
+    my $profile = created($api, "$v1/profiles", { name => 'Days', max_validity_days => 47 });
+    is($profile->{max_ttl_seconds}, 47 * 86400, 'max_validity_days sets max_ttl_seconds');
+    is($profile->{max_validity_days}, 47, 'and is answered');
+
+    my $policy = created($api, "$v1/renewal-policies", { name => 'Guide',
+        renew_before_days => 12, auto_renew_enabled => $false });
+    is($policy->{renewal_window_days}, 12, 'renew_before_days sets renewal_window_days');
+    ok(!$policy->{auto_renew}, 'auto_renew_enabled sets auto_renew');
+};
+
+subtest 'a scope never changes' => sub {
+    my $r = $api->put("$v1/renewal-policies/rp-default", { organization_id => 'org-a' });
+    refused($r, 422, qr/organization_id never changes/);
+    $r = $api->put("$v1/renewal-policies/rp-default", { is_default => $false });
+    refused($r, 422, qr/is_default never changes/);
+};
+
+subtest 'what is in use stays' => sub {
+    refused($api->delete("$v1/teams/t-a"), 409, qr/owners still belong/, 'team of an owner');
+    refused($api->delete("$v1/organizations/org-a"), 409, qr/organization_id/,
+        'organization of a policy') if created($api, "$v1/renewal-policies",
+        { name => 'Keeps', organization_id => 'org-a' });
+    is($api->get("$v1/teams/t-a")->{status}, 200, 'and is there still');
+};
+
+certificates();
+issuers();
+agents();
+
+subtest 'an object as it was read may be sent back' => sub {
+    for my $path ('teams/t-a', 'certificates/mc-demo', 'agents/ag-a', 'profiles/prof-standard-tls') {
+        my $was = $api->get("$v1/$path")->{json};
+        my $r = $api->put("$v1/$path", $was);
+
+        is($r->{status}, 200, $path) or diag($r->{content});
+    }
+
+    my $was = $api->get("$v1/teams/t-a")->{json};
+    $was->{created_at} = '2020-01-01T00:00:00Z';
+    refused($api->put("$v1/teams/t-a", $was), 422, qr/created_at is set by the server/);
+};
+
+done_testing();
+
+sub plain {
+    my ($path, $least, $whole, $change, @bad) = @_;
+    my $total = $api->get($path)->{json}{total};
+    my $one = created($api, $path, $least);
+
+    like($one->{id}, qr/^[a-z]+-[0-9a-f]{20}$/, 'the server makes an id');
+    like($one->{$_}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/, $_) for qw(created_at updated_at);
+    is_deeply(\%{ $one }, $api->get("$path/$one->{id}")->{json}, 'GET answers the same');
+
+    my $all = created($api, $path, $whole);
+    has($all, $whole, 'the whole body is kept');
+    is($api->get($path)->{json}{total}, $total + 2, 'the list counts both');
+
+    my $r = $api->put("$path/$all->{id}", $change);
+    is($r->{status}, 200, 'PUT');
+    has($r->{json}, { %$whole, %$change }, 'changes what it names and no more');
+    ok($r->{json}{updated_at} ge $all->{updated_at}, 'updated_at moves');
+
+    for my $case (@bad) {
+        refused($api->post($path, $case->[0]), $case->[1], $case->[2], "refused: $case->[2]");
+    }
+
+    refused($api->put("$path/$all->{id}", { id => 'other' }), 422, qr/id never changes/);
+    refused($api->$_("$path/nobody", {}), 404, qr/has this id/, "$_ of nothing")
+        for qw(get put delete);
+    is($api->get($path)->{json}{total}, $total + 2, 'refusals changed nothing');
+
+    audited($all->{id}, qw(created updated));
+    is($api->delete("$path/$all->{id}")->{status}, 204, 'DELETE');
+    is($api->get("$path/$all->{id}")->{status}, 404, 'is gone');
+    refused($api->delete("$path/$all->{id}"), 404, qr/has this id/, 'twice');
+    audited($all->{id}, qw(created updated deleted));
+    is($api->delete("$path/$one->{id}")->{status}, 204, 'the other one too');
+
+    return;
+}
+
+sub has {
+    my ($got, $want, $name) = @_;
+    my %part = map { ($_, $_ eq 'type' ? lc $want->{$_} : $want->{$_}) } keys %$want;
+
+    return is_deeply({ map { ($_, $got->{$_}) } keys %part }, \%part, $name);
+}
+
+# newest first; who, to what and which request
+sub audited {
+    my ($id, @actions) = @_;
+    my $rows = $api->get("$v1/audit?resource_id=$id")->{json}{data};
+
+    is(join(' ', map { $_->{action} =~ s/.*_//r } reverse @$rows), "@actions",
+        "audited: @actions");
+    is($rows->[0]{actor}, 'admin', 'by the key\'s name');
+    like($rows->[0]{details}{request_id}, qr/^[0-9a-f-]{36}$/, 'with the request\'s id');
+    return;
+}
+
+sub certificates {
+    my %least = (id => 'mc-demo', common_name => 'api.example.com', issuer_id => 'iss-local');
+
+    subtest 'certificates' => sub {
+        my $c = created($api, "$v1/certificates", { %least });
+        has($c, { name => 'api.example.com', status => 'Pending', expires_at => undef,
+            sans => [], target_ids => [], tags => {}, renewal_policy_id => undef,
+            source => 'API', key_type => 'ec-p256' }, 'defaults');
+
+        created($api, "$v1/targets", { id => "tgt-$_", name => $_, agent_id => 'ag-a' })
+            for 'one', 'two';
+        my $w = created($api, "$v1/certificates", { id => 'mc-whole', name => 'Payments',
+            common_name => '*.pay.example.com', sans => ['pay.example.com', '192.0.2.1', '2001:db8::1'],
+            environment => 'production', owner_id => 'o-a', team_id => 't-a',
+            issuer_id => 'iss-local', renewal_policy_id => 'rp-default', status => 'Active',
+            not_after => '2027-06-01T00:00:00Z', tags => { pci => 'true' },
+            target_ids => ['tgt-one', 'tgt-two'], key_type => 'rsa-3072' });
+        has($w, { status => 'Active', expires_at => '2027-06-01T00:00:00+00:00',
+            not_after => '2027-06-01T00:00:00+00:00', target_ids => ['tgt-one', 'tgt-two'],
+            agent_ids => ['ag-a'], tags => { pci => 'true' } }, 'status, expiry, targets, tags');
+        ok($w->{renew_at} lt $w->{expires_at}, 'it will renew before it expires');
+
+        my $r = $api->put("$v1/certificates/mc-whole", { target_ids => ['tgt-two'],
+            owner_id => undef, tags => { a => 'b' } });
+        has($r->{json}, { target_ids => ['tgt-two'], owner_id => undef, team_id => 't-a',
+            tags => { a => 'b' }, environment => 'production' }, 'PUT in part');
+
+        my $list = $api->get("$v1/certificates/mc-whole/deployments")->{json};
+        is($list->{total}, 1, 'one deployment');
+        is($list->{data}[0]{id}, 'tgt-two', 'at its target');
+        is_deeply($api->get("$v1/certificates/mc-whole/$_")->{json}{data}, [], "no $_ yet")
+            for qw(versions renewals);
+        refused($api->get("$v1/certificates/mc-none/$_"), 404, qr/no certificate has this id/)
+            for qw(versions renewals deployments);
+
+        refused($api->delete("$v1/targets/tgt-two"), 409, qr/still deployed/, 'its target stays');
+        refused($api->delete("$v1/owners/o-a"), 409, qr/owner/, 'its owner stays')
+            if $api->put("$v1/certificates/mc-whole", { owner_id => 'o-a' })->{status} == 200;
+        is($api->delete("$v1/certificates/mc-whole")->{status}, 204, 'DELETE');
+        is($api->get("$v1/certificates/mc-whole")->{json}{status}, 'Archived', 'archives');
+        audited('mc-whole', qw(created updated updated archived));
+    };
+
+    subtest 'names of certificates' => sub {
+        for my $bad ('', '-a.example.com', 'a..example.com', 'a b', "a\x{1}", '*.*.example.com',
+            'a.*.example.com', 'w*.example.com', '192.0.2.256', '1.2.3', ('a' x 64) . '.com',
+            join('.', ('a' x 60) x 5), 'a,b', 'example.com:443', 'http://example.com')
+        {
+            refused($api->post("$v1/certificates", { %least, id => 'mc-bad', common_name => $bad }),
+                422, qr/^common_name/, "\"$bad\"");
+            refused($api->post("$v1/certificates", { %least, id => 'mc-bad', sans => [$bad] }),
+                422, qr/^sans/, "\"$bad\" in sans");
+        }
+        is($api->get("$v1/certificates/mc-bad")->{status}, 404, 'none of them was made');
+    };
+
+    subtest 'rules of certificates' => sub {
+        my @bad = (
+            [{ status => 'Expired' }, 422, qr/status must be one of: Pending Active/],
+            [{ issuer_id => 'iss-none' }, 422, qr/issuer_id names no issuer/],
+            [{ issuer_id => undef }, 400, qr/issuer_id must be a string/],
+            [{ owner_id => 'o-none' }, 422, qr/owner_id names no owner/],
+            [{ team_id => 't-none' }, 422, qr/team_id names no team/],
+            [{ renewal_policy_id => 'rp-none' }, 422, qr/renewal_policy_id names no/],
+            [{ certificate_profile_id => 'prof-none' }, 422, qr/certificate_profile_id names/],
+            [{ target_ids => ['tgt-none'] }, 422, qr/target_ids names no target/],
+            [{ key_type => 'rsa-1024' }, 422, qr/key_type must be one of/],
+            [{ expires_at => 'tomorrow' }, 400, qr/expires_at must be an RFC 3339 time/],
+            [{ expires_at => '2026-02-30T00:00:00Z' }, 400, qr/out of range/],
+            [{ tags => { a => 1 } }, 400, qr/tags.a must be a string/],
+            [{ sans => [map { "a$_.example.com" } 1 .. 101] }, 422, qr/0 to 100 elements/],
+            [{ renew_at => '2026-01-01T00:00:00Z' }, 400, qr/renew_at is set by the server/],
+        );
+
+        refused($api->post("$v1/certificates", { %least, id => 'mc-bad', %{ $_->[0] } }),
+            $_->[1], $_->[2], "$_->[2]") for @bad;
+        refused($api->put("$v1/certificates/mc-demo", { status => 'Active' }), 422,
+            qr/status never changes/);
+        is($api->get("$v1/certificates/mc-bad")->{status}, 404, 'none of them was made');
+    };
+
+    subtest 'actions on certificates' => sub {
+        my $c = "$v1/certificates/mc-demo";
+        refused($api->post("$c/renew"), 422, qr/no enabled deployment target/, 'nowhere to go');
+
+        $api->put($c, { target_ids => ['tgt-one'] });
+        my $r = $api->post("$c/renew");
+        is($r->{status}, 202, 'renew');
+        is($r->{json}{status}, 'renewal_triggered', 'in the words of the comparable product');
+        is($r->{headers}{location}, "$v1/jobs/$r->{json}{job_id}", 'Location');
+        like($api->get($r->{headers}{location})->{json}{type}, qr/^(Issuance|Renewal)$/, 'is a job');
+        is($api->get("$c/renewals")->{json}{data}[0]{id}, $r->{json}{attempt_id}, 'and an attempt');
+
+        refused($api->post("$c/renew?force=maybe"), 400, qr/force must be true or false/);
+        refused($api->post("$c/renew", { forced => $true }), 400, qr/unknown field "forced"/);
+        refused($api->post("$c/revoke", { reason => 'removeFromCRL' }), 422, qr/reason must be/);
+        refused($api->post("$v1/certificates/mc-none/$_"), 404, qr/./, "$_ of nothing")
+            for qw(renew deploy revoke);
+
+        $r = $api->post("$c/revoke", { reason => 'superseded' });
+        is_deeply($r->{json}, { status => 'revoked' }, 'revoke, though never issued');
+        my $revoked = $api->get($c)->{json};
+        has($revoked, { status => 'Revoked', revocation_reason => 'superseded' }, 'is shown');
+        refused($api->post("$c/revoke"), 422, qr/revoked/, 'not twice');
+        refused($api->post("$c/renew"), 422, qr/revoked/, 'not renewed any more');
+
+        my @actions = map { $_->{action} } @{ $api->get("$v1/audit?resource_id=mc-demo"
+            . '&actor=admin')->{json}{data} };
+        is("@actions[0, 1]", 'certificate_revoked renewal_triggered', 'audited');
+    };
+
+    return;
+}
+
+sub issuers {
+    subtest 'issuers' => sub {
+        is($api->get("$v1/issuers/iss-local")->{json}{type}, 'local', 'iss-local is there');
+        unlike($api->get("$v1/issuers")->{content}, qr/PRIVATE KEY/, 'no key is answered');
+
+        my $i = created($api, "$v1/issuers", { id => 'iss-two', name => 'Two', type => 'GenericCA' });
+        is($i->{type}, 'local', 'by another name of its type');
+        unlike(sql($d, "SELECT config::text || secrets FROM issuers WHERE id = 'iss-two'"),
+            qr/PRIVATE KEY/, 'its key is sealed in the database');
+
+        refused($api->post("$v1/issuers", { id => 'iss-two', name => 'X', type => 'local' }), 409,
+            qr/id exists/);
+        refused($api->post("$v1/issuers", { name => 'Two', type => 'local' }), 409, qr/name exists/);
+        refused($api->post("$v1/issuers", { name => 'X', type => 'none' }), 422, qr/no issuer type/);
+        refused($api->post("$v1/issuers", { name => 'X', type => 'local',
+            config => { secret => 'x' } }), 400, qr/have no field "secret"/);
+
+        my $r = $api->put("$v1/issuers/iss-two", { name => 'Second', enabled => $false });
+        is($r->{status}, 200, 'PUT') or diag($r->{content});
+        has($r->{json}, { name => 'Second', type => 'local', enabled => $false }, 'in part');
+        is_deeply($r->{json}{config}, $i->{config}, 'its CA stays');
+
+        refused($api->put("$v1/issuers/iss-none", {}), 404, qr/./, 'PUT of nothing');
+        refused($api->delete("$v1/issuers/iss-local"), 409, qr/certificates still use it/, 'in use');
+        is($api->delete("$v1/issuers/iss-two")->{status}, 204, 'DELETE');
+        audited('iss-two', qw(created updated deleted));
+    };
+
+    return;
+}
+
+sub agents {
+    my %body = (name => 'edge-b', url => 'https://127.0.0.1:9');
+
+    subtest 'agents' => sub {
+        refused($api->post("$v1/agents", { %body }), 422, qr/fingerprint .* or trust_on_first_use/);
+        refused($api->post("$v1/agents", { %body, fingerprint => 'a' x 64,
+            trust_on_first_use => $true }), 422, qr/either/);
+        refused($api->post("$v1/agents", { %body, fingerprint => 'AB' }), 422, qr/fingerprint/);
+        refused($api->post("$v1/agents", { name => 'x', fingerprint => 'a' x 64 }), 422,
+            qr/needs a url/);
+
+        refused($api->post("$v1/agents", { %body, url => $_, fingerprint => 'a' x 64 }), 422,
+            qr/^url/, $_) for 'http://127.0.0.1:9', 'https://127.0.0.1:9/x', 'https://a@b:9';
+        is($api->get("$v1/agents")->{json}{total}, 1, 'none of them was made');
+
+        my $a = created($api, "$v1/agents", { %body, id => 'ag-b', fingerprint => 'a' x 64 });
+        has($a, { status => 'Pending', kind => 'nginx-module', fingerprint => 'a' x 64 }, 'pinned');
+        my $jobs = $api->get("$v1/jobs?agent_id=ag-b")->{json};
+        is($jobs->{data}[0]{type}, 'Enrolment', 'first contact is a job');
+        refused($api->post("$v1/agents", { %body, fingerprint => 'a' x 64 }), 409, qr/exists/);
+
+        is($api->put("$v1/agents/ag-b", { hostname => 'b.example.com' })->{json}{hostname},
+            'b.example.com', 'PUT');
+        refused($api->put("$v1/agents/ag-b", { status => 'Online' }), 422, qr/set by the server/);
+
+        my $r = $api->post("$v1/jobs/$jobs->{data}[0]{id}/cancel");
+        ok($r->{status} == 200 && $r->{json}{status} eq 'job_cancelled'
+            || $r->{status} == 409, 'its job is cancelled, or has ended');
+        is($api->post("$v1/jobs/$jobs->{data}[0]{id}/cancel")->{status}, 409, 'once');
+        refused($api->post("$v1/jobs/job-none/cancel"), 404, qr/no job/);
+
+        created($api, "$v1/targets", { id => 'tgt-r', name => 'r', agent_id => 'ag-b' });
+        refused($api->delete("$v1/agents/ag-b"), 409,
+            qr/blocked_by_dependencies.*"active_targets" : 1/, 'a target stands on it');
+        refused($api->delete("$v1/agents/ag-b?force=true"), 400, qr/force needs a reason/);
+
+        $r = $api->delete("$v1/agents/ag-b?force=true&reason=moved+away");
+        is($r->{status}, 200, 'retired by force');
+        has($r->{json}, { already_retired => $false, cascade => $true }, 'with its targets');
+        is($api->delete("$v1/agents/ag-b")->{status}, 204, 'once');
+        has($api->get("$v1/agents/ag-b")->{json}, { status => 'Retired',
+            retired_reason => 'moved away' }, 'it is known still');
+        ok(!grep({ $_->{id} eq 'ag-b' } @{ $api->get("$v1/agents")->{json}{data} }), 'not in the list');
+        is($api->get("$v1/agents/retired")->{json}{data}[0]{id}, 'ag-b', 'but among the retired');
+    };
+
+    return;
+}

@@ -1,0 +1,65 @@
+package Certctl::API;
+
+# What tests of the REST API share: a daemon of their own and shorter words.
+#
+#   use Certctl::API;
+#   my $d = api_daemon();
+#   my $id = created($d->api, '/api/v1/teams', { name => 'A' });
+#   refused($d->api->post(...), 422, qr/rule/, 'what it proves');
+#   sql($d, 'SELECT count(*) FROM teams');
+
+use strict;
+use warnings;
+use Certctl::Daemon;
+use Exporter 'import';
+use Test::More ();
+
+our @EXPORT = qw(api_daemon created refused sql);
+
+my $Test = Test::More->builder;
+
+# Its plain listener takes a free port too, so that tests run side by side.
+sub api_daemon {
+    my (%o) = @_;
+    my $config = delete $o{config} // '';
+
+    return Certctl::Daemon->start(%o,
+        config => "pki_listen = 127.0.0.1:0\n$config");
+}
+
+sub created {
+    my ($api, $path, $body) = @_;
+    my $r = $api->post($path, $body);
+
+    $Test->is_num($r->{status}, 201, "POST $path") or $Test->diag($r->{content});
+    return $r->{json};
+}
+
+# An error as every error is: status, title, a message that names the rule, and
+# the request's id.
+sub refused {
+    my ($r, $status, $message, $name) = @_;
+    my $json = $r->{json} // {};
+
+    return $Test->ok($r->{status} == $status
+        && ($json->{message} // '') =~ $message && $json->{error}
+        && ($json->{request_id} // '') eq ($r->{headers}{'x-request-id'} // '-'),
+        $name // "refused with $status")
+        || $Test->diag("$r->{status} $r->{content}");
+}
+
+# The private cluster, as its owner.
+sub sql {
+    my ($d, $statement) = @_;
+    my @command = ('psql', '-h', $d->data . '/postgresql', '-U', 'certctl', '-d',
+        'postgres', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-c', $statement);
+
+    open my $out, '-|', @command or die "psql: $!";
+    local $/;
+    my $text = <$out> // '';
+    close $out or die "psql: $statement\n";
+    $text =~ s/\n\z//;
+    return $text;
+}
+
+1;
