@@ -19,7 +19,7 @@ PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pt
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
 HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-CFLAGS  = -std=gnu17 -D_GNU_SOURCE -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen -Icontroller $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CFLAGS  = -std=gnu17 -D_GNU_SOURCE= -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen -Icontroller $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAG)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
 
@@ -30,6 +30,7 @@ client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so
 units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
 tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c))
+benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
 
 # make test TESTS=t/10-http.t runs one, JOBS=1 one after the other
 TESTS    = t/*.t $(units)
@@ -88,12 +89,29 @@ $B/obj/module/%.o: ngx_certctl_module/%.c
 $B/t/%: t/unit/%.c $(wildcard t/unit/*.h) $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) TEST $@
-	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $B/libcertctl.a $(LIBS)
+
+# The crash test's store has its points in any build, and the fault test stands
+# between the store and the system.
+FAULTS = $(addprefix -Wl$(comma)--wrap=,openat fsync renameat linkat symlinkat unlinkat mkdirat pread pwrite readlinkat fstat flock malloc calloc realloc)
+
+$B/obj/points/%.o: ngx_certctl_module/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -DCERTCTL_POINTS -Ingx_certctl_module -c -o $@ $<
+
+$B/t/store_crash: $(store:ngx_certctl_module/%.c=$B/obj/points/%.o)
+$B/t/store_crash: private CFLAGS += -DCERTCTL_POINTS
+$B/t/store_faults: private LDFLAGS += $(FAULTS)
 
 $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) TOOL $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+
+$B/t/bench/%: t/bench/%.c $B/libcertctl.a
+	@mkdir -p $(@D)
+	$(say) BENCH $@
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
 build/nginx-source:
 	@t/setup source
@@ -112,6 +130,11 @@ test:                                ## install what tests need, build, run them
 	@$(build) all $(units) $(tools)
 	@$(if $(SAN),,$(build) B=$(pointed) POINTS=-DCERTCTL_POINTS all)
 	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
+
+bench:                               ## measure side by side, JSON under build/bench/ (BENCH=swap: one)
+	@t/setup build run test bench
+	@$(build) all $(benches)
+	B=$B t/bench/run $(BENCH)
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
 	@t/setup build run
