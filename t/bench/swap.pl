@@ -1,0 +1,263 @@
+#!/usr/bin/perl
+# From PUT to the first handshake that each worker serves: how long, never stale;
+# beside what the disk alone takes, and beside a reload. Then 10,000 swaps while
+# clients hammer: no connection fails, no worker comes or goes.
+
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Certctl::Bench qw(memory_kb percentile short tool);
+use Certctl::Edge;
+use Certctl::Nginx;
+use Certctl::PKI 'fingerprint';
+use Certctl::Process 'slurp';
+use Certctl::TLS 'handshake';
+use IO::Handle;
+use IO::Socket::SSL;
+use Time::HiRes qw(sleep time);
+
+my $ROUNDS  = 10;
+my $SWAPS   = short() ? 20 : 100;       # a round's
+my $RELOADS = short() ? 1 : 3;
+my $STORM   = short() ? 500 : 10_000;
+my $WARM    = short() ? 50 : 500;
+my $NAMES   = 10;
+
+my $bench = Certctl::Bench->new('swap', variants => [qw(disk put reload)],
+    note => 'ms; visible: from sending the PUT (or HUP) to the answer of the last worker\'s '
+        . 'first handshake, one handshake after the other; disk: write, fsync, rename, fsync '
+        . "of as many bytes; storm: $STORM PUTs to $NAMES names");
+my $ca   = Certctl::PKI->ca('Bench CA');
+my $edge = Certctl::Edge->new(ca => $ca, workers => 2, conf => <<'CONF');
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl reuseport;
+        certctl on;
+        return 200 "$pid\n";
+    }
+CONF
+my $stock = Certctl::Nginx->new(workers => 2, module => 0);
+my @name  = map { "s$_.bench.test" } 0 .. $NAMES - 1;
+my %crt   = map { ($_ => [pair($_), pair($_)]) } @name;
+my $control;                            # a kept connection
+my %live;                               # which of the two a name has
+my %ms = (put => [], disk => [], visible => []);
+my ($stale, $seen) = (0, 0);
+
+start_stock();
+$edge->start;
+put($_) for @name;
+my @workers = sort { $a <=> $b } $edge->workers;
+
+my %measure = (disk => \&disk, put => \&swaps, reload => \&reloads);
+$bench->rounds($ROUNDS, sub { return $measure{ $_[1] }->() });
+
+$bench->figure('stale handshakes, first one of each worker', $stale, unit => "of $seen", most => 0);
+$bench->figure('PUT p50', percentile(50, @{ $ms{put} }), unit => 'ms');
+$bench->figure('PUT p99', percentile(99, @{ $ms{put} }), unit => 'ms', most => 20);
+$bench->figure('disk alone p50', percentile(50, @{ $ms{disk} }), unit => 'ms');
+$bench->figure('disk alone p99', percentile(99, @{ $ms{disk} }), unit => 'ms');
+$bench->compare('PUT p50 / disk alone', p50 => qw(put disk));
+$bench->figure('visible on all workers p50', percentile(50, @{ $ms{visible} }), unit => 'ms');
+$bench->figure('visible on all workers p99', percentile(99, @{ $ms{visible} }), unit => 'ms');
+$bench->compare('reload to visible / PUT to visible', visible_p50 => qw(reload put));
+storm();
+$bench->finish;
+
+sub pair {
+    my ($name) = @_;
+    my (undef, $key, $chain) = $ca->issue(names => [$name]);
+
+    return { body => $chain . $key, fingerprint => fingerprint($chain), key => $key,
+        chain => $chain };
+}
+
+# The other one of the name's two; the fingerprint that is to be seen, and ms.
+sub put {
+    my ($name) = @_;
+    my $next  = $crt{$name}[$live{$name} = 1 - ($live{$name} // 1)];
+    my $begin = time;
+    my $answer = request("PUT /certctl/v1/certificates/$name?keygen=server HTTP/1.1\r\n"
+        . "Host: edge\r\nContent-Type: application/x-pem-file\r\nContent-Length: "
+        . length($next->{body}) . "\r\n\r\n$next->{body}");
+    my $ms = (time - $begin) * 1000;
+
+    die "PUT $name: $answer\n" if $answer !~ m{^HTTP/1\.1 20};
+    return ($next->{fingerprint}, $ms);
+}
+
+# In one piece over a kept connection, as curl does it: HTTP::Tiny would send head
+# and body apart, and wait for a delayed ACK of the first.
+sub request {
+    my ($text) = @_;
+    my $answer = '';
+
+    $control //= IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
+        SSL_verify_mode => 0, SSL_cert_file => $edge->dir . '/controller.pem',
+        SSL_key_file => $edge->dir . '/controller.key') or die "connect: $SSL_ERROR\n";
+    syswrite $control, $text or die "the control listener closed\n";
+
+    until ($answer =~ /\r\n\r\n(.*)/s && length $1 >= ($answer =~ /^Content-Length: (\d+)/mi)[0]) {
+        sysread $control, $answer, 65536, length $answer
+            or die "the control listener closed: $answer\n";
+    }
+
+    undef $control if $answer =~ /^Connection: close/mi;
+    return $answer;
+}
+
+sub swaps {
+    my (@put, @visible);
+    my $round_stale = 0;
+
+    for (1 .. $SWAPS) {
+        my $begin = time;
+        my ($want, $ms) = put($name[0]);
+        my %answered;
+
+        # a worker's first handshake behind the answer; the kernel picks which
+        while (keys %answered < @workers) {
+            my $h = handshake($edge->port('tls'), sni => $name[0], keep => 1, staple => 0);
+            my ($pid) = ($h->{answer} // '') =~ /\r\n\r\n(\d+)/ or die "no answer: $h->{error}\n";
+
+            next if $answered{$pid}++;
+            $seen++;
+            $round_stale++ if $h->{fingerprint} ne $want;
+        }
+
+        push @put, $ms;
+        push @visible, (time - $begin) * 1000;
+    }
+
+    $stale += $round_stale;
+    push @{ $ms{put} }, @put;
+    push @{ $ms{visible} }, @visible;
+    return { p50 => percentile(50, @put), p99 => percentile(99, @put), stale => $round_stale,
+        visible_p50 => percentile(50, @visible), visible_p99 => percentile(99, @visible) };
+}
+
+# What no durable write can do without, on the store's own file system.
+sub disk {
+    my $dir  = $edge->dir;
+    my $data = 'x' x 2048;
+    my @took;
+
+    mkdir "$dir/disk";
+    for (1 .. $SWAPS) {
+        my $begin = time;
+
+        open my $out, '>', "$dir/disk/new" or die "disk: $!";
+        print $out $data;
+        $out->flush && $out->sync or die "disk: $!";
+        close $out;
+        rename "$dir/disk/new", "$dir/disk/old" or die "disk: $!";
+        open my $folder, '<', "$dir/disk" or die "disk: $!";
+        $folder->sync or die "disk: $!";
+        close $folder;
+        push @took, (time - $begin) * 1000;
+    }
+
+    push @{ $ms{disk} }, @took;
+    return { p50 => percentile(50, @took), p99 => percentile(99, @took) };
+}
+
+# NGINX without the module: one certificate in files, which is what a reload is
+# fastest with.
+sub start_stock {
+    $stock->configure(<<'CONF');
+%%MAIN%%
+http {
+    %%HTTP%%
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl reuseport;
+        ssl_certificate %%DIR%%/crt.pem;
+        ssl_certificate_key %%DIR%%/key.pem;
+        return 200 "$pid\n";
+    }
+}
+CONF
+    replace(0);
+    $stock->start;
+    return;
+}
+
+sub replace {
+    my ($which) = @_;
+    my $crt = $crt{ $name[0] }[$which];
+
+    $stock->file('crt.pem', $crt->{chain});
+    $stock->file('key.pem', $crt->{key}, 0600);
+    return $crt->{fingerprint};
+}
+
+sub reloads {
+    my (@visible, $failed, $which);
+
+    for (1 .. $RELOADS) {
+        my $want  = replace($which = 1 - ($which // 0));
+        my $begin = time;
+        my %new;
+
+        kill 'HUP', $stock->pid;
+        while (keys %new < @workers) {
+            my $h = handshake($stock->port('tls'), sni => $name[0], keep => 1, staple => 0);
+            my ($pid) = ($h->{answer} // '') =~ /\r\n\r\n(\d+)/;
+
+            $failed++ if !$pid;
+            $new{$pid}++ if $pid && $h->{fingerprint} eq $want;
+        }
+
+        push @visible, (time - $begin) * 1000;
+    }
+
+    return { visible_p50 => percentile(50, @visible), visible_p99 => percentile(99, @visible),
+        failed => $failed // 0 };
+}
+
+# The hammer verifies each chain: a placeholder or half a change would fail.
+sub storm {
+    my $port = $edge->port('tls');
+    my $old  = handshake($port, sni => $name[0], keep => 1, tls => '1.3');
+    my $hammered = time;
+    my ($pid, $out) = hammer($edge->file('ca.pem', $ca->cert));
+    my @all = ($edge->pid, @workers);
+
+    put($name[$_ % $NAMES]) for 1 .. $WARM;     # every thread has had one
+    my ($before, $begin, @took) = (memory_kb(@all), time);
+
+    for my $n (1 .. $STORM) {
+        push @took, (put($name[$n % $NAMES]))[1];
+    }
+
+    my $seconds = time - $begin;
+    my $after   = memory_kb(@all);
+    my $new     = handshake($port, sni => $name[0], session => $old->{session}, tls => '1.3');
+
+    kill 'TERM', $pid;
+    my ($done, $failed) = (<$out> // '') =~ /^done (\d+) failed (\d+)/ or die "the hammer died\n";
+    close $out;
+
+    my $reloads = () = $edge->log =~ /reconfiguring/g;
+    my $same    = "@workers" eq join ' ', sort { $a <=> $b } $edge->workers;
+
+    $bench->figure('storm: failed connections', $failed, unit => "of $done", most => 0);
+    $bench->figure('storm: reloads', $reloads, unit => "in $STORM swaps", most => 0);
+    $bench->figure('storm: workers that came or went', $same ? 0 : 1, unit => 'any', most => 0);
+    $bench->figure('storm: session resumed across it', $new->{reused} // 0, unit => 'yes', least => 1);
+    $bench->figure('storm: swaps a second', $STORM / $seconds, unit => '1/s');
+    $bench->figure('storm: handshakes a second', $done / (time - $hammered), unit => '1/s');
+    $bench->figure('storm: PUT p50', percentile(50, @took), unit => 'ms');
+    $bench->figure('storm: PUT p99', percentile(99, @took), unit => 'ms');
+    $bench->figure('storm: memory before (PSS, master and workers)', $before / 1024, unit => 'MB');
+    $bench->figure('storm: memory after / before', $after / $before, most => 1.05);
+    return;
+}
+
+sub hammer {
+    my ($ca_file) = @_;
+
+    my $pid = open my $out, '-|', tool('handshake'), '-p', $edge->port('tls'),
+        '-s', 's#.bench.test', '-k', $NAMES, '-c', 2, '-t', 3600, '-C', $ca_file
+        or die "handshake: $!";
+    return ($pid, $out);
+}
