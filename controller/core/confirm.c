@@ -81,6 +81,7 @@ confirm_sni(const char *name, char *sni, size_t size)
     }
 }
 
+/* What one handshake shows: ERR_PEER when it is another certificate. */
 static bool
 confirm_one(const char *host, int port, const char *name,
     const char *fingerprint, bool want_staple, struct confirm_result *ret,
@@ -184,6 +185,51 @@ confirm_other(const json_t *entry, const char *record, struct error *err)
                      why ? why : "no reason given");
 }
 
+/*
+ * Server blocks whose names are patterns, or that serve what no other does,
+ * cannot be told from the report: every listener is asked for the name, and one
+ * that shows the certificate is enough.
+ */
+static bool
+confirm_anywhere(const struct agent_row *agent, const json_t *entries,
+    const char *record, const char *name, const char *fingerprint,
+    bool want_staple, struct confirm_result *ret, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *asked = json_object();
+    struct error               other = { 0 };
+    const json_t              *server;
+    json_t                    *entry, *listen;
+    const char                *text;
+    size_t                     i, j;
+    char                       host[CONFIRM_HOST_MAX];
+    int                        port;
+
+    json_array_foreach(entries, i, entry) {
+        server = json_object_get(entry, "server");
+
+        json_array_foreach(json_object_get(server, "listen"), j, listen) {
+            text = json_string_value(listen);
+
+            if (json_is_true(json_object_get(server, "agent"))
+                || json_object_size(asked) == CONFIRM_LISTENERS_MAX
+                || text == NULL || json_object_get(asked, text)
+                || !split_address(text, host, sizeof(host), &port))
+            {
+                continue;
+            }
+
+            json_object_set_new(asked, text, json_true());
+            confirm_host(agent, host, sizeof(host));
+            (void) confirm_one(host, port, name, fingerprint, want_staple, ret, &other);
+        }
+    }
+
+    return ret->listeners > 0
+           || error_set(err, ERR_PEER, "%s is stored, but no server block serves it (%s): "
+                        "add \"certctl on\" and a server_name that it covers", record,
+                        other.code ? other.detail : "none listens");
+}
+
 bool
 confirm_live(struct work *w, const struct target *target,
     const struct agent_row *agent, const char *record, const char *name,
@@ -229,6 +275,6 @@ confirm_live(struct work *w, const struct target *target,
     }
 
     return ret->listeners > 0
-           || error_set(err, ERR_PEER, "%s is stored, but no server block serves it: "
-                        "add \"certctl on\" and a server_name that it covers", record);
+           || confirm_anywhere(agent, json_object_get(report, "certificates"), record,
+                               name, fingerprint, want_staple, ret, err);
 }
