@@ -159,7 +159,10 @@ int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
 int certctl_store_rollback(certctl_store_t *store, const char *name,
     uint64_t *generation, certctl_touched_pt touched, void *data);
 
-/* Removes record, previous version and pending key, wiping key material. */
+/*
+ * Removes record, previous version and pending key, wiping key material.  What
+ * is wiped cannot come back: on ERROR it may be gone, too, but not for good.
+ */
 int certctl_store_delete(certctl_store_t *store, const char *name,
     certctl_touched_pt touched, void *data);
 

@@ -138,7 +138,8 @@ hold_live(certctl_write_t *w, const char *base, const char *held)
 
 /*
  * The new version was visible, but is not durable or has no names: what was
- * there comes back.  Best effort, on a disk that has just failed.
+ * there comes back, as live and as previous version.  Best effort, on a disk
+ * that has just failed.
  */
 
 static void
@@ -184,6 +185,11 @@ finish(certctl_write_t *w, const certctl_sealed_t *new, const char *held,
 
         if (renameat(w->folder, held, w->folder, certctl_base(prev)) != 0) {
             return certctl_store_code();
+        }
+
+        /* where both were one file, rename() has done nothing */
+        if (unlinkat(w->folder, held, 0) != 0 && errno != ENOENT) {
+            w->lock.keep = 1;
         }
 
         CERTCTL_POINT("store.put.after_previous");
@@ -266,8 +272,10 @@ certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev)
         certctl_set_aside(w->store, w->folder, certctl_base(held),
                           w->lock.name);
 
-    } else if (spare) {
-        (void) unlinkat(w->folder, certctl_base(held), 0);
+    } else if (spare && unlinkat(w->folder, certctl_base(held), 0) != 0
+               && errno != ENOENT)
+    {
+        w->lock.keep = 1;
     }
 
     return CERTCTL_STORE_OK;

@@ -158,6 +158,7 @@ int certctl_store_code(void);
 typedef struct {
     int   fd;
     int   stale;                            /* its last owner died */
+    int   keep;                             /* for the next one to tidy up */
     char  name[CERTCTL_NAME_SIZE];
 } certctl_lock_t;
 

@@ -121,6 +121,7 @@ certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     }
 
     lock->fd = fd;
+    lock->keep = 0;
     memcpy(lock->name, name, strlen(name) + 1);
 
     return CERTCTL_STORE_OK;
@@ -136,7 +137,10 @@ certctl_unlock(certctl_store_t *store, certctl_lock_t *lock)
 
     CERTCTL_POINT("store.before_unlock");
 
-    (void) unlinkat(store->writes, lock->name, 0);
+    if (!lock->keep) {
+        (void) unlinkat(store->writes, lock->name, 0);
+    }
+
     close(lock->fd);
     lock->fd = -1;
     errno = err;

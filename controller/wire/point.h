@@ -2,7 +2,8 @@
  * Named crash points of test builds.  Without -DCERTCTL_POINTS they compile to
  * nothing; with it,
  *
- *     CERTCTL_POINT=store.put.before_rename   names the point,
+ *     CERTCTL_POINT=store.put.before_rename   names the point; with ":3" behind
+ *                                             it, the third time it is passed,
  *     CERTCTL_POINT_ACT=kill                  what happens there: kill (SIGKILL),
  *                                             exit (_exit(99)), stop (SIGSTOP),
  *     CERTCTL_POINT_LOG=/tmp/points           gets a line for each point passed,
@@ -28,18 +29,29 @@
 /* weak: one for a whole program, although each file that includes this has it */
 __attribute__((weak)) struct certctl_points {
     atomic_int  ready;
+    atomic_int  left;           /* how often it is still to be passed */
     int         log;            /* descriptor, or -1 */
     char        name[128];
     char        act[16];
-} certctl_points = { 0, -1, "", "" };
+} certctl_points = { 0, 0, -1, "", "" };
 
 
 /* Sets the point by hand; each text may be NULL. */
 static inline void
 certctl_point_set(const char *name, const char *act, const char *log)
 {
+    char  *times;
+
     snprintf(certctl_points.name, sizeof(certctl_points.name), "%s",
              name ? name : "");
+    times = strchr(certctl_points.name, ':');
+    atomic_store(&certctl_points.left,
+                 times ? (int) strtol(times + 1, NULL, 10) : 1);
+
+    if (times) {
+        *times = '\0';
+    }
+
     snprintf(certctl_points.act, sizeof(certctl_points.act), "%s",
              act ? act : "");
 
@@ -80,7 +92,9 @@ certctl_point(const char *name)
         }
     }
 
-    if (strcmp(certctl_points.name, name) != 0) {
+    if (strcmp(certctl_points.name, name) != 0
+        || atomic_fetch_sub(&certctl_points.left, 1) != 1)
+    {
         return;
     }
 

@@ -1,0 +1,246 @@
+/*
+ * The store: each call to the system and each allocation of a write fails in
+ * turn, with a full disk and with an I/O error; what was there stays, the error
+ * is told, nothing is left behind and nothing leaks.
+ */
+#define _GNU_SOURCE
+#include "store_support.h"
+#include <openssl/sha.h>
+#include <stdarg.h>
+#include <sys/file.h>
+
+/* The linker brings the store's calls here (-Wl,--wrap). */
+
+static int  countdown;                  /* fails when it comes to 0; -1: never */
+static int  fault;                      /* errno then */
+static int  failed;                     /* whether it did */
+
+static int
+fails(void)
+{
+    if (countdown < 0 || countdown-- != 0) {
+        return 0;
+    }
+    failed = 1;
+    errno = fault;
+    return 1;
+}
+
+#define WRAP(type, name, params, args, bad)                                   \
+    type __real_ ## name params;                                              \
+    type __wrap_ ## name params;                                              \
+    type __wrap_ ## name params                                               \
+    {                                                                         \
+        return fails() ? bad : __real_ ## name args;                          \
+    }
+
+WRAP(int, fsync, (int fd), (fd), -1)
+WRAP(int, renameat, (int a, const char *f, int b, const char *t), (a, f, b, t), -1)
+WRAP(int, linkat, (int a, const char *f, int b, const char *t, int g),
+     (a, f, b, t, g), -1)
+WRAP(int, symlinkat, (const char *t, int a, const char *f), (t, a, f), -1)
+WRAP(int, unlinkat, (int a, const char *f, int g), (a, f, g), -1)
+WRAP(int, mkdirat, (int a, const char *f, mode_t m), (a, f, m), -1)
+WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), (fd, b, n, o), -1)
+WRAP(ssize_t, pread, (int fd, void *b, size_t n, off_t o), (fd, b, n, o), -1)
+WRAP(ssize_t, readlinkat, (int a, const char *f, char *b, size_t n),
+     (a, f, b, n), -1)
+WRAP(int, fstat, (int fd, struct stat *st), (fd, st), -1)
+WRAP(int, flock, (int fd, int op), (fd, op), -1)
+WRAP(void *, malloc, (size_t n), (n), NULL)
+WRAP(void *, calloc, (size_t n, size_t m), (n, m), NULL)
+WRAP(void *, realloc, (void *p, size_t n), (p, n), NULL)
+
+int __real_openat(int at, const char *path, int flags, ...);
+int __wrap_openat(int at, const char *path, int flags, ...);
+int
+__wrap_openat(int at, const char *path, int flags, ...)
+{
+    va_list  args;
+    int      mode;
+
+    va_start(args, flags);
+    mode = flags & O_CREAT ? va_arg(args, int) : 0;
+    va_end(args);
+    return fails() ? -1 : __real_openat(at, path, flags, mode);
+}
+
+static certctl_store_t   *store;
+static certctl_record_t   one, two, three;
+static u_char             print[32];
+
+static int
+op_put(void)
+{
+    return certctl_store_put(store, &three, NULL, NULL, NULL);
+}
+
+static int
+op_rollback(void)
+{
+    return certctl_store_rollback(store, "a", NULL, NULL, NULL);
+}
+
+static int
+op_staple(void)
+{
+    certctl_blob_t  staple = { (u_char *) "staple", 6 };
+
+    return certctl_store_staple(store, "a", print, &staple, 9, NULL, NULL, NULL);
+}
+
+static int
+op_delete(void)
+{
+    return certctl_store_delete(store, "a", NULL, NULL);
+}
+
+static int
+op_pending(void)
+{
+    certctl_pending_t  p = { .name = "a", .key_type = "ec-p256" };
+
+    p.key = three.key;
+    p.csr = three.chain;
+    return certctl_store_pending_put(store, &p);
+}
+
+static int
+op_read(void)
+{
+    certctl_record_t  got;
+    int               rc = certctl_store_read(store, "a", &got);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_record_free(&got);
+    }
+    return rc;
+}
+
+static int
+op_find(void)
+{
+    certctl_record_t  got;
+    int               rc = certctl_store_find(store, CERTCTL_KIND_ECDSA,
+                                              "all.example", &got);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_record_free(&got);
+    }
+    return rc;
+}
+
+static const struct {
+    const char               *name;
+    int                     (*run)(void);
+    const certctl_record_t   *done;             /* live then; NULL: none */
+} ops[] = {
+    { "put",         op_put,      &three },
+    { "rollback",    op_rollback, &one },
+    { "staple",      op_staple,   &two },
+    { "delete",      op_delete,   NULL },
+    { "pending key", op_pending,  &two },
+    { "read",        op_read,     &two },
+    { "find",        op_find,     &two },
+};
+
+/* Whether rec, or nothing, is live, and its names answer. */
+static int
+is_live(const certctl_record_t *rec)
+{
+    certctl_record_t  got;
+    int               there;
+
+    if (rec == NULL) {
+        return certctl_store_read(store, "a", &got) == CERTCTL_STORE_NOT_FOUND
+               && strcmp(ecdsa(store, "all.example"), "-") == 0;
+    }
+    there = holds(store, "a", rec) && strcmp(ecdsa(store, "all.example"), "a") == 0;
+    there = there && (strcmp(ecdsa(store, "one.example"), "a") == 0)
+                         == (rec == &one);
+    there = there && (strcmp(ecdsa(store, "two.example"), "a") == 0)
+                         == (rec == &two);
+    return there && (strcmp(ecdsa(store, "three.example"), "a") == 0)
+                        == (rec == &three);
+}
+
+static void
+start(void)
+{
+    countdown = -1;
+    PKI_MUST(certctl_store_delete(store, "a", NULL, NULL) <= 0);
+    PKI_MUST(certctl_store_put(store, &one, NULL, NULL, NULL) == 0
+             && certctl_store_put(store, &two, NULL, NULL, NULL) == 0);
+}
+
+/* Fails call n of op; 0 when it has no such call. */
+static int
+fail_one(size_t op, int n, int err, int *bad)
+{
+    int  rc, code, good;
+
+    start();
+    fault = err;
+    failed = 0;
+    countdown = n;
+    rc = ops[op].run();
+    code = errno;
+    countdown = -1;
+
+    if (!failed) {
+        return 0;
+    }
+
+    /* OK is said of what is done, although a call failed; else it is undone */
+    good = rc == CERTCTL_STORE_OK ? is_live(ops[op].done)
+           : rc <= CERTCTL_STORE_NOT_FOUND
+             && (is_live(&two)
+                 || (ops[op].done == NULL && is_live(NULL)));
+
+    good = good && (rc != CERTCTL_STORE_FULL || err == ENOSPC || err == EDQUOT);
+    good = good && certctl_store_put(store, &one, NULL, NULL, NULL) == 0
+           && is_live(&one) && files_in("writes") == 0;
+    good = good && certctl_store_delete(store, "a", NULL, NULL) == 0
+           && files_in("certs") + files_in("pending") == 0 && is_live(NULL);
+
+    if (!good) {
+        ++*bad;
+        printf("# %s, call %d, %s: answered %d (%s)\n", ops[op].name, n,
+               strerror(err), rc, strerror(code));
+    }
+    return 1;
+}
+
+int
+main(void)
+{
+    static const int  errors[] = { ENOSPC, EIO, ENOMEM };
+
+    countdown = -1;
+    store = test_open();
+    one = test_record("a", "DNS:all.example,DNS:one.example", 0);
+    two = test_record("a", "DNS:all.example,DNS:two.example", 0);
+    three = test_record("a", "DNS:all.example,DNS:three.example", 0);
+    SHA256(two.chain.data, two.chain.len, print);
+
+    for (size_t op = 0; op < sizeof(ops) / sizeof(ops[0]); op++) {
+        for (size_t e = 0; e < 3; e++) {
+            int  n = 0, bad = 0;
+
+            while (fail_one(op, n, errors[e], &bad)) {
+                n++;
+            }
+            ok(n > 3 && bad == 0, "%s: %s at each of %d calls", ops[op].name,
+               strerror(errors[e]), n);
+        }
+    }
+
+    start();
+    is_int(ERR_peek_error(), 0, "nothing is left in the error queue");
+    op_delete();
+    certctl_store_close(store);
+    test_record_done(&one);
+    test_record_done(&two);
+    test_record_done(&three);
+    return done_testing();
+}
