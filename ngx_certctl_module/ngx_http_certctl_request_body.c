@@ -119,6 +119,10 @@ ngx_http_certctl_body_take(ngx_http_certctl_call_t *call)
 
         n = b->last - b->pos;
 
+        if (n == 0) {
+            continue;
+        }
+
         if (n > call->body_size - call->body_len) {
             rc = NGX_ERROR;
 

@@ -175,7 +175,10 @@ print_name(const X509_NAME *name, char *out, size_t size)
     }
 
     if (len >= 0 && (size_t) len < size) {
-        memcpy(out, text, len);
+        if (len > 0) {
+            memcpy(out, text, len);         /* an empty name has no text */
+        }
+
         out[len] = '\0';
 
     } else {
