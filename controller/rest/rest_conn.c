@@ -18,6 +18,7 @@ struct conn {
     struct bufferevent  *bev;
     enum conn_state      state;
     time_t               deadline;      /* monotonic */
+    bool                 held;          /* bev has a reference of ours */
 };
 
 static int  conn_index = -1;            /* set once, before threads */
@@ -81,16 +82,6 @@ conn_shutdown(struct conn *conn)
     shutdown(bufferevent_getfd(conn->bev), SHUT_RDWR);
 }
 
-/* evhttp switches writing off while it reads, and back on only after it has put
- * its answer in: a filter passes on nothing that comes in between. */
-void
-conn_writable(struct bufferevent *bev)
-{
-    if (bufferevent_get_underlying(bev)) {
-        bufferevent_enable(bev, EV_WRITE);
-    }
-}
-
 static void
 conn_input(struct evbuffer *, const struct evbuffer_cb_info *info, void *arg)
 {
@@ -98,10 +89,6 @@ conn_input(struct evbuffer *, const struct evbuffer_cb_info *info, void *arg)
 
     if (info->n_added && conn->state == CONN_IDLE) {
         conn_set(conn, CONN_REQUEST, CONN_REQUEST_S);
-    }
-
-    if (info->n_added) {
-        conn_writable(conn->bev);
     }
 }
 
@@ -149,17 +136,36 @@ conn_tls(struct conn *conn, SSL_CTX *tls)
     return conn->bev;
 }
 
-/* A filter that filters nothing: it tells when it is freed. */
+/*
+ * Nothing tells when a plain one is freed, so a reference keeps it until the next
+ * sweep.  The peer need not wait for that: evhttp shuts the socket down first.
+ */
 static struct bufferevent *
 conn_plain(struct conn *conn)
 {
-    struct bufferevent  *socket;
+    conn->bev = bufferevent_socket_new(conn->conns->base, -1, BEV_OPT_CLOSE_ON_FREE);
 
-    socket = bufferevent_socket_new(conn->conns->base, -1, BEV_OPT_CLOSE_ON_FREE);
+    if (conn->bev) {
+        bufferevent_incref(conn->bev);
+        conn->held = true;
+    }
 
-    return socket == NULL ? NULL
-           : bufferevent_filter_new(socket, NULL, NULL, BEV_OPT_CLOSE_ON_FREE,
-                                    conn_free, conn);
+    return conn->bev;
+}
+
+/* evhttp has an event callback for as long as a connection is its own. */
+static bool
+conn_abandoned(struct conn *conn)
+{
+    bufferevent_data_cb   read, write;
+    bufferevent_event_cb  event = NULL;
+    void                 *arg;
+
+    if (conn->held) {
+        bufferevent_getcb(conn->bev, &read, &write, &event, &arg);
+    }
+
+    return conn->held && event == NULL;
 }
 
 struct bufferevent *
@@ -195,11 +201,19 @@ conn_new(struct conns *conns, SSL_CTX *tls)
 void
 conns_sweep(struct conns *conns, bool all)
 {
-    time_t        now = monotonic();
-    struct conn  *conn;
+    time_t               now = monotonic();
+    struct conn         *conn, *next;
+    struct bufferevent  *bev;
 
-    TAILQ_FOREACH(conn, &conns->list, link) {
-        if (conn->deadline <= now || (all && conn->state == CONN_IDLE)) {
+    for (conn = TAILQ_FIRST(&conns->list); conn; conn = next) {
+        next = TAILQ_NEXT(conn, link);
+
+        if (conn_abandoned(conn)) {
+            bev = conn->bev;
+            conn_free(conn);
+            bufferevent_decref(bev);
+
+        } else if (conn->deadline <= now || (all && conn->state == CONN_IDLE)) {
             conn_shutdown(conn);
         }
     }
