@@ -19,6 +19,8 @@ static EVP_PKEY *ngx_http_certctl_csr_stored_key(
     ngx_http_certctl_call_t *call);
 static ngx_uint_t ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call,
     EVP_PKEY *reused);
+static ngx_uint_t ngx_http_certctl_csr_used(ngx_http_certctl_call_t *call,
+    EVP_PKEY *key);
 static ngx_uint_t ngx_http_certctl_csr_same(ngx_http_certctl_call_t *call,
     X509_REQ *req, EVP_PKEY *key);
 static void ngx_http_certctl_csr_make(ngx_http_certctl_call_t *call,
@@ -155,7 +157,8 @@ ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call, EVP_PKEY *reused)
 
     same = req && key
            && (type == NULL || ngx_strcmp(type, pending.key_type) == 0)
-           && (reused == NULL || EVP_PKEY_eq(reused, key) == 1)
+           && (reused ? EVP_PKEY_eq(reused, key) == 1
+                      : !ngx_http_certctl_csr_used(call, key))
            && ngx_http_certctl_csr_same(call, req, key);
 
     if (same) {
@@ -167,6 +170,34 @@ ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call, EVP_PKEY *reused)
     certctl_pending_free(&pending);
 
     return same;
+}
+
+
+/*
+ * Whether key is the live one: a pending key that a killed worker could not
+ * remove behind its commit must not serve for a second certificate.
+ */
+
+static ngx_uint_t
+ngx_http_certctl_csr_used(ngx_http_certctl_call_t *call, EVP_PKEY *key)
+{
+    EVP_PKEY          *live;
+    ngx_uint_t         used;
+    certctl_record_t   record;
+
+    if (certctl_store_read(call->mcf->store, call->name, &record)
+        != CERTCTL_STORE_OK)
+    {
+        return 0;
+    }
+
+    live = certctl_key_from_der(record.key.data, record.key.len);
+    used = live && EVP_PKEY_eq(live, key) == 1;
+
+    EVP_PKEY_free(live);
+    certctl_record_free(&record);
+
+    return used;
 }
 
 
