@@ -26,8 +26,6 @@ void conns_init(struct conns *conns, struct event_base *base);
 /* A connection that is about to be accepted: tls, or NULL for plain. */
 struct bufferevent *conn_new(struct conns *conns, SSL_CTX *tls);
 
-/* To be called before a reply is put in: see there. */
-void conn_writable(struct bufferevent *bev);
-
-/* Ends what has overstayed; all: what is not in the middle of a request too. */
+/* Ends what has overstayed; all: what is not in the middle of a request too.  To
+ * be called every second, and once more after evhttp_free(). */
 void conns_sweep(struct conns *conns, bool all);

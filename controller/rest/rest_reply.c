@@ -176,7 +176,5 @@ reply_send(struct evhttp_request *req, struct request *r, bool ok)
 
     reply_tag(r);
     reply_headers(r);
-    conn_writable(evhttp_connection_get_bufferevent(
-        evhttp_request_get_connection(req)));
     evhttp_send_reply(req, r->status, NULL, r->out);
 }

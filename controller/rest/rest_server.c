@@ -145,6 +145,8 @@ worker_free(struct worker *w)
         evhttp_free(w->plain_door.http);
     }
 
+    conns_sweep(&w->conns, true);
+
     if (w->wake) {
         event_free(w->wake);
     }
