@@ -69,7 +69,7 @@ typedef void (*ngx_http_certctl_work_pt)(ngx_http_certctl_call_t *call);
 
 typedef struct {
     ngx_uint_t                 methods;
-    const char                *path;         /* "{name}" takes a segment */
+    const char                *path;         /* "{name}": a segment */
     ngx_uint_t                 args;         /* bits of those it takes */
     const char                *media;        /* of its body; NULL: no body */
     size_t                     body_max;

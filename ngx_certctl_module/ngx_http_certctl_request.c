@@ -19,8 +19,9 @@
 
 
 /*
- * To add a request: 1. a row here, 2. its work in a file of its own, 3. the
- * table in docs/module-protocol.md, 4. its refusals in t/45-module-control-*.t.
+ * To add a request: 1. a row here, 2. its work in a file of its own, 3. its
+ * section in docs/module-protocol.md, 4. good path and refusals in
+ * t/45-module-control-*.t.
  */
 
 static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
@@ -50,7 +51,7 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
       0, NULL, 0,
       NULL, ngx_http_certctl_request_rollback },
 
-    { NGX_HTTP_PUT, "/ocsp/{name}",
+    { NGX_HTTP_PUT, "/ocsp/{fingerprint}",
       ARG(NAME), OCSP, CERTCTL_OCSP_MAX,
       NULL, ngx_http_certctl_request_ocsp },
 
@@ -205,7 +206,7 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
 }
 
 
-/* Whether p, after the wire's prefix, fits the pattern; with its {name}. */
+/* Whether p, after the wire's prefix, fits the pattern, and its {name}. */
 
 static ngx_uint_t
 ngx_http_certctl_request_path(const char *pattern, const u_char *p,
@@ -245,7 +246,7 @@ ngx_http_certctl_request_path(const char *pattern, const u_char *p,
             return 0;
         }
 
-        pattern += sizeof("{name}") - 1;
+        pattern = strchr(pattern, '}') + 1;
     }
 
     return *pattern == '\0' && p == last;
