@@ -120,7 +120,7 @@ sub check_text {
     my @wrong;
 
     push @wrong, "a path of one machine: $&"
-        if $text =~ m{(?<![\w.])/(?:wor[k]|roo[t]|home/\w+)/\w+};
+        if $text =~ m{(?<![\w.])/(?:wor[k]|far[m]|home/\w+)/\w+};
     push @wrong, "a host of a package registry: $&"
         if $text =~ /\b(?:de[b]\.debian|securit[y]\.debian|pyp[i]|registr[y]\.npmjs|crate[s]|
             prox[y]\.golang|cpa[n]|metacpa[n]|ghc[r]|qua[y]|docke[r])\.(?:org|com|io)\b/x;

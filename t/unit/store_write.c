@@ -11,7 +11,10 @@ touch(const char *name, void *data)
 {
     (void) data;
     if (strlen(name) != 64) {               /* fingerprints have their own test */
-        strcat(strcat(touched, touched[0] ? " " : ""), name);
+        size_t  len = strlen(touched);
+
+        snprintf(touched + len, sizeof(touched) - len, "%s%s", len ? " " : "",
+                 name);
     }
 }
 
@@ -196,7 +199,7 @@ finds_by_fingerprint(void)
     ok(holds(store, "f", &b), "and changes nothing");
     a.generation = second;
     is_int(put(store, &a, NULL), CERTCTL_STORE_OK, "one that replaces the live");
-    strcpy(a.name, "other");
+    snprintf(a.name, sizeof(a.name), "other");
     is_int(put(store, &a, NULL), CERTCTL_STORE_CONFLICT,
            "one that replaces nothing");
 
@@ -240,7 +243,7 @@ does_not_believe_entries(void)
 
     /* any name, pointed at a record that does not carry it */
     for (int i = 0; i < 2000; i++) {
-        sprintf(end, "n%d.example", i);
+        snprintf(end, path + sizeof(path) - end, "n%d.example", i);
         PKI_MUST(symlink("a", path) == 0);
         if (strcmp(ecdsa(store, end), "-") != 0) {
             break;
@@ -446,7 +449,7 @@ lists(void)
     int                n = 0;
 
     for (int i = 0; i < 5; i++) {
-        sprintf(rec.name, "e%d", i);
+        snprintf(rec.name, sizeof(rec.name), "e%d", i);
         put(store, &rec, NULL);
         put(store, &rec, NULL);
     }
@@ -456,7 +459,7 @@ lists(void)
     certctl_store_each(store, count, &n);
     is_int(n, 15, "every record once, without previous ones");
     for (int i = 0; i < 5; i++) {
-        sprintf(rec.name, "e%d", i);
+        snprintf(rec.name, sizeof(rec.name), "e%d", i);
         certctl_store_delete(store, rec.name, NULL, NULL);
     }
     test_record_done(&rec);

@@ -118,12 +118,14 @@ refuses_pem(const char *pem, size_t len, const char *rule, const char *what)
     sk_X509_pop_free(chain, X509_free);
 }
 
+#define TEXT  (CERTCTL_CHAIN_MAX + 8192)
+
 static void
 reads_pem(void)
 {
     STACK_OF(X509)  *chain = pki_chain(leaf.cert, middle.cert, root.cert), *got;
     char            *pem = certctl_chain_to_pem(chain);
-    char            *text = malloc(CERTCTL_CHAIN_MAX + 8192);
+    char            *text = malloc(TEXT);
     const char      *why;
     size_t           n = 0, one;
 
@@ -138,16 +140,16 @@ reads_pem(void)
 
     refuses_pem("", 0, "no certificate", "nothing");
     refuses_pem(pem, strlen(pem) / 2, "END", "half of it");
-    sprintf(text, "subject=x\n%s", pem);
+    snprintf(text, TEXT, "subject=x\n%s", pem);
     refuses_pem(text, strlen(text), "outside", "openssl's own comments");
-    sprintf(text, "%s%s", pem, "-----BEGIN PRIVATE KEY-----\nAAAA\n"
+    snprintf(text, TEXT, "%s%s", pem, "-----BEGIN PRIVATE KEY-----\nAAAA\n"
             "-----END PRIVATE KEY-----\n");
     refuses_pem(text, strlen(text), "only PEM blocks", "a key among them");
-    strcpy(text, "-----BEGIN CERTIFICATE-----\nAAAA\n"
-                 "-----END CERTIFICATE-----\n");
+    snprintf(text, TEXT, "-----BEGIN CERTIFICATE-----\nAAAA\n"
+             "-----END CERTIFICATE-----\n");
     refuses_pem(text, strlen(text), "DER", "no DER");
     refuses_pem(pem, strlen(pem) + 1, "outside", "a NUL behind it");
-    sprintf(text, "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n\n%s",
+    snprintf(text, TEXT, "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n\n%s",
             pem + 28);
     refuses_pem(text, strlen(text), "", "headers inside a block");
 

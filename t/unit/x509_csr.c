@@ -68,22 +68,23 @@ counts_names(void)
     size_t       n = 0;
 
     for (int i = 0; i < CERTCTL_SANS_MAX; i++) {
-        n += sprintf(text + n, "%sDNS:n%d.example", i ? "," : "", i);
+        n += snprintf(text + n, sizeof(text) - n, "%sDNS:n%d.example", i ? "," : "", i);
     }
 
     ok(certctl_sans_check(text) == NULL, "as many names as allowed");
-    strcat(text, ",DNS:x.example");
+    snprintf(text + n, sizeof(text) - n, ",DNS:x.example");
     why = certctl_sans_check(text);
     ok(why && strstr(why, "at most 100"), "one more is refused");
 
     memset(label, 'a', 64);
     label[64] = '\0';
-    sprintf(text, "DNS:%.63s.%.63s.%.63s.%.61s", label, label, label, label);
+    n = snprintf(text, sizeof(text), "DNS:%.63s.%.63s.%.63s.%.61s", label, label,
+                 label, label);
     ok(certctl_sans_check(text) == NULL, "253 characters");
-    strcat(text, "b");
+    snprintf(text + n, sizeof(text) - n, "b");
     why = certctl_sans_check(text);
     ok(why && strstr(why, "253"), "254 are refused");
-    sprintf(text, "DNS:%s.example", label);
+    snprintf(text, sizeof(text), "DNS:%s.example", label);
     why = certctl_sans_check(text);
     ok(why && strstr(why, "63"), "a label of 64 is refused");
     memset(text, 'a', 5000);
@@ -187,6 +188,7 @@ refuses_forgeries(void)
     GENERAL_NAMES  *plain = one_name(GEN_DNS, "a.example");
     GENERAL_NAMES  *comma = one_name(GEN_URI, "urn:x,DNS:evil.example");
     char           *pem, *two;
+    size_t          size;
 
     pem = forge(key, other, plain, 0);
     refuses_pem(pem, "signed by another key", "not signed by its own");
@@ -205,10 +207,11 @@ refuses_forgeries(void)
     OPENSSL_free(pem);
 
     pem = forge(key, key, plain, 0);
-    two = malloc(2 * strlen(pem) + 100);
-    sprintf(two, "%s%s", pem, pem);
+    size = 2 * strlen(pem) + 100;
+    two = malloc(size);
+    snprintf(two, size, "%s%s", pem, pem);
     refuses_pem(two, "two requests", "one request");
-    sprintf(two, "%s", pem);
+    snprintf(two, size, "%s", pem);
     memcpy(strstr(two, "-----\n") + 6, "AAAA", 4);
     refuses_pem(two, "no DER", "valid");
     refuses_pem((char *) "", "nothing", "no request");
@@ -219,7 +222,7 @@ refuses_forgeries(void)
     for (size_t i = 30; i + 30 < strlen(pem); i++) {
         const char  *why;
 
-        strcpy(two, pem);
+        snprintf(two, size, "%s", pem);
         two[i] = two[i] == 'A' ? 'B' : 'A';
         X509_REQ_free(certctl_csr_from_pem(two, strlen(two), &why));
     }

@@ -116,20 +116,22 @@ refuses_text(const char *text, const char *what, const char *rule)
     EVP_PKEY_free(key);
 }
 
+#define TEXT  (CERTCTL_CHAIN_MAX + 4096)
+
 static void
 reads_pem(void)
 {
     EVP_PKEY    *key = certctl_key_generate("ec-p256"), *again, *weak;
     char        *plain = to_pem(key, NULL, 0), *old = to_pem(key, NULL, 1);
     char        *sealed = to_pem(key, "secret", 0);
-    char        *text = malloc(CERTCTL_CHAIN_MAX + 4096);
+    char        *text = malloc(TEXT);
     const char  *why;
 
     again = certctl_key_from_pem(old, strlen(old), &why);
     ok(again && EVP_PKEY_eq(key, again) == 1, "the older EC PRIVATE KEY");
     EVP_PKEY_free(again);
 
-    sprintf(text, " \r\n%s\n\n", plain);
+    snprintf(text, TEXT, " \r\n%s\n\n", plain);
     again = certctl_key_from_pem(text, strlen(text), &why);
     ok(again != NULL, "white space around it");
     EVP_PKEY_free(again);
@@ -138,13 +140,13 @@ reads_pem(void)
     refuses_text("  \n", "white space alone", "no private key");
     refuses_text("hello", "other text", "outside of PEM");
     refuses_text(sealed, "an encrypted key", "encrypted");
-    sprintf(text, "%s%s", plain, plain);
+    snprintf(text, TEXT, "%s%s", plain, plain);
     refuses_text(text, "two keys", "one private key");
-    sprintf(text, "%s trailing", plain);
+    snprintf(text, TEXT, "%s trailing", plain);
     refuses_text(text, "text behind it", "one private key");
-    sprintf(text, "x%s", plain);
+    snprintf(text, TEXT, "x%s", plain);
     refuses_text(text, "text before it", "outside of PEM");
-    sprintf(text, "%.60s", plain);
+    snprintf(text, TEXT, "%.60s", plain);
     refuses_text(text, "a cut off block", "no END line");
     refuses_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
                  "no key in the block", "PKCS#8");
