@@ -25,6 +25,27 @@ put(certctl_store_t *store, const certctl_record_t *rec, uint64_t *generation)
     return certctl_store_put(store, rec, generation, touch, NULL);
 }
 
+/* The record "shop" is there, and only it; then rsa is, too. */
+static void
+answers_to_names(certctl_store_t *store, const certctl_record_t *rsa)
+{
+    is_str(ecdsa(store, "shop.example"), "shop", "found by DNS name");
+    is_str(ecdsa(store, "SHOP.Example"), "shop", "in any letter case");
+    is_str(ecdsa(store, "*.shop.example"), "shop", "by the wildcard");
+    is_str(ecdsa(store, "a.shop.example"), "-", "which the caller expands");
+    is_str(ecdsa(store, "192.0.2.1"), "shop", "by IPv4");
+    is_str(ecdsa(store, "2001:DB8::1"), "shop", "by IPv6");
+    is_str(ecdsa(store, "urn:x"), "-", "not by URI");
+    is_str(ecdsa(store, "shop"), "-", "not by the record's own name");
+    is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "-",
+           "not as the other kind");
+
+    is_int(put(store, rsa, NULL), CERTCTL_STORE_OK, "an RSA one beside it");
+    is_str(ecdsa(store, "shop.example"), "shop", "each kind has");
+    is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "shop-rsa",
+           "its own answer");
+}
+
 static void
 puts_and_finds(void)
 {
@@ -57,21 +78,7 @@ puts_and_finds(void)
     ok(llabs(got.stored - (long long) time(NULL)) < 5, "when it was stored");
     ok(certctl_store_same(store, &got), "it is still the same file");
 
-    is_str(ecdsa(store, "shop.example"), "shop", "found by DNS name");
-    is_str(ecdsa(store, "SHOP.Example"), "shop", "in any letter case");
-    is_str(ecdsa(store, "*.shop.example"), "shop", "by the wildcard");
-    is_str(ecdsa(store, "a.shop.example"), "-", "which the caller expands");
-    is_str(ecdsa(store, "192.0.2.1"), "shop", "by IPv4");
-    is_str(ecdsa(store, "2001:DB8::1"), "shop", "by IPv6");
-    is_str(ecdsa(store, "urn:x"), "-", "not by URI");
-    is_str(ecdsa(store, "shop"), "-", "not by the record's own name");
-    is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "-",
-           "not as the other kind");
-
-    is_int(put(store, &r, NULL), CERTCTL_STORE_OK, "an RSA one beside it");
-    is_str(ecdsa(store, "shop.example"), "shop", "each kind has");
-    is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "shop-rsa",
-           "its own answer");
+    answers_to_names(store, &r);
 
     is_int(put(store, &b, &g2), CERTCTL_STORE_OK, "put a newer one");
     ok(g2 > g1, "under a higher generation");
