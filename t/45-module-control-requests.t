@@ -283,6 +283,14 @@ subtest 'the report' => sub {
     is(join(' ', map { $_->{name} } @left), 'spare', 'stored, and served by nobody');
     is($left[0]{fingerprint}, fingerprint($spare), 'itself');
 
+    my $odd = "\x{dc}n\"q\" \\ \x{20ac}";
+    utf8::encode(my $bytes = $odd);
+    $edge->give('odd', names => ['odd.example'], cn => $bytes);
+    my ($entry) = grep { ($_->{name} // '') eq 'odd' }
+        @{ $api->get("$url/certificates")->{json}{unserved} };
+    like($entry->{subject}, qr/^CN=\x{dc}n/, 'a subject that is not plain is still JSON');
+    $api->delete("$url/certificates/odd");
+
     my $etag = $api->get("$url/certificates")->{headers}{etag};
     my $same = $api->get("$url/certificates", undef, 'if-none-match' => $etag);
     is($same->{status}, 304, 'nothing new: 304');
