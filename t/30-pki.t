@@ -22,7 +22,7 @@ my $gnutls = grep { -x "$_/ocsptool" } split /:/, $ENV{PATH};
 # A CA from files, so that this test can issue what the daemon answers for.
 my $root = Certctl::PKI->ca('PKI Root');
 my $ca   = $root->sub_ca('PKI CA');
-my %serial = (good => 0x4100000001, bad => 0x4100000002, late => 0x4100000003);
+my %serial = (good => 0x41000001, bad => 0x41000002, late => 0x41000003);
 
 write_file("$dir/root.pem", $root->cert);
 write_file("$dir/ca.pem", $ca->cert);

@@ -70,9 +70,15 @@ extensions_add(X509 *cert, X509 *issuer, EVP_PKEY *key,
 static bool
 constraints_hold(X509 *authority, X509 *cert, struct error *err)
 {
+    int                                     critical;
     CLEANUP(constraints) NAME_CONSTRAINTS  *nc = NULL;
 
-    nc = X509_get_ext_d2i(authority, NID_name_constraints, NULL, NULL);
+    nc = X509_get_ext_d2i(authority, NID_name_constraints, &critical, NULL);
+
+    if (nc == NULL && critical != -1) {                  /* -1: there are none */
+        return error_set_ossl(err, ERR_INVALID, "RFC 5280 4.2.1.10: the CA's "
+                              "nameConstraints");
+    }
 
     if (nc && NAME_CONSTRAINTS_check(cert, nc) != X509_V_OK) {
         return error_set(err, ERR_INVALID, "RFC 5280 4.2.1.10: the CA's "

@@ -95,14 +95,17 @@ refused(const char *cert, const char *key, time_t now, const char *rule)
 
 /* A self-signed certificate with just these extensions. */
 static char *
-odd_cert(EVP_PKEY *key, const char *basic, const char *usage, bool key_id)
+odd_cert(EVP_PKEY *key, const char *basic, const char *usage, bool key_id,
+    const char *constraints)
 {
     X509V3_CTX           ctx;
     X509_EXTENSION      *ext;
     CLEANUP(x509) X509  *cert = X509_new();
-    const char          *values[] = { basic, usage, key_id ? "hash" : NULL };
+    const char          *values[] = { basic, usage, key_id ? "hash" : NULL,
+                                      constraints };
     const int            nids[] = { NID_basic_constraints, NID_key_usage,
-                                    NID_subject_key_identifier };
+                                    NID_subject_key_identifier,
+                                    NID_name_constraints };
     struct error         err;
 
     X509_set_version(cert, X509_VERSION_3);
@@ -111,7 +114,7 @@ odd_cert(EVP_PKEY *key, const char *basic, const char *usage, bool key_id)
     ASN1_TIME_set(X509_getm_notAfter(cert), NOW + DAY);
     X509_set_pubkey(cert, key);
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
         ext = values[i] ? X509V3_EXT_nconf_nid(NULL, &ctx, nids[i], values[i])
                         : NULL;
@@ -168,9 +171,38 @@ test_refusals(void)
 
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         CLEANUP(mem) char  *text = odd_cert(ca->key, odd[i].basic, odd[i].usage,
-                                            odd[i].key_id);
+                                            odd[i].key_id, NULL);
 
         refused(text, key, NOW + 1, odd[i].rule);
+    }
+}
+
+/* What a CA from elsewhere may not name, it does not name here. */
+static void
+test_constraints(void)
+{
+    static const struct { const char *sans; bool allowed; } names[] = {
+        { "DNS:a.example.com", true }, { "DNS:a.example.org", false },
+        { "DNS:a.example.com,DNS:a.example.org", false },
+        { "DNS:no.example.com", false }, { "IP:192.0.2.7", true },
+        { "IP:198.51.100.1", false },
+    };
+    struct error             err = { 0 };
+    CLEANUP(pkey) EVP_PKEY  *key = certctl_key_generate("ec-p256");
+    CLEANUP(secret) char    *key_pem = ca_pkey_pem(key, &err);
+    CLEANUP(mem) char       *pem = odd_cert(key, "critical,CA:TRUE",
+        "critical,keyCertSign", true, "critical,permitted;DNS:example.com,"
+        "excluded;DNS:no.example.com,permitted;IP:192.0.2.0/255.255.255.0");
+    CLEANUP(ca) struct ca   *ca = ca_load(pem, key_pem, NOW + 1, &err);
+
+    ok(ca, "a CA with nameConstraints: %s", err.detail);
+
+    for (size_t i = 0; ca && i < sizeof(names) / sizeof(names[0]); i++) {
+        CLEANUP(x509) X509  *cert = test_leaf(ca, "77", names[i].sans, &err);
+
+        ok(names[i].allowed ? cert != NULL
+           : !cert && strstr(err.detail, "4.2.1.10"), "%s %s", names[i].sans,
+           names[i].allowed ? "is allowed" : err.detail);
     }
 }
 
@@ -182,6 +214,7 @@ main(void)
     test_round_trip("rsa-2048");
     test_round_trip("ed25519");
     test_refusals();
+    test_constraints();
 
     return done_testing();
 }
