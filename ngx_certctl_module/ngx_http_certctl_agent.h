@@ -182,6 +182,17 @@ ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
 
 void ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put(ngx_http_certctl_call_t *call);
+
+/* ngx_http_certctl_request_pem.c: what stands beside the certificates in a
+   body.  Each returns NULL or the rule that is broken. */
+
+const char *ngx_http_certctl_pem_take_key(ngx_http_certctl_call_t *call,
+    EVP_PKEY **ret);
+const char *ngx_http_certctl_pem_take_staple(ngx_http_certctl_call_t *call,
+    ngx_str_t *block);
+const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
+    STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
+
 void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);

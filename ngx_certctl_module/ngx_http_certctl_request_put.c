@@ -30,6 +30,9 @@ typedef struct {
     u_char                   *der;         /* of the chain, as stored */
     size_t                    der_len;
     EVP_PKEY                 *given;       /* keygen=server: in the body */
+    ngx_str_t                 pem_staple;  /* in the body, as PEM */
+    certctl_blob_t            staple;      /* checked, as DER */
+    int64_t                   staple_until;
     EVP_PKEY                 *key;         /* the private key that fits */
 
     certctl_record_t          old;
@@ -38,7 +41,6 @@ typedef struct {
 
 
 static ngx_int_t ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_der(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_old(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
@@ -111,6 +113,8 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 
     sk_X509_pop_free(put.chain, X509_free);
     EVP_PKEY_free(put.given);
+    OPENSSL_free(put.pem_staple.data);
+    OPENSSL_free(put.staple.data);
 }
 
 
@@ -122,8 +126,14 @@ ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 
     call = put->call;
 
-    if (ngx_http_certctl_put_take_key(put) != NGX_OK) {
-        return NGX_DECLINED;
+    rule = ngx_http_certctl_pem_take_key(call, &put->given);
+
+    if (rule == NULL) {
+        rule = ngx_http_certctl_pem_take_staple(call, &put->pem_staple);
+    }
+
+    if (rule) {
+        return ngx_http_certctl_put_refuse(put, rule);
     }
 
     put->chain = certctl_chain_from_pem((char *) call->body, call->body_len,
@@ -136,59 +146,13 @@ ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 
     rule = certctl_chain_check(put->chain, put->given, time(NULL));
 
+    if (rule == NULL) {
+        rule = ngx_http_certctl_pem_check_staple(&put->pem_staple, put->chain,
+                                                 &put->staple,
+                                                 &put->staple_until);
+    }
+
     return rule ? ngx_http_certctl_put_refuse(put, rule) : NGX_OK;
-}
-
-
-/*
- * keygen=server: a private key stands among the certificates.  It is taken out,
- * blanks in its place.  Without keygen=server it has no business here.
- */
-
-static ngx_int_t
-ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put)
-{
-    char                     *keygen, *begin, *end, *last, *name;
-    const char               *rule;
-    ngx_http_certctl_call_t  *call;
-
-    call = put->call;
-    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
-    last = (char *) call->body + call->body_len;
-
-    name = memmem(call->body, call->body_len, "PRIVATE KEY-----",
-                  sizeof("PRIVATE KEY-----") - 1);
-
-    if (keygen == NULL || ngx_strcmp(keygen, "server") != 0) {
-        return name == NULL ? NGX_OK
-               : ngx_http_certctl_put_refuse(put,
-                     "a private key is not taken: keys are made on this host");
-    }
-
-    if (name == NULL) {
-        return ngx_http_certctl_put_refuse(put,
-                     "keygen=server, but the body holds no private key");
-    }
-
-    for (begin = name; begin > (char *) call->body; begin--) {
-        if (*begin == '\n') {
-            begin++;
-            break;
-        }
-    }
-
-    end = memmem(name, last - name, "-----END ", sizeof("-----END ") - 1);
-    end = end ? memchr(end, '\n', last - end) : NULL;
-    end = end ? end + 1 : last;
-
-    put->given = certctl_key_from_pem(begin, end - begin, &rule);
-    ngx_memset(begin, '\n', end - begin);
-
-    if (put->given == NULL) {
-        return ngx_http_certctl_put_refuse(put, rule);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -438,6 +402,8 @@ ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
     record.chain.len = put->der_len;
     record.key.data = key;
     record.key.len = len;
+    record.staple = put->staple;
+    record.staple_until = put->staple_until;
 
     rc = ngx_http_certctl_put_write(put, &record);
 

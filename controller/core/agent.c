@@ -117,7 +117,8 @@ agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
     chain = fleet_sign_agent(&w->core, csr, sans, until, err);
 
     if (chain == NULL || !work_alive(w, err)
-        || !module->install(&agent->link, CERTCTL_WIRE_IDENTITY, chain, &done, err))
+        || !module->install(&agent->link, CERTCTL_WIRE_IDENTITY, chain, NULL, 0, &done,
+                            err))
     {
         return false;
     }

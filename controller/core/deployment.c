@@ -84,16 +84,18 @@ deployment_store(struct work *w, const PGresult *v, const char *record,
            && db_commit(tx, err);
 }
 
-/* Nothing to staple is a quiet, normal state; a responder that is away does not
- * hold back a certificate, the OCSP loop will come back to it. */
-static bool
-deployment_staple(struct work *w, const struct target *target,
-    const struct agent_row *agent, const PGresult *v)
+/*
+ * The staple comes first, so that it goes live with its certificate.  Nothing to
+ * staple is a quiet, normal state; a responder that is away does not hold back
+ * a certificate, the OCSP loop will come back to it.
+ */
+static void
+deployment_staple(struct work *w, const PGresult *v, struct staple *staple)
 {
     struct error  err = { 0 };
 
-    return staple_push(w, target, &agent->link, PQgetvalue(v, 0, CHAIN),
-                       PQgetvalue(v, 0, ISSUER), 0, 0, &err);
+    (void) staple_get(w, PQgetvalue(v, 0, CHAIN), PQgetvalue(v, 0, ISSUER), 0, 0,
+                      staple, &err);
 }
 
 enum work_result
@@ -106,7 +108,7 @@ deployment_run(struct work *w, struct error *err)
     struct confirm_result                seen;
     struct timespec                      pushed;
     const struct target                 *target;
-    bool                                 stapled;
+    CLEANUP(staple) struct staple        staple = { 0 };
     char                                 record[256];
 
     v = DB_EXEC(w->core.db, err, SQL_DEPLOYMENT_FACTS, w->version_id, w->target_id);
@@ -132,9 +134,13 @@ deployment_run(struct work *w, struct error *err)
         return WORK_FAILED;
     }
 
+    deployment_staple(w, v, &staple);
     clock_gettime(CLOCK_MONOTONIC, &pushed);
 
-    if (!target->install(&agent.link, record, PQgetvalue(v, 0, CHAIN), &done, err)) {
+    if (!work_alive(w, err)
+        || !target->install(&agent.link, record, PQgetvalue(v, 0, CHAIN), staple.der,
+                            staple.len, &done, err))
+    {
         return WORK_FAILED;
     }
 
@@ -146,13 +152,13 @@ deployment_run(struct work *w, struct error *err)
         return WORK_FAILED;
     }
 
-    stapled = deployment_staple(w, target, &agent, v);
-
-    CERTCTL_POINT("deployment.stapled");
+    if (staple.der && !staple_record(w, agent.link.agent_id, &staple, err)) {
+        return WORK_FAILED;
+    }
 
     if (!confirm_live(w, target, &agent, record, PQgetvalue(v, 0, COMMON_NAME),
                       done.fingerprint, json_string_value(json_object_get(config, "probe")),
-                      stapled, &seen, err))
+                      staple.der != NULL, &seen, err))
     {
         return WORK_FAILED;
     }

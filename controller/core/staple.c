@@ -1,4 +1,4 @@
-/* The OCSP job, and the push that a deployment makes with its certificate. */
+/* Where staples come from, and the job that keeps them fresh. */
 #include "staple.h"
 
 #include "issuers.h"
@@ -13,18 +13,12 @@
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
-struct staple {
-    STACK_OF(X509)            *chain;
-    unsigned char             *der;        /* OPENSSL_free */
-    size_t                     len;
-    struct certctl_ocsp_info   info;
-};
-
-static inline void
-staple_cleanup(struct staple *s)
+void
+staple_free(struct staple *s)
 {
     sk_X509_pop_free(s->chain, X509_free);
     OPENSSL_free(s->der);
+    *s = (struct staple) { 0 };
 }
 
 /* One of our own CAs signs it without a detour over the network. */
@@ -97,7 +91,7 @@ staple_fetch(struct work *w, struct staple *s, const char *url, struct error *er
 }
 
 static bool
-staple_get(struct work *w, struct staple *s, const char *issuer_id,
+staple_obtain(struct work *w, struct staple *s, const char *issuer_id,
     time_t revoked_at, int reason, struct error *err)
 {
     X509        *leaf = sk_X509_value(s->chain, 0);
@@ -134,36 +128,40 @@ staple_get(struct work *w, struct staple *s, const char *issuer_id,
 }
 
 bool
-staple_push(struct work *w, const struct target *target,
-    const struct target_link *link, const char *chain_pem,
-    const char *issuer_id, time_t revoked_at, int reason, struct error *err)
+staple_get(struct work *w, const char *chain_pem, const char *issuer_id,
+    time_t revoked_at, int reason, struct staple *ret, struct error *err)
 {
-    CLEANUP(staple) struct staple  s = { 0 };
-    struct certctl_x509_info       leaf;
-    const char                    *why = NULL;
-    char                           from[24], until[24];
+    struct staple  s = { 0 };
+    const char    *why = NULL;
 
     s.chain = certctl_chain_from_pem(chain_pem, strlen(chain_pem), &why);
     if (s.chain) {
-        why = certctl_x509_info(sk_X509_value(s.chain, 0), &leaf);
+        why = certctl_x509_info(sk_X509_value(s.chain, 0), &s.leaf);
     }
 
-    if (why) {
-        return error_set(err, ERR_PEER, "%s", why);
-    }
-
-    if (!staple_get(w, &s, issuer_id, revoked_at, reason, err)
-        || !work_alive(w, err)
-        || !target->staple(link, leaf.fingerprint, s.der, s.len, err))
+    if (why ? !error_set(err, ERR_PEER, "%s", why)
+        : !staple_obtain(w, &s, issuer_id, revoked_at, reason, err))
     {
+        staple_free(&s);
         return false;
     }
 
-    snprintf(from, sizeof(from), "%lld", (long long) s.info.this_update);
-    snprintf(until, sizeof(until), "%lld", (long long) s.info.next_update);
+    *ret = s;
 
-    return DB_RUN(w->core.db, err, SQL_STAPLE_PUSHED, link->agent_id,
-                  leaf.fingerprint, from, until);
+    return true;
+}
+
+bool
+staple_record(struct work *w, const char *agent_id,
+    const struct staple *staple, struct error *err)
+{
+    char  from[24], until[24];
+
+    snprintf(from, sizeof(from), "%lld", (long long) staple->info.this_update);
+    snprintf(until, sizeof(until), "%lld", (long long) staple->info.next_update);
+
+    return DB_RUN(w->core.db, err, SQL_STAPLE_PUSHED, agent_id,
+                  staple->leaf.fingerprint, from, until);
 }
 
 enum { PEM, URL, ISSUER, SERIAL, REVOKED, REASON };
@@ -173,6 +171,7 @@ staple_run(struct work *w, struct error *err)
 {
     CLEANUP(agent_row) struct agent_row  agent = { 0 };
     CLEANUP(pgresult) PGresult          *row = NULL;
+    CLEANUP(staple) struct staple        staple = { 0 };
     const char                          *fingerprint;
 
     fingerprint = json_string_value(json_object_get(w->data, "fingerprint"));
@@ -188,11 +187,14 @@ staple_run(struct work *w, struct error *err)
         return WORK_DONE;             /* it is not served any more */
     }
 
-    return staple_push(w, target_find("nginx-module"), &agent.link,
-                       PQgetvalue(row, 0, PEM),
-                       PQgetisnull(row, 0, ISSUER) ? NULL : PQgetvalue(row, 0, ISSUER),
-                       strtoll(PQgetvalue(row, 0, REVOKED), NULL, 10),
-                       strtol(PQgetvalue(row, 0, REASON), NULL, 10), err)
+    return staple_get(w, PQgetvalue(row, 0, PEM),
+                      PQgetisnull(row, 0, ISSUER) ? NULL : PQgetvalue(row, 0, ISSUER),
+                      strtoll(PQgetvalue(row, 0, REVOKED), NULL, 10),
+                      (int) strtol(PQgetvalue(row, 0, REASON), NULL, 10), &staple, err)
+           && work_alive(w, err)
+           && target_find("nginx-module")->staple(&agent.link, staple.leaf.fingerprint,
+                                                  staple.der, staple.len, err)
+           && staple_record(w, w->agent_id, &staple, err)
            ? WORK_DONE : WORK_FAILED;
 }
 

@@ -40,9 +40,11 @@ struct target {
         const char *key_type, const char *sans, bool must_staple,
         char **csr_pem, struct error *err);
 
-    /* Makes a chain live; harmless to repeat. */
+    /* Makes a chain live, and its DER OCSP response (NULL: none) with it in one
+     * step; harmless to repeat. */
     bool (*install)(const struct target_link *link, const char *record,
-        const char *chain_pem, struct target_installed *ret, struct error *err);
+        const char *chain_pem, const unsigned char *staple, size_t staple_len,
+        struct target_installed *ret, struct error *err);
 
     /* A DER OCSP response for the certificate of that fingerprint. */
     bool (*staple)(const struct target_link *link, const char *fingerprint,

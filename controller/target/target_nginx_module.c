@@ -1,8 +1,10 @@
 /* Our own module, over the control requests of its listener. */
 #include "target.h"
 
+#include "ossl.h"
 #include "wire.h"
 
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,20 +118,48 @@ nginx_csr(const struct target_link *link, const char *record,
     return *csr_pem != NULL || error_set(err, ERR_INTERNAL, "out of memory");
 }
 
+/* The staple goes as one more PEM block behind the chain, so that module and
+ * client see both change together. */
+static char *
+nginx_install_body(const char *chain_pem, const unsigned char *staple,
+    size_t staple_len)
+{
+    CLEANUP(bio) BIO  *bio = BIO_new(BIO_s_mem());
+    const char        *text;
+    long               len;
+
+    if (bio == NULL || BIO_puts(bio, chain_pem) <= 0
+        || (staple && PEM_write_bio(bio, "OCSP RESPONSE", "", staple, staple_len) <= 0))
+    {
+        return NULL;
+    }
+
+    len = BIO_get_mem_data(bio, &text);
+
+    return strndup(text, len);
+}
+
 static bool
 nginx_install(const struct target_link *link, const char *record,
-    const char *chain_pem, struct target_installed *ret, struct error *err)
+    const char *chain_pem, const unsigned char *staple, size_t staple_len,
+    struct target_installed *ret, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
     CLEANUP(json_ref) json_t                    *body = NULL;
+    CLEANUP(mem) char                           *pem = NULL;
     char                                         path[400];
     const char                                  *fingerprint;
     json_int_t                                   generation;
 
     snprintf(path, sizeof(path), "/certificates/%s", record);
+    pem = nginx_install_body(chain_pem, staple, staple_len);
 
-    if (!nginx_send(link, "PUT", path, "application/x-pem-file", chain_pem,
-                    strlen(chain_pem), NULL, &res, err))
+    if (pem == NULL) {
+        return error_set(err, ERR_INTERNAL, "out of memory");
+    }
+
+    if (!nginx_send(link, "PUT", path, "application/x-pem-file", pem, strlen(pem),
+                    NULL, &res, err))
     {
         return false;
     }

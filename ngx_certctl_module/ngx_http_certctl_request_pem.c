@@ -1,0 +1,179 @@
+
+/*
+ * What may stand beside the certificates in the body of a PUT: a private key
+ * with keygen=server, and the OCSP response that goes live with the chain.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+#include "x509_key.h"
+#include "x509_ocsp.h"
+
+
+static ngx_uint_t ngx_http_certctl_pem_find(ngx_http_certctl_call_t *call,
+    const char *label, ngx_str_t *block);
+static const char *ngx_http_certctl_pem_staple(ngx_str_t *block,
+    STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
+
+
+/* keygen=server, and only then, brings a private key. */
+
+const char *
+ngx_http_certctl_pem_take_key(ngx_http_certctl_call_t *call, EVP_PKEY **ret)
+{
+    char        *keygen;
+    ngx_str_t    block;
+    ngx_uint_t   found, wanted;
+    const char  *rule;
+
+    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
+    wanted = keygen && ngx_strcmp(keygen, "server") == 0;
+    found = ngx_http_certctl_pem_find(call, "PRIVATE KEY-----", &block);
+
+    if (!found) {
+        return wanted ? "keygen=server, but the body holds no private key"
+                      : NULL;
+    }
+
+    if (!wanted) {
+        return "a private key is not taken: keys are made on this host";
+    }
+
+    *ret = certctl_key_from_pem((char *) block.data, block.len, &rule);
+
+    /* what is left of the body is certificates only */
+    ngx_memset(block.data, '\n', block.len);
+
+    return *ret ? NULL : rule;
+}
+
+
+/* Certificate and staple change together; ret is to be OPENSSL_free()d. */
+
+const char *
+ngx_http_certctl_pem_take_staple(ngx_http_certctl_call_t *call,
+    ngx_str_t *block)
+{
+    ngx_str_t  second;
+    u_char    *copy;
+
+    ngx_str_null(block);
+
+    if (!ngx_http_certctl_pem_find(call, "OCSP RESPONSE-----", &second)) {
+        return NULL;
+    }
+
+    copy = OPENSSL_memdup(second.data, second.len);
+
+    if (copy == NULL) {
+        return "there is no memory for the OCSP response";
+    }
+
+    block->data = copy;
+    block->len = second.len;
+    ngx_memset(second.data, '\n', second.len);
+
+    if (ngx_http_certctl_pem_find(call, "OCSP RESPONSE-----", &second)) {
+        return "there is more than one OCSP response for one certificate";
+    }
+
+    return NULL;
+}
+
+
+const char *
+ngx_http_certctl_pem_check_staple(ngx_str_t *block, STACK_OF(X509) *chain,
+    certctl_blob_t *ret, int64_t *until)
+{
+    if (block->len == 0) {
+        return NULL;
+    }
+
+    if (sk_X509_num(chain) < 2) {
+        return "the certificate's issuer is not in its chain, without it no "
+               "OCSP response can be checked";
+    }
+
+    return ngx_http_certctl_pem_staple(block, chain, ret, until);
+}
+
+
+static const char *
+ngx_http_certctl_pem_staple(ngx_str_t *block, STACK_OF(X509) *chain,
+    certctl_blob_t *ret, int64_t *until)
+{
+    BIO                       *bio;
+    char                      *name, *header;
+    long                       len;
+    X509                      *leaf;
+    time_t                     now;
+    u_char                    *der;
+    const char                *rule;
+    struct certctl_ocsp_info   info;
+
+    name = NULL;
+    header = NULL;
+    der = NULL;
+    now = time(NULL);
+    leaf = sk_X509_value(chain, 0);
+    rule = "RFC 7468: the OCSP response is no PEM block";
+
+    bio = BIO_new_mem_buf(block->data, (int) block->len);
+
+    if (bio && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+        rule = certctl_ocsp_check(der, len, leaf, sk_X509_value(chain, 1), now,
+                                  &info);
+        if (rule == NULL) {
+            rule = certctl_ocsp_staple_check(&info, leaf, now);
+        }
+    }
+
+    ERR_clear_error();
+    OPENSSL_free(name);
+    OPENSSL_free(header);
+    BIO_free(bio);
+
+    if (rule) {
+        OPENSSL_free(der);
+        return rule;
+    }
+
+    ret->data = der;
+    ret->len = len;
+    *until = info.next_update;
+
+    return NULL;
+}
+
+
+/* From the line that holds label to the line after its END. */
+
+static ngx_uint_t
+ngx_http_certctl_pem_find(ngx_http_certctl_call_t *call, const char *label,
+    ngx_str_t *block)
+{
+    char  *body, *begin, *end, *last, *name;
+
+    body = (char *) call->body;
+    last = body + call->body_len;
+
+    name = memmem(body, call->body_len, label, ngx_strlen(label));
+    if (name == NULL) {
+        return 0;
+    }
+
+    for (begin = name; begin > body && begin[-1] != '\n'; begin--) {
+        /* void */
+    }
+
+    end = memmem(name, last - name, "-----END ", sizeof("-----END ") - 1);
+    end = end ? memchr(end, '\n', last - end) : NULL;
+
+    block->data = (u_char *) begin;
+    block->len = (end ? end + 1 : last) - begin;
+
+    return 1;
+}
