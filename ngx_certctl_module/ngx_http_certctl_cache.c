@@ -41,6 +41,7 @@ typedef struct {
     ngx_http_certctl_list_t    *list;
     ngx_str_t                   name;       /* NUL-terminated */
     unsigned                    record:1;
+    unsigned                    told:1;     /* to look, and could not yet */
 
     ngx_atomic_t               *counter;
     ngx_atomic_uint_t           seen;       /* of it, before the last look */
@@ -349,10 +350,11 @@ ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
     counter = *entry->counter;
     ngx_memory_barrier();
 
-    told = (counter != entry->seen);
+    told = (entry->told || counter != entry->seen);
 
     entry->seen = counter;
     entry->checked = now;
+    entry->told = 0;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
@@ -361,6 +363,7 @@ ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
         {
             entry->checked = now - NGX_HTTP_CERTCTL_RECHECK
                              + NGX_HTTP_CERTCTL_RETRY;
+            entry->told = told;
         }
     }
 }

@@ -29,6 +29,8 @@ static const char  *ngx_http_certctl_variable =
     "the store has none for this name, ssl_certificate has variables";
 
 
+static void ngx_http_certctl_name_set(ngx_str_t *text,
+    ngx_http_certctl_name_t *ret);
 static ngx_uint_t ngx_http_certctl_take(ngx_http_certctl_choice_t *choice,
     ngx_http_certctl_stored_t **stored, const char *why);
 static void ngx_http_certctl_by_name(ngx_http_certctl_server_t *server,
@@ -60,40 +62,58 @@ void
 ngx_http_certctl_name(ngx_http_certctl_server_t *server, ngx_str_t *asked,
     ngx_http_certctl_name_t *ret)
 {
-    size_t      len;
-    ngx_str_t  *name;
+    ngx_str_t   *name;
+    ngx_uint_t   i;
+
+    if (asked && asked->len) {
+        ngx_http_certctl_name_set(asked, ret);
+        return;
+    }
+
+    /* the first that can have a certificate: no regular expression */
+
+    ret->len = 0;
+    name = server->names.elts;
+
+    for (i = 0; i < server->names.nelts && ret->len == 0; i++) {
+        ngx_http_certctl_name_set(&name[i], ret);
+    }
+}
+
+
+static void
+ngx_http_certctl_name_set(ngx_str_t *text, ngx_http_certctl_name_t *ret)
+{
+    size_t   len;
+    u_char  *p;
+
+    p = text->data;
+    len = text->len;
 
     ret->len = 0;
     ret->data[0] = '\0';
 
-    if (asked && asked->len) {
-        name = asked;
+    /* ".example.com" is the domain, and all in it */
 
-    } else if (server->names.nelts) {
-        name = server->names.elts;
-
-    } else {
-        return;
+    if (len > 1 && p[0] == '.') {
+        p++;
+        len--;
     }
 
-    len = name->len;
-
-    if (len > 1 && name->data[len - 1] == '.') {
+    if (len > 1 && p[len - 1] == '.') {
         len--;
     }
 
     /* the agent's identity is no host's: it cannot be asked for */
 
-    if (!certctl_name_valid(name->data, len)
+    if (!certctl_name_valid(p, len)
         || (len == sizeof(CERTCTL_WIRE_IDENTITY) - 1
-            && ngx_strncasecmp(name->data, (u_char *) CERTCTL_WIRE_IDENTITY,
-                               len)
-               == 0))
+            && ngx_strncasecmp(p, (u_char *) CERTCTL_WIRE_IDENTITY, len) == 0))
     {
         return;
     }
 
-    ngx_strlow(ret->data, name->data, len);
+    ngx_strlow(ret->data, p, len);
     ret->data[len] = '\0';
     ret->len = len;
 }
@@ -292,9 +312,25 @@ static ngx_uint_t
 ngx_http_certctl_fits(ngx_http_certctl_cert_t *cert,
     ngx_http_certctl_name_t *name, time_t now)
 {
-    return ngx_http_certctl_cert_valid(cert, now)
-           && (name->len == 0
-               || certctl_x509_covers(cert->x509, (char *) name->data));
+    ngx_http_certctl_name_t  host;
+
+    if (!ngx_http_certctl_cert_valid(cert, now)) {
+        return 0;
+    }
+
+    if (name->len == 0) {
+        return 1;
+    }
+
+    /* a server_name may be a wildcard: then any host of it must be covered */
+
+    host = *name;
+
+    if (host.data[0] == '*') {
+        host.data[0] = 'x';
+    }
+
+    return certctl_x509_covers(cert->x509, (char *) host.data);
 }
 
 

@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_http_certctl_module.h"
+#include "ngx_http_certctl_placeholder.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
 #include "ngx_http_certctl_variables.h"
@@ -25,6 +26,8 @@ static char *ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_http_certctl_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
+
+static void ngx_http_certctl_exit(ngx_cycle_t *cycle);
 
 static char *ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -112,8 +115,8 @@ ngx_module_t  ngx_http_certctl_module = {
     NULL,                                  /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_certctl_exit,                 /* exit process */
+    ngx_http_certctl_exit,                 /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -379,4 +382,11 @@ ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
 
     return mcf->used ? ngx_http_certctl_start(cf, mcf) : NGX_OK;
+}
+
+
+static void
+ngx_http_certctl_exit(ngx_cycle_t *cycle)
+{
+    ngx_http_certctl_placeholder_free();
 }

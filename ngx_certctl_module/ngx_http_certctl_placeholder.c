@@ -85,6 +85,25 @@ done:
 }
 
 
+void
+ngx_http_certctl_placeholder_free(void)
+{
+    ngx_str_t  *key;
+
+    key = &ngx_http_certctl_placeholder_key;
+
+    if (key->data) {
+        ngx_explicit_memzero(key->data, key->len);
+    }
+
+    free(key->data);
+    free(ngx_http_certctl_placeholder_cert.data);
+
+    ngx_str_null(key);
+    ngx_str_null(&ngx_http_certctl_placeholder_cert);
+}
+
+
 static X509 *
 ngx_http_certctl_placeholder_make(EVP_PKEY *key)
 {

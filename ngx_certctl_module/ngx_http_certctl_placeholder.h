@@ -22,5 +22,8 @@
  */
 ngx_int_t ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
 
+/* At the end of a process: wipes the key's text. */
+void ngx_http_certctl_placeholder_free(void);
+
 
 #endif /* _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_ */

@@ -33,6 +33,8 @@ my $only_rsa = static('old', names => ['rsa.example'], key => 'rsa-2048');
 my $inherited = static('http', names => ['in.example']);
 my $ended  = static('ended', names => ['ended.example'], days => -1, from => -9 * 86400);
 
+my $wild   = static('wild', names => ['*.w.example', 'd.example'], from => -7200);
+
 static('var', names => ['var.example']);
 
 $edge->{http} = $inherited;
@@ -57,6 +59,8 @@ $edge->servers(<<"CONF");
         ssl_certificate_key %%DIR%%/\$ssl_server_name.key;
         $answer
     }
+    server { listen 127.0.0.1:%%PORT_4%% ssl; certctl on; server_name ~^regex *.w.example; $wild }
+    server { listen 127.0.0.1:%%PORT_5%% ssl; certctl on; server_name .d.example; $wild }
     server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; ssl_reject_handshake on; }
     server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; server_name in.example; }
 CONF
@@ -130,6 +134,15 @@ is(served('var.example'), $fp{var}, 'ssl_certificate with variables');
 is(said('var.example'), '|variable|', 'is called so');
 my $var = fingerprint(scalar $edge->give('v', names => ['var.example']));
 is(served('var.example'), $var, 'the stored one serves instead');
+
+# Without SNI the first server_name that is no regular expression counts.
+
+$edge->give('w', names => ['*.w.example', 'd.example'],
+    from => -86400);
+is(handshake($edge->port($_))->{fingerprint}, $fp{wild}, 'no SNI: the newer static one')
+    for 4, 5;
+my $newer = fingerprint(scalar $edge->give('w', names => ['*.w.example', 'd.example']));
+is(handshake($edge->port($_))->{fingerprint}, $newer, 'no SNI: the newer stored one') for 4, 5;
 
 # Rejected handshakes stay rejected.
 
