@@ -88,10 +88,18 @@ constraints_hold(X509 *authority, X509 *cert, struct error *err)
     return true;
 }
 
+/* OpenSSL looks at names that it has kept from a whole certificate, so this comes
+ * after the signature; X509_check_purpose() keeps them. */
 static bool
 names_allowed(const struct ca *ca, X509 *cert, struct error *err)
 {
-    bool  good = constraints_hold(ca->cert, cert, err);
+    bool  good;
+
+    if (X509_check_purpose(cert, -1, 0) != 1) {
+        return error_set_ossl(err, ERR_INTERNAL, "certificate");
+    }
+
+    good = constraints_hold(ca->cert, cert, err);
 
     for (int i = 0; good && i < sk_X509_num(ca->above); i++) {
         good = constraints_hold(sk_X509_value(ca->above, i), cert, err);
@@ -124,8 +132,8 @@ ca_issue(const struct ca *ca, EVP_PKEY *key, const struct ca_profile *profile,
         || !ca_cert_validity(cert, ca->cert, profile->not_before,
             profile->not_after, err)
         || !extensions_add(cert, ca->cert, key, profile, err)
-        || !names_allowed(ca, cert, err)
-        || !ca_cert_sign(cert, ca->key, err))
+        || !ca_cert_sign(cert, ca->key, err)
+        || !names_allowed(ca, cert, err))
     {
         return NULL;
     }
