@@ -265,7 +265,7 @@ times(void)
     for (int i = 0; i < NAMES; i++) {
         double  t;
 
-        sprintf(b[0].name, "b%d", i);
+        snprintf(b[0].name, sizeof(b[0].name), "b%d", i);
         t = clock_ms();
         bad += certctl_store_put(store, &b[0], NULL, NULL, NULL) != 0;
         ms[i] = clock_ms() - t;
@@ -277,7 +277,7 @@ times(void)
     for (int i = 0; i < NAMES; i++) {
         double  t;
 
-        sprintf(host, "b%d", i);
+        snprintf(host, sizeof(host), "b%d", i);
         t = clock_ms();
         bad += certctl_store_read(store, host, &got) != 0;
         ms[i] = clock_ms() - t;
@@ -304,9 +304,10 @@ main(void)
 
     store = test_open();
     for (int i = 0; i < VERSIONS; i++) {
-        sprintf(sans, "DNS:both.example,DNS:a.example,DNS:a%d.example", i);
+        snprintf(sans, sizeof(sans),
+                 "DNS:both.example,DNS:a.example,DNS:a%d.example", i);
         a[i] = test_record("a", sans, 0);
-        sprintf(sans, "DNS:both.example,DNS:b%d.example", i);
+        snprintf(sans, sizeof(sans), "DNS:both.example,DNS:b%d.example", i);
         b[i] = test_record("b", sans, 0);
         SHA256(a[i].chain.data, a[i].chain.len, prints[i]);
     }
