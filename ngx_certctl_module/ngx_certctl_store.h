@@ -22,9 +22,9 @@
                                            or name: see below */
 #define CERTCTL_STORE_FULL        -3    /* ENOSPC, EDQUOT */
 #define CERTCTL_STORE_ERROR       -4    /* errno tells: EINVAL for a record
-                                           that makes no sense, EFBIG, ETIMEDOUT
-                                           when another writer of this name
-                                           holds it for 10 s */
+                                           that makes no sense, EFBIG,
+                                           ETIMEDOUT when another writer
+                                           holds this name for 10 s */
 #define CERTCTL_STORE_CONFLICT    -5    /* put(): another write came first */
 
 /*

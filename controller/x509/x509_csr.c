@@ -7,8 +7,10 @@
 #include <openssl/pem.h>
 #include <string.h>
 
-/* TLS feature extension with status_request: SEQUENCE { INTEGER 5 } (RFC 7633) */
-static const unsigned char  must_staple_der[] = { 0x30, 0x03, 0x02, 0x01, 0x05 };
+/* TLS feature status_request: SEQUENCE { INTEGER 5 } (RFC 7633 section 6) */
+static const unsigned char  must_staple_der[] = {
+    0x30, 0x03, 0x02, 0x01, 0x05
+};
 
 
 static bool
@@ -56,7 +58,7 @@ digest_for(EVP_PKEY *key)
 
     case EVP_PKEY_ED25519:
     case EVP_PKEY_ED448:
-        return NULL;                          /* it hashes by itself: RFC 8410 */
+        return NULL;                      /* it hashes by itself: RFC 8410 */
 
     case EVP_PKEY_EC:
         return EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256();
@@ -162,8 +164,8 @@ read_request(const char *pem, size_t len, const char **why)
     const char           *pos = pem, *end = pem + len;
     char                  label[32], more[32];
     const unsigned char  *p;
-    unsigned char        *der, *next;
-    size_t                dlen, nlen;
+    unsigned char        *der, *next = NULL;
+    size_t                dlen, nlen = 0;
     X509_REQ             *req = NULL;
     int                   rc;
 
@@ -182,11 +184,8 @@ read_request(const char *pem, size_t len, const char **why)
         *why = "a PEM block CERTIFICATE REQUEST is expected"
                " (RFC 7468 section 7)";
 
-    } else if ((rc = certctl_pem_next(&pos, end, more, &next, &nlen, why)) != 0) {
-        if (rc == 1) {
-            OPENSSL_clear_free(next, nlen);
-        }
-
+    } else if (certctl_pem_next(&pos, end, more, &next, &nlen, why) != 0) {
+        OPENSSL_clear_free(next, nlen);
         *why = "one request is expected, and nothing else";
 
     } else {
