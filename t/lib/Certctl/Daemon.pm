@@ -15,12 +15,12 @@ use Cwd 'abs_path';
 
 my @daemons;
 
-# config: text of the configuration file; args: more arguments; points => 1 takes
-# the one with crash points; env => { CERTCTL_POINT => ... } is its environment;
+# dir: a folder that is there already; config: text of the configuration file;
+# args: more arguments; points => 1 takes the one with crash points; env => { CERTCTL_POINT => ... } is its environment;
 # wait => 0 does not wait for ready.
 sub start {
     my ($class, %o) = @_;
-    my $dir  = temp_dir();
+    my $dir  = $o{dir} // temp_dir();
     my $self = bless { %o, dir => $dir, data => "$dir/data", port => free_port(),
         pki_port => free_port() }, $class;
 
