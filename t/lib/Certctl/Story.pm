@@ -15,10 +15,11 @@ use Certctl::Process qw(slurp wait_until);
 use Certctl::TLS 'handshake';
 
 # config: of certctld; names: the servers with "certctl on" (shop.example);
-# servers: more server blocks; points => 1: both programs have crash points.
+# servers: more server blocks; store: its folder; points => 1: both programs have crash points.
 sub new {
     my ($class, %o) = @_;
-    my $self = bless { names => ['shop.example'], servers => '', %o }, $class;
+    my $self = bless { names => ['shop.example'], servers => '', store => '%%DIR%%/store', %o },
+        $class;
 
     $self->{daemon} = Certctl::Daemon->start(args => $o{args} // [], points => $o{points},
         config => "log_level = debug\n" . ($o{config} // ''));
@@ -51,7 +52,7 @@ SERVER
 %%MAIN%%
 http {
     %%HTTP%%
-    certctl_store %%DIR%%/store;
+    certctl_store $self->{store};
     certctl_trust %%DIR%%/fleet-ca.pem;
 $servers
     $self->{servers}
@@ -67,7 +68,8 @@ sub control_url { return 'https://127.0.0.1:' . $_[0]{nginx}->port('control') }
 
 sub fingerprint {
     my ($self) = @_;
-    my $text = slurp($self->{nginx}->dir . '/store/certctl-agent.fingerprint');
+    (my $store = $self->{store}) =~ s/%%DIR%%/$self->{nginx}->dir/e;
+    my $text = slurp("$store/certctl-agent.fingerprint");
 
     $text =~ s/\s+//g;
     return $text;
