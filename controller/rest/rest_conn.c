@@ -184,7 +184,7 @@ conn_new(struct conns *conns, SSL_CTX *tls)
     conn->conns = conns;
     TAILQ_INSERT_TAIL(&conns->list, conn, link);
     conns->n++;
-    conn_set(conn, CONN_REQUEST, CONN_REQUEST_S);
+    conn_set(conn, CONN_IDLE, CONN_REQUEST_S);
 
     conn->bev = tls ? conn_tls(conn, tls) : conn_plain(conn);
     if (conn->bev == NULL) {

@@ -18,14 +18,7 @@ our @EXPORT = qw(api_daemon created refused sql);
 
 my $Test = Test::More->builder;
 
-# Its plain listener takes a free port too, so that tests run side by side.
-sub api_daemon {
-    my (%o) = @_;
-    my $config = delete $o{config} // '';
-
-    return Certctl::Daemon->start(%o,
-        config => "pki_listen = 127.0.0.1:0\n$config");
-}
+sub api_daemon { return Certctl::Daemon->start(@_) }
 
 sub created {
     my ($api, $path, $body) = @_;

@@ -1,0 +1,59 @@
+#!/usr/bin/perl
+# The database goes away under load and comes back: 503 with Retry-After in
+# between, never another 5xx, no write that was acknowledged is lost.
+
+use strict;
+use warnings;
+use Certctl::API;
+use Certctl::Process qw(alive slurp wait_until);
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $d   = api_daemon();
+my $api = $d->api;
+my $v1  = '/api/v1';
+
+created($api, "$v1/teams", { id => 't-a', name => 'A' });
+
+for my $signal ('QUIT', 'INT') {
+    subtest "PostgreSQL gets SIG$signal" => sub {
+        my ($pid) = slurp($d->data . '/postgresql/data/postmaster.pid') =~ /^(\d+)/ or die;
+        my (%seen, %made, @odd);
+        my $n = 0;
+
+        is($api->get('/ready')->{status}, 200, 'ready before');
+        kill $signal, $pid;
+
+        my $until = time + 40;
+        while (time < $until) {
+            my $id = "t-$signal-" . ++$n;
+            my $r = $api->post("$v1/teams", { id => $id, name => $id });
+
+            $seen{ $r->{status} }++;
+            $made{$id}++ if $r->{status} == 201;
+            if ($r->{status} == 503) {
+                push @odd, $r->{content} if !$r->{headers}{'retry-after'} || !$r->{json}{request_id};
+                my $ready = $api->get('/ready');
+                push @odd, "ready: $ready->{status} $ready->{content}"
+                    if $ready->{status} != 200 && ($ready->{status} != 503 || $ready->{content} !~ /db_unavailable/);
+                push @odd, 'health' if $api->get('/health')->{status} != 200;
+            }
+            last if $seen{503} && $seen{201} && $r->{status} == 201 && !alive($pid);
+            sleep 0.01;
+        }
+
+        ok($seen{503}, 'it is away: 503') or diag(explain(\%seen));
+        is(join(' ', sort keys %seen), '201 503', 'and nothing but 201 and 503') or diag(explain(\%seen));
+        is_deeply([@odd[0 .. ($#odd > 2 ? 2 : $#odd)]], [], 'with Retry-After; /ready says db_unavailable; /health is well');
+        ok(wait_until(20, sub { $api->get('/ready')->{status} == 200 }), 'ready again');
+
+        my @lost = grep { $api->get("$v1/teams/$_")->{status} != 200 } sort keys %made;
+        is("@lost", '', keys(%made) . ' acknowledged writes, none lost');
+        is($api->get("$v1/audit?action=team_created&per_page=500")->{json}{total},
+            $api->get("$v1/teams")->{json}{total}, 'each team has its audit row');
+    };
+}
+
+unlike($d->log, qr/ 500 /, 'no 500 in the log');
+is($d->stop, 0, 'it ends well');
+done_testing();

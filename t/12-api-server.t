@@ -1,0 +1,253 @@
+#!/usr/bin/perl
+# The server itself: what every answer carries, methods, bounds on bodies,
+# headers, time and connections, its two listeners, and its end.
+
+use strict;
+use warnings;
+use Certctl::API;
+use Certctl::Daemon;
+use Certctl::HTTP;
+use Certctl::Process qw(slurp wait_until);
+use IO::Select;
+use IO::Socket::INET;
+use IO::Socket::SSL;
+use JSON::PP ();
+use Test::More;
+use Time::HiRes 'time';
+
+my $d   = Certctl::Daemon->start(config => "api_threads = 1\n");
+my $pki = $d->pki_port;
+my $api = $d->api;
+my $v1  = '/api/v1';
+my $key = $d->key;
+
+created($api, "$v1/teams", { id => 't-a', name => 'A' });
+
+subtest 'what every answer carries' => sub {
+    for my $path ("$v1/teams/t-a", "$v1/teams/none", '/health', '/none') {
+        my $r = $api->request('GET', $path, undef, 'X-Request-ID' => 'mine');
+        my $h = $r->{headers};
+
+        like($h->{'x-request-id'}, qr/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+            "$path: X-Request-ID is the server's");
+        is($h->{'x-content-type-options'}, 'nosniff', 'X-Content-Type-Options');
+        is($h->{'x-frame-options'}, 'DENY', 'X-Frame-Options');
+        ok($h->{$_}, $_) for qw(strict-transport-security referrer-policy content-security-policy date);
+        is($h->{'content-type'}, 'application/json', 'Content-Type');
+    }
+
+    my $r = $api->get("$v1/teams/t-a");
+    like($d->log, qr/request=\Q$r->{headers}{'x-request-id'}\E .*actor=admin GET \/api\/v1\/teams\/t-a 200/,
+        'its log line has the same id');
+};
+
+subtest 'methods' => sub {
+    my $head = $api->request('HEAD', "$v1/teams/t-a");
+    my $get  = $api->get("$v1/teams/t-a");
+
+    is($head->{content} // '', '', 'HEAD has no content');
+    is($head->{headers}{$_}, $get->{headers}{$_} // length $get->{content}, "and the $_ of GET")
+        for qw(content-length content-type etag);
+
+    for my $method (qw(PATCH OPTIONS TRACE DELETE FOO)) {
+        my $r = $api->request($method, "$v1/teams");
+        is($r->{status}, 405, "$method is refused");
+        is($r->{headers}{allow}, 'GET, HEAD, POST', 'with Allow') if $method ne 'FOO';
+    }
+    is($api->request('POST', "$v1/teams/t-a", {})->{headers}{allow}, 'GET, HEAD, PUT, DELETE', 'of each path');
+};
+
+subtest 'bodies' => sub {
+    my $body = sub { return '{"name":"' . 'x' x ($_[0] - 11) . '"}' };
+    my @json = ('Content-Type' => 'application/json');
+
+    refused($api->request('POST', "$v1/teams", $body->(1024 * 1024), @json), 422, qr/^name/, '1 MiB is read');
+    refused($api->request('POST', "$v1/teams", $body->(1024 * 1024 + 1), @json), 413, qr/1048576 bytes/,
+        'a byte more is not');
+    is($api->request('POST', "$v1/teams", $body->(5_000_000), @json)->{status}, 413, '5 MB');
+    is(raw("POST $v1/teams HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer $key\r\n"
+        . "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        . "c\r\n{\"name\":\"Chu\r\n5\r\nnk\"}\n\r\n0\r\n\r\n"), 201, 'in chunks');
+
+    for my $length ('-1', 'abc', '1e3') {
+        my $status = raw("POST $v1/teams HTTP/1.1\r\nHost: a\r\nContent-Length: $length\r\n\r\n{}");
+        ok($status eq '' || $status =~ /^4/, "Content-Length: $length") or diag($status);
+    }
+    is($api->get("$v1/teams")->{json}{total}, 2, 'only what was right was made');
+};
+
+subtest 'request lines and headers' => sub {
+    my %bad = (
+        'a header of 20 kB' => "GET /health HTTP/1.1\r\nHost: a\r\nX: " . 'x' x 20000 . "\r\n\r\n",
+        '4000 headers' => "GET /health HTTP/1.1\r\nHost: a\r\n" . "X-A: b\r\n" x 4000 . "\r\n",
+        'a path of 20 kB' => 'GET /' . 'x' x 20000 . " HTTP/1.1\r\nHost: a\r\n\r\n",
+        'no version' => "GET /health\r\n\r\n",
+        'nonsense' => "\x16\x03\x01 what\r\n\r\n",
+        'a header without colon' => "GET /health HTTP/1.1\r\nHost a\r\n\r\n",
+        'a path of 3 kB' => "GET /" . 'x' x 3000 . " HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+
+    for my $name (sort keys %bad) {
+        my $status = raw($bad{$name});
+        ok($status eq '' || $status =~ /^4/, "$name: refused or cut") or diag($status);
+    }
+    is($api->get('/health')->{status}, 200, 'and it goes on');
+};
+
+subtest 'TLS 1.3 and nothing older' => sub {
+    my %args = (PeerAddr => '127.0.0.1', PeerPort => $d->port, SSL_ca_file => $d->ca);
+    my $new = IO::Socket::SSL->new(%args);
+
+    ok($new, 'a client that trusts ca.crt connects') or diag($SSL_ERROR);
+    is($new->get_sslversion, 'TLSv1_3', 'with TLS 1.3');
+    ok(!IO::Socket::SSL->new(%args, SSL_version => 'TLSv1_2'), 'not with TLS 1.2');
+};
+
+subtest 'the plain listener answers for the PKI only' => sub {
+    my $plain = Certctl::HTTP->new(port => $pki, scheme => 'http');
+    my $r = $plain->get('/.well-known/pki/crl/iss-local');
+
+    is($r->{status}, 200, 'a CRL');
+    is($r->{headers}{'content-type'}, 'application/pkix-crl', 'of its type');
+    is($r->{content}, $api->get('/.well-known/pki/crl/iss-local')->{content}, 'the same one over TLS');
+    is($plain->get($_)->{status}, 404, "no $_") for '/health', "$v1/teams", "$v1/openapi.json";
+    $r = $plain->post("$v1/teams", { name => 'plain' });
+    is($r->{status}, 404, 'nothing is made') or diag($r->{content});
+};
+
+subtest 'slow ones are cut, others are served meanwhile' => sub {
+    my $start = "POST $v1/teams HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer $key\r\n";
+    my %slow = (
+        'no TLS handshake' => [tcp($d->port), ''],
+        'no request' => [tls(), ''],
+        'a header byte by byte' => [tls($start), 'X'],
+        'a body of 100 GB' => [tls("$start" . "Content-Length: 99999999999\r\n\r\n"), 'x' x 1000],
+        'a body byte by byte' => [tls("$start" . "Content-Length: 1000\r\n\r\n"), ' '],
+        'plain, byte by byte' => [tcp($pki, "GET /.well-known/pki/crl/iss-local HTTP/1.1\r\n"), 'X'],
+    );
+    my $from = time;
+    my %cut;
+
+    local $SIG{PIPE} = 'IGNORE';
+    wait_until(25, sub {
+        for my $name (grep { !$cut{$_} } keys %slow) {
+            my ($socket, $byte) = @{ $slow{$name} };
+
+            if (IO::Select->new($socket)->can_read(0)) {
+                $cut{$name} = time - $from if !sysread $socket, my $got, 100;
+                next;
+            }
+            syswrite $socket, $byte if length $byte;
+        }
+        return $api->get('/health')->{status} != 200 || keys %cut == keys %slow;
+    });
+
+    for my $name (sort keys %slow) {
+        ok($cut{$name} && $cut{$name} < 20, "$name is cut after " . sprintf('%.1f s', $cut{$name} // -1));
+    }
+    is($api->get('/health')->{status}, 200, 'others are served');
+};
+
+subtest 'connections are bounded, the idlest gives way' => sub {
+    my $open = 1100;
+    my $script = 'use IO::Socket::INET; my @s = map { IO::Socket::INET->new(PeerAddr => "127.0.0.1",'
+        . ' PeerPort => $ARGV[0], Timeout => 5) // () } 1 .. $ARGV[1]; print scalar @s, "\n"; close STDOUT; <STDIN>;';
+    my $pid = open my $from, '-|', 'bash', '-c', 'ulimit -n 4096; exec "$@"', '-', $^X, '-e',
+        "open STDIN, '<&', 3 if 0; $script", $d->port, $open or die;
+
+    my $count = <$from>;
+    is($count + 0, $open, "$open connections");
+    my $sockets = sub { return scalar grep { (readlink // '') =~ /^socket/ } glob '/proc/' . $d->pid . '/fd/*' };
+    ok(wait_until(10, sub { my $n = $sockets->(); return $n > 0 && $n < 1060 }), 'no more than 1,024 of them stay')
+        or diag($sockets->());
+    is(Certctl::HTTP->new(port => $d->port, ca => $d->ca)->get('/health')->{status}, 200, 'and there is room for one');
+    kill 'KILL', $pid;
+    close $from;
+};
+
+subtest 'a port that is taken is refused' => sub {
+    my $other = Certctl::Daemon->start(wait => 0,
+        args => ['--listen', '127.0.0.1:' . $d->port]);
+
+    ok(wait_until(30, sub { $other->log =~ /\[error\]/ }), 'it does not start');
+    like($other->log, qr/cannot listen on 127\.0\.0\.1:${\ $d->port}: Address already in use/, 'and says why');
+    isnt($other->stop, 0, 'it fails');
+    is($api->get('/health')->{status}, 200, 'the first one is not disturbed');
+};
+
+subtest 'port 0 and IPv6' => sub {
+    plan skip_all => 'no IPv6 here' if !-e '/proc/net/if_inet6' || slurp('/proc/net/if_inet6') !~ /^0{31}1/m;
+    my $six = Certctl::Daemon->start(wait => 0,
+        args => ['--listen', '[::1]:0', '--pki-listen', '[::1]:0']);
+
+    ok(wait_until(30, sub { -s $six->data . '/address' }), 'the address is written down');
+    like(slurp($six->data . '/address'), qr/^\[::1\]:([1-9]\d+)$/m, 'with the port that was chosen');
+    my ($port) = slurp($six->data . '/address') =~ /:(\d+)$/m;
+    my $socket = IO::Socket::SSL->new(PeerAddr => '::1', PeerPort => $port, SSL_ca_file => $six->ca,
+        SSL_verifycn_scheme => 'none');
+    ok($socket, 'and answers there') or diag($SSL_ERROR);
+    is($six->stop, 0, 'it ends');
+};
+
+subtest 'SIGTERM: what was begun is answered' => sub {
+    my $body = JSON::PP::encode_json({ id => 't-last', name => 'Last' });
+    my $idle = tls();
+    my $busy = tls("POST $v1/teams HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer $key\r\n"
+        . "Content-Type: application/json\r\nContent-Length: " . length($body) . "\r\n\r\n"
+        . substr $body, 0, 5);
+
+    ok(wait_until(5, sub { $api->get('/health')->{status} == 200 }), 'before');
+    kill 'TERM', $d->pid;
+    ok(wait_until(5, sub { !IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $d->port) }),
+        'nobody new is let in');
+    syswrite $busy, substr $body, 5;
+    like(answer($busy), qr{^HTTP/1\.1 201 }, 'the request under way is answered');
+    my $from = time;
+    is($d->stop, 0, 'and the daemon ends well');
+    cmp_ok(time - $from, '<', 10, 'soon');
+    like($d->log, qr/POST \/api\/v1\/teams 201/, 'the last request is in the log');
+};
+
+done_testing();
+
+sub tcp {
+    my ($port, $text) = @_;
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) or die "connect: $!";
+
+    syswrite $socket, $text if $text;
+    return $socket;
+}
+
+sub tls {
+    my ($text) = @_;
+    my $socket = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $d->port, SSL_ca_file => $d->ca)
+        or die "connect: $SSL_ERROR";
+
+    syswrite $socket, $text if $text;
+    return $socket;
+}
+
+sub answer {
+    my ($socket) = @_;
+    my $text = '';
+
+    while ($text !~ /\r\n\r\n/) {
+        last if !$socket->pending && !IO::Select->new($socket)->can_read(4);
+        sysread($socket, $text, 4096, length $text) or last;
+    }
+
+    return $text;
+}
+
+# The status of what comes back for these bytes, '' when the connection is cut.
+sub raw {
+    my ($text) = @_;
+    my $socket = tls();
+
+    local $SIG{PIPE} = 'IGNORE';
+    while (length $text) {                  # one TLS record at a time
+        my $n = syswrite $socket, $text or last;
+        substr $text, 0, $n, '';
+    }
+    return answer($socket) =~ m{^HTTP/1\.\d (\d+)} ? $1 : '';
+}
