@@ -388,6 +388,7 @@ sub disabled {
     is(crl('iss-sub')->{status}, 200, 'and the CRL');
 
     rename "$dir/ca.key", "$dir/ca.key.away" or die "rename: $!";
+    psql("UPDATE issuers SET name = 'Sub CA without key' WHERE id = 'iss-sub'");
     $r = $http->get("$base/ca/iss-sub");
     is($r->{status}, 500, 'its key is gone');
     unlike($r->{content}, qr/\Q$dir\E/, 'a stranger does not learn where it was');

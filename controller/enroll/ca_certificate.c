@@ -5,15 +5,15 @@
 bool
 enroll_ca_certificate(struct request *r)
 {
-    int                                     len;
-    CLEANUP(ossl_buf) unsigned char        *der = NULL;
-    CLEANUP(pki_issuer) struct pki_issuer   issuer = { 0 };
+    int                               len;
+    const struct pki_issuer          *issuer = pki_issuer_open(r, r->args[0]);
+    CLEANUP(ossl_buf) unsigned char  *der = NULL;
 
-    if (!pki_issuer_open(r, r->args[0], &issuer)) {
+    if (issuer == NULL) {
         return false;
     }
 
-    len = i2d_X509(issuer.ca->cert, &der);
+    len = i2d_X509(issuer->ca->cert, &der);
 
     if (len <= 0) {
         return error_set_ossl(&r->err, ERR_INTERNAL, "CA certificate");

@@ -117,7 +117,7 @@ crl_make(struct request *r, const char *issuer)
     struct ca_crl_spec                  spec = { 0 };
     CLEANUP(pgresult) PGresult         *next = NULL, *rows = NULL;
     CLEANUP(revoked) struct ca_revoked *entries = NULL;
-    CLEANUP(pki_issuer) struct pki_issuer  authority = { 0 };
+    const struct pki_issuer            *authority;
 
     next = DB_EXEC(r->db, &r->err, SQL_CRL_NEXT, issuer);
 
@@ -129,7 +129,9 @@ crl_make(struct request *r, const char *issuer)
         return error_set(&r->err, ERR_NOT_FOUND, "there is no issuer %.100s", issuer);
     }
 
-    if (!pki_issuer_open(r, issuer, &authority)) {
+    authority = pki_issuer_open(r, issuer);
+
+    if (authority == NULL) {
         return false;
     }
 
@@ -145,7 +147,7 @@ crl_make(struct request *r, const char *issuer)
     spec.this_update = row_time(next, 0, NOW) - CA_OCSP_SKEW;
     spec.next_update = row_time(next, 0, NOW) + CRL_LIFE;
 
-    if (entries == NULL || !ca_crl(authority.ca, &spec, &der, &len, &r->err)) {
+    if (entries == NULL || !ca_crl(authority->ca, &spec, &der, &len, &r->err)) {
         return pki_failed(r, issuer);
     }
 

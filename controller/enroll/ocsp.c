@@ -65,19 +65,19 @@ ocsp_reply(struct request *r, struct ca_ocsp_answer *answer)
 static bool
 ocsp_answer(struct request *r, const unsigned char *der, size_t len)
 {
-    struct error                            why = { 0 };
-    struct ca_ocsp_answer                   answer;
-    struct lookup                           lookup = { r, r->args[0] };
-    const struct ca                        *cas[] = { NULL, NULL };
-    CLEANUP(pki_issuer) struct pki_issuer   issuer = { 0 };
+    struct error               why = { 0 };
+    struct ca_ocsp_answer      answer;
+    struct lookup              lookup = { r, r->args[0] };
+    const struct ca           *cas[] = { NULL, NULL };
+    const struct pki_issuer   *issuer = pki_issuer_open(r, r->args[0]);
 
-    if (!pki_issuer_open(r, r->args[0], &issuer)) {
+    if (issuer == NULL) {
         return false;
     }
 
-    cas[0] = issuer.ca;
+    cas[0] = issuer->ca;
 
-    if (!ca_ocsp_answer(cas, der, len, time(NULL), issuer.ocsp_life, ocsp_lookup,
+    if (!ca_ocsp_answer(cas, der, len, time(NULL), issuer->ocsp_life, ocsp_lookup,
                         &lookup, &answer, &why))
     {
         r->err = why;
@@ -97,24 +97,26 @@ ocsp_answer(struct request *r, const unsigned char *der, size_t len)
 static bool
 ocsp_for_serial(struct request *r, const char *text)
 {
-    char                                    serial[CA_SERIAL_HEX];
-    struct ca_ocsp_status                   status;
-    struct ca_ocsp_answer                   answer;
-    struct lookup                           lookup = { r, r->args[0] };
-    CLEANUP(pki_issuer) struct pki_issuer   issuer = { 0 };
+    char                       serial[CA_SERIAL_HEX];
+    struct ca_ocsp_status      status;
+    struct ca_ocsp_answer      answer;
+    struct lookup              lookup = { r, r->args[0] };
+    const struct pki_issuer   *issuer;
 
     if (!ca_serial_read(text, serial, &r->err)) {
         r->err.code = ERR_MALFORMED;
         return false;
     }
 
-    if (!pki_issuer_open(r, r->args[0], &issuer)
-        || !ocsp_lookup(issuer.ca, serial, &status, &lookup, &r->err))
+    issuer = pki_issuer_open(r, r->args[0]);
+
+    if (issuer == NULL
+        || !ocsp_lookup(issuer->ca, serial, &status, &lookup, &r->err))
     {
         return false;
     }
 
-    if (!ca_ocsp_for(issuer.ca, serial, &status, time(NULL), issuer.ocsp_life,
+    if (!ca_ocsp_for(issuer->ca, serial, &status, time(NULL), issuer->ocsp_life,
                      &answer, &r->err))
     {
         return pki_failed(r, r->args[0]);

@@ -8,17 +8,13 @@ struct pki_issuer {
     int         ocsp_life;             /* seconds */
 };
 
-static inline void
-pki_issuer_cleanup(struct pki_issuer *issuer)
-{
-    ca_free(issuer->ca);
-}
-
 /*
- * r->err: NOT_FOUND, UNSUPPORTED for an issuer whose keys are elsewhere,
- * UNAVAILABLE without the database, else INTERNAL: the reason is in the log.
+ * The authority, borrowed until the next call; kept by the thread for as long as
+ * the issuer's row does not change, at most a minute.  r->err: NOT_FOUND,
+ * UNSUPPORTED for an issuer whose keys are elsewhere, UNAVAILABLE without the
+ * database, else INTERNAL: the reason is in the log.
  */
-bool pki_issuer_open(struct request *r, const char *id, struct pki_issuer *ret);
+const struct pki_issuer *pki_issuer_open(struct request *r, const char *id);
 
 /* Logs r->err and leaves an INTERNAL that tells a stranger nothing; false. */
 bool pki_failed(struct request *r, const char *id);

@@ -33,6 +33,13 @@ struct query_arg { const char *name, *value; };
 struct patterns;
 struct identity;
 
+/* What enroll/ keeps on a thread from one request to the next; end() is called
+ * before the thread ends. */
+struct rest_keep {
+    void   *thing;
+    void  (*end)(void *thing);
+};
+
 struct request {
     struct db                  *db;
     const struct rest_context  *ctx;
@@ -48,6 +55,7 @@ struct request {
     const char                 *actor_type;            /* "APIKey", "Anonymous" */
     const struct identity      *identity;              /* rest_auth.h */
     const struct patterns      *patterns;              /* rest_pattern.h */
+    struct rest_keep           *keep;                  /* of this thread */
     bool                        open;                  /* no key is needed here */
     char                        id[37];                /* X-Request-ID */
 

@@ -189,7 +189,7 @@ request_handle(struct evhttp_request *req, void *arg)
     struct worker     *w = door->worker;
     struct text_room   room;
     struct request     r = {
-        .ctx = w->shared->ctx, .patterns = w->shared->patterns,
+        .ctx = w->shared->ctx, .patterns = w->shared->patterns, .keep = &w->keep,
         .open = w->shared->open, .status = 200,
         .method = request_method(req),
         .in_headers = evhttp_request_get_input_headers(req),

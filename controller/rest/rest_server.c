@@ -163,6 +163,10 @@ worker_free(struct worker *w)
         close(w->wake_fd);
     }
 
+    if (w->keep.end) {
+        w->keep.end(w->keep.thing);
+    }
+
     auth_free(w->auth);
     SSL_CTX_free(w->tls);
     SSL_CTX_free(atomic_exchange(&w->next_tls, NULL));

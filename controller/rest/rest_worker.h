@@ -42,6 +42,7 @@ struct worker {
     struct door                tls_door, plain_door;
     struct conns               conns;
     struct auth               *auth;
+    struct rest_keep           keep;
     SSL_CTX                   *tls;
     SSL_CTX *_Atomic           next_tls;       /* handed over by rest_use_certificate */
     struct event              *wake, *tick;

@@ -1,5 +1,8 @@
 -- What CRL and OCSP are answered from: the database, at once, on every replica.
 
+-- name: pki_version
+SELECT updated_at FROM issuers WHERE id = $1;
+
 -- The CRL there is, without its octets when it is out of date: too old, signed
 -- by other keys, or made before a revocation.  A snapshot from the future is
 -- one of another cluster: a dump was restored.
