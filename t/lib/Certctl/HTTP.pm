@@ -10,6 +10,7 @@ use strict;
 use warnings;
 use HTTP::Tiny;
 use JSON::PP ();
+use Socket qw(IPPROTO_TCP TCP_NODELAY);
 
 my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 
@@ -44,6 +45,11 @@ sub request {
 
     my $r = $self->{http}->request($method, $self->{base} . $path, {
         headers => \%all, defined $body ? (content => $body) : () });
+
+    # head and body are two writes: from the next request on they do not wait
+    # for each other's acknowledgement
+    my $handle = $self->{http}{handle};
+    setsockopt $handle->{fh}, IPPROTO_TCP, TCP_NODELAY, 1 if $handle && $handle->{fh};
 
     $r->{json} = eval { $json->decode($r->{content}) }
         if ($r->{headers}{'content-type'} // '') =~ /json/;
