@@ -43,7 +43,7 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_http_certctl_server_t *server)
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"certctl_agent\" of the server in %V:%ui needs "
                       "\"certctl_trust <file>;\" with the certificate of the "
-                      "CA that may command this host: copy fleet-ca.crt from "
+                      "CA that may command this host: copy ca.crt from "
                       "the controller's data directory",
                       &server->file, server->line);
         return NGX_ERROR;
