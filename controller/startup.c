@@ -129,6 +129,36 @@ startup_demo(struct startup *s, const struct conf *conf, struct error *err)
     return true;
 }
 
+/*
+ * A new key beside a database that was sealed with another would open nothing,
+ * and hide that the old one is to be brought back from the backup.
+ */
+static bool
+startup_seal(struct startup *s, const struct conf *conf, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    char                         path[STARTUP_PATH_MAX];
+
+    startup_path(conf, "seal.key", path);
+
+    if (access(path, F_OK) != 0) {
+        row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "fleet");
+        if (row == NULL) {
+            return false;
+        }
+
+        if (PQntuples(row)) {
+            return error_set(err, ERR_INVALID, "%s is missing, but the database holds what "
+                             "was sealed with it: bring it back from the backup, or from "
+                             "another replica", path);
+        }
+    }
+
+    s->seal = seal_open(path, err);
+
+    return s->seal != NULL;
+}
+
 bool
 startup_run(struct startup *s, const struct conf *conf, struct error *err)
 {
@@ -140,10 +170,7 @@ startup_run(struct startup *s, const struct conf *conf, struct error *err)
         return false;
     }
 
-    startup_path(conf, "seal.key", path);
-    s->seal = seal_open(path, err);
-
-    if (s->seal == NULL || !startup_database(s, conf, err)
+    if (!startup_database(s, conf, err) || !startup_seal(s, conf, err)
         || !startup_authorities(s, conf, err) || !startup_trust(s, conf, err)
         || !startup_demo(s, conf, err))
     {

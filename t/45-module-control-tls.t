@@ -170,7 +170,7 @@ subtest 'what the configuration may not say' => sub {
         like($say, $rule, "$what: says what to write");
     }
 
-    for (['no certctl_trust', qr/certctl_trust [^;]*;/, '', qr/certctl_agent.*needs "certctl_trust <file>;".*fleet-ca\.crt/],
+    for (['no certctl_trust', qr/certctl_trust [^;]*;/, '', qr/certctl_agent.*needs "certctl_trust <file>;".*ca\.crt/],
         ['no such file', qr/certctl_trust [^;]*;/, "certctl_trust $dir/none.pem;", qr/certctl_trust.*none\.pem/s],
         ['no certificate in it', qr/certctl_trust [^;]*;/, "certctl_trust $dir/controller.key;", qr/certctl_trust/])
     {

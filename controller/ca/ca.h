@@ -26,7 +26,7 @@ void ca_free(struct ca *ca);
 CLEANUP_FUNC(ca, struct ca *, ca_free)
 
 /*
- * A serial number that was never used: 159 random bits behind a set one, so
+ * A serial number that was never used: 158 random bits behind a set one, so
  * that each has 20 octets and 40 lower-case hex digits.
  */
 bool ca_serial_new(char out[CA_SERIAL_HEX], struct error *err);

@@ -226,7 +226,8 @@ confirm_anywhere(const struct agent_row *agent, const json_t *entries,
 
     return ret->listeners > 0
            || error_set(err, ERR_PEER, "%s is stored, but no server block serves it (%s): "
-                        "add \"certctl on\" and a server_name that it covers", record,
+                        "it needs \"certctl on\", a server_name that it covers, and no newer "
+                        "certificate of the server's own", record,
                         other.code ? other.detail : "none listens");
 }
 

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { STATUS, EXPIRES, POLICY, METHOD, ACTIVE, RETRIES, TARGETS, OPEN, ISSUED };
+enum { STATUS, EXPIRES, POLICY, METHOD, ACTIVE, RETRIES, TARGETS, OPEN, ISSUED,
+       RULE };
 
 /* Statuses in which nobody may renew, and why. */
 static const struct { const char *status, *why; } closed[] = {
@@ -37,6 +38,10 @@ renewal_allowed(const PGresult *row, const char *id, struct error *err)
         return error_set(err, ERR_INVALID, "%s: the method of its renewal policy %s is "
                          "%s, which does not renew", id, PQgetvalue(row, 0, POLICY),
                          method);
+    }
+
+    if (!PQgetisnull(row, 0, RULE)) {
+        return error_set(err, ERR_INVALID, "%s: %s", id, PQgetvalue(row, 0, RULE));
     }
 
     if (strcmp(PQgetvalue(row, 0, TARGETS), "0") == 0) {

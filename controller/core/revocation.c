@@ -75,8 +75,11 @@ revocation_notify(struct work *w, const PGresult *rows, int i, struct error *err
 {
     CLEANUP(json_ref) json_t  *config = NULL;
     const struct issuer       *issuer;
+    bool                       enabled;
 
-    issuer = issuers_load(&w->core, PQgetvalue(rows, i, ISSUER), &config, err);
+    /* A disabled issuer issues no more, but what it has issued can be revoked. */
+    issuer = issuers_open(&w->core, PQgetvalue(rows, i, ISSUER), &config, &enabled,
+                          err);
 
     if (issuer == NULL) {
         return false;

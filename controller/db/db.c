@@ -43,6 +43,14 @@ monotonic_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* What a server says beside its answers would stand raw between log lines. */
+static void
+db_notice(void *arg, const char *message)
+{
+    (void) arg;
+    (void) message;
+}
+
 static bool
 db_connect(struct db *db, struct error *err)
 {
@@ -61,6 +69,7 @@ db_connect(struct db *db, struct error *err)
     db->listening = false;
 
     db->conn = PQconnectdbParams(keys, values, 1);
+    PQsetNoticeProcessor(db->conn, db_notice, NULL);
 
     if (PQstatus(db->conn) == CONNECTION_OK) {
         return true;

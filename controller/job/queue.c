@@ -22,14 +22,15 @@ static const struct job_type {
     work_run     *run;
     work_failed  *failed;       /* NULL: history tells enough */
     double        retry;        /* seconds before the first retry, then doubled */
+    bool          tells;        /* failed() at each try, not only the last */
 } job_types[] = {
-    { "Issuance",   order_run,      order_failed,      2 },
-    { "Renewal",    order_run,      order_failed,      2 },
-    { "Deployment", deployment_run, deployment_failed, 2 },
-    { "Revocation", revocation_run, NULL,              10 },
-    { "Enrolment",  enrolment_run,  enrolment_failed,  1 },
-    { "Discovery",  inventory_run,  inventory_failed,  1 },
-    { "OCSP",       staple_run,     staple_failed,     1 },
+    { "Issuance",   order_run,      order_failed,      2, false },
+    { "Renewal",    order_run,      order_failed,      2, false },
+    { "Deployment", deployment_run, deployment_failed, 2, false },
+    { "Revocation", revocation_run, NULL,              10, false },
+    { "Enrolment",  enrolment_run,  enrolment_failed,  1, true },
+    { "Discovery",  inventory_run,  inventory_failed,  1, false },
+    { "OCSP",       staple_run,     staple_failed,     1, false },
 };
 
 static const struct job_type *
@@ -163,7 +164,8 @@ queue_record(struct work *work, const struct job_type *type,
     if (passing(why->code) && work->attempts < work->max_attempts) {
         log_event(LOG_WARN, context, "try %d of %d failed: %s", work->attempts,
                   work->max_attempts, why->detail);
-        return queue_again(work, type->retry * (1 << (work->attempts - 1)),
+        return (!type->tells || type->failed(work, why->detail, err))
+               && queue_again(work, type->retry * (1 << (work->attempts - 1)),
                            why->detail, err);
     }
 

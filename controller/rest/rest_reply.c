@@ -65,6 +65,19 @@ rest_query(const struct request *r, const char *name)
     return NULL;
 }
 
+/* What went wrong inside is for the log, where the request id finds it: hosts
+ * and statements are nobody's business. */
+static const char *
+reply_detail(const struct error *err)
+{
+    if (err->code == ERR_INTERNAL) {
+        return "the server's log has the reason under this request_id";
+    }
+
+    return err->code == ERR_UNAVAILABLE && strncmp(err->detail, "database: ", 10) == 0
+           ? "the database is not reachable" : err->detail;
+}
+
 static void
 reply_error(struct request *r)
 {
@@ -73,7 +86,7 @@ reply_error(struct request *r)
 
     /* "error" of the comparable product is the status's text. */
     answer = json_pack("{s:s s:s* s:s}", "error", info->title, "message",
-                       r->err.detail, "request_id", r->id);
+                       reply_detail(&r->err), "request_id", r->id);
 
     r->status = info->http_status;
     r->content_type = "application/json";

@@ -9,13 +9,25 @@ VALUES (coalesce($1::jsonb ->> 'id', new_id('ag-')), $1::jsonb ->> 'name', coale
         $1::jsonb ->> 'url', $1::jsonb ->> 'fingerprint', coalesce(($1::jsonb ->> 'trust_on_first_use')::boolean, false))
 RETURNING id;
 
--- A new address is a new first contact: the pin goes with it.
+-- A new address or fingerprint is a new first contact: a host that was set up
+-- anew is met by its new pin, and given a new identity.
 -- name: agent_update
-UPDATE agents t
-   SET name = b.name, organization_id = b.organization_id, url = b.url, probe_address = b.probe_address, fingerprint = b.fingerprint,
-       hostname = b.hostname
-  FROM agents o, jsonb_populate_record(o, $2::jsonb) b
- WHERE t.id = $1 AND o.id = t.id RETURNING t.id;
+WITH changed AS (
+    UPDATE agents t
+       SET name = b.name, organization_id = b.organization_id, url = b.url, probe_address = b.probe_address, fingerprint = b.fingerprint,
+           hostname = b.hostname,
+           enrolled_at = CASE WHEN met.again THEN NULL ELSE t.enrolled_at END,
+           status = CASE WHEN met.again AND t.status <> 'Retired' THEN 'Pending' ELSE t.status END
+      FROM agents o, jsonb_populate_record(o, $2::jsonb) b,
+           LATERAL (SELECT b.url IS DISTINCT FROM o.url OR b.fingerprint IS DISTINCT FROM o.fingerprint AS again) AS met
+     WHERE t.id = $1 AND o.id = t.id
+    RETURNING t.id, met.again AND t.status <> 'Retired' AS again
+), job AS (
+    INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)
+    SELECT 'Enrolment', id, id, 10, 30 FROM changed WHERE again
+    ON CONFLICT (type, subject) DO NOTHING
+)
+SELECT id FROM changed;
 
 -- What stands on an agent, as the answer of a refused retirement shows it.
 -- name: agent_counts

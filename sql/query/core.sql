@@ -29,7 +29,8 @@ SELECT c.status, c.expires_at::text, p.id AS policy_id, p.method, p.is_active, p
        (SELECT count(*) FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
          WHERE m.certificate_id = c.id AND t.enabled AND t.retired_at IS NULL) AS targets,
        (SELECT string_agg(j.id, ',') FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance')) AS open_job,
-       EXISTS (SELECT FROM certificate_versions v WHERE v.certificate_id = c.id) AS issued
+       EXISTS (SELECT FROM certificate_versions v WHERE v.certificate_id = c.id) AS issued,
+       certificate_rule(c, p) AS rule
   FROM managed_certificates c LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
  WHERE c.id = $1
    FOR UPDATE OF c;
@@ -45,9 +46,14 @@ RETURNING id;
 
 -- A person waits for it: before everything else.
 -- name: renewal_job
-INSERT INTO jobs (type, subject, certificate_id, attempt_id, max_attempts, priority, requested_by)
-VALUES ($1, $2, $2, $3, greatest(1, $4::int), 30, $5)
-RETURNING id;
+WITH job AS (
+    INSERT INTO jobs (type, subject, certificate_id, attempt_id, max_attempts, priority, requested_by)
+    VALUES ($1, $2, $2, $3, greatest(1, $4::int), 30, $5)
+    RETURNING id, attempt_id
+), linked AS (
+    UPDATE renewal_attempts a SET job_id = job.id FROM job WHERE a.id = job.attempt_id
+)
+SELECT id FROM job;
 
 -- name: renewal_mark
 UPDATE managed_certificates SET status = 'RenewalInProgress', next_retry_at = NULL WHERE id = $1;

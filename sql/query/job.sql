@@ -69,6 +69,7 @@ WITH room AS (
        AND c.status IN ('Pending', 'Active', 'Expiring', 'Expired', 'Failed')
        AND (c.next_retry_at IS NULL OR c.next_retry_at <= now())
        AND p.is_active AND p.auto_renew AND p.method NOT IN ('manual', 'none')
+       AND certificate_rule(c, p) IS NULL
        AND EXISTS (SELECT FROM certificate_target_mappings m WHERE m.certificate_id = c.id)
        AND NOT EXISTS (SELECT FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance', 'Deployment'))
      ORDER BY c.expires_at, c.id

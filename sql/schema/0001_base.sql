@@ -98,10 +98,10 @@ CREATE UNIQUE INDEX renewal_policy_organization_key ON renewal_policies (organiz
 -- fleet CA's certificate is installed there (enrolled_at).
 CREATE TABLE agents (
     id                 text PRIMARY KEY DEFAULT new_id('ag-') CONSTRAINT agent_id_format CHECK (is_id(id)),
-    name               text NOT NULL CONSTRAINT agent_name_key UNIQUE CONSTRAINT agent_name_length CHECK (length(name) BETWEEN 1 AND 128),
+    name               text NOT NULL CONSTRAINT agent_name_length CHECK (length(name) BETWEEN 1 AND 128),
     kind               text NOT NULL DEFAULT 'nginx-module' CONSTRAINT agent_kind CHECK (kind IN ('nginx-module', 'pull')),
     organization_id    text CONSTRAINT agent_organization_fkey REFERENCES organizations ON DELETE RESTRICT,
-    url                text CONSTRAINT agent_url_key UNIQUE CONSTRAINT agent_url_format CHECK (url ~ '^https://[^/?#@]+$'),
+    url                text CONSTRAINT agent_url_format CHECK (url ~ '^https://[^/?#@]+$'),
     -- where handshakes confirm deployments, when it is not the listener's own address
     probe_address      text,
     fingerprint        text CONSTRAINT agent_fingerprint_format CHECK (fingerprint ~ '^[0-9a-f]{64}$'),
@@ -127,6 +127,9 @@ CREATE TABLE agents (
     retired_reason     text,
     CONSTRAINT agent_pinned CHECK (kind <> 'nginx-module' OR url IS NOT NULL)
 );
+-- A retired agent gives its name and address back.
+CREATE UNIQUE INDEX agent_name_key ON agents (name) WHERE retired_at IS NULL;
+CREATE UNIQUE INDEX agent_url_key ON agents (url) WHERE retired_at IS NULL;
 
 CREATE TABLE deployment_targets (
     id              text PRIMARY KEY DEFAULT new_id('tgt-') CONSTRAINT target_id_format CHECK (is_id(id)),

@@ -69,3 +69,29 @@ SELECT string_agg(CASE WHEN n ~ '^(\d{1,3}\.){3}\d{1,3}$' OR n ~ ':' THEN 'IP:' 
           FROM unnest(array_prepend(common_name, sans)) WITH ORDINALITY AS u(n, o)
          ORDER BY lower(n), o) AS names
 $$;
+
+-- The rule of its profile or policy that keeps a certificate from being issued;
+-- NULL: none. No path issues without the approval that a rule asks for (domain
+-- rule 3), and this version records none.
+CREATE FUNCTION certificate_rule(c managed_certificates, p renewal_policies) RETURNS text LANGUAGE sql STABLE AS
+$$
+SELECT CASE
+    WHEN p.require_change_record
+        THEN 'renewal policy ' || p.id || ' asks for an approved change record, which this version cannot take'
+    WHEN f.requires_approval
+        THEN 'profile ' || f.id || ' asks for a second person''s approval, which this version cannot take'
+    WHEN NOT f.enabled THEN 'profile ' || f.id || ' is disabled'
+    WHEN NOT EXISTS (SELECT FROM jsonb_array_elements(f.allowed_key_algorithms) AS a
+                      WHERE lower(a ->> 'algorithm') = CASE WHEN c.key_type LIKE 'ec-p%' THEN 'ecdsa'
+                                                            WHEN c.key_type LIKE 'rsa-%' THEN 'rsa' ELSE c.key_type END
+                        AND coalesce((a ->> 'min_size')::int, 0)
+                            <= CASE WHEN c.key_type = 'ed25519' THEN 256 ELSE regexp_replace(c.key_type, '\D', '', 'g')::int END)
+        THEN 'profile ' || f.id || ' does not allow keys of type ' || c.key_type
+    END
+  FROM certificate_profiles f
+ WHERE f.id = coalesce(c.certificate_profile_id, p.certificate_profile_id)
+UNION ALL
+SELECT 'renewal policy ' || p.id || ' asks for an approved change record, which this version cannot take'
+ WHERE p.require_change_record AND coalesce(c.certificate_profile_id, p.certificate_profile_id) IS NULL
+LIMIT 1
+$$;
