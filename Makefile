@@ -137,7 +137,7 @@ bench:                               ## measure side by side, JSON under build/b
 	B=$B t/bench/run $(BENCH)
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
-	@t/setup build run
+	@t/setup build run demo
 	@$(MAKE) --no-print-directory all
 	@B=$B ONCE=$(ONCE) t/demo
 

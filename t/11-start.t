@@ -1,0 +1,128 @@
+#!/usr/bin/perl
+# What certctld says of its configuration, and what a first start makes: files,
+# their modes, one private PostgreSQL that nobody else reaches.
+
+use strict;
+use warnings;
+use Certctl::Daemon;
+use Certctl::HTTP;
+use Certctl::Port 'free_port';
+use Certctl::Process qw(alive built children run slurp temp_dir wait_until write_file);
+use Test::More;
+
+my $dir    = temp_dir();
+my $binary = built('certctld');
+
+# -T prints the file's own form, secrets masked, and reads it again unchanged
+write_file("$dir/good.conf", <<"CONF");
+# a comment
+data_dir = $dir/data
+listen   = 127.0.0.1:9999
+database = postgres://certctl:SeCrEt\@db.example/certctl
+job_threads = 7
+CONF
+my ($exit, $out) = certctld('-T', '--config', "$dir/good.conf");
+is $exit, 0, '-T accepts a good file';
+like $out, qr/^listen = 127\.0\.0\.1:9999$/m, 'what the file says';
+like $out, qr/^job_threads = 7$/m,            'numbers too';
+like $out, qr/^api_threads = 2$/m,            'defaults are shown';
+like $out, qr/^database = \*+$/m,             'secrets are masked';
+unlike $out, qr/SeCrEt/,                      'everywhere';
+ok !-e "$dir/data", '-T makes nothing';
+
+write_file("$dir/again.conf", $out =~ s/^database.*\n//mr);
+is +(certctld('-T', '--config', "$dir/again.conf"))[1] =~ s/^database.*\n//mr,
+    $out =~ s/^database.*\n//mr, 'its output is a configuration that says the same';
+
+# later wins: file, environment, command line
+{
+    local $ENV{CERTCTL_JOB_THREADS} = 8;
+    like +(certctld('-T', '--config', "$dir/good.conf"))[1], qr/^job_threads = 8$/m, 'the environment wins over the file';
+    like +(certctld('-T', '--config', "$dir/good.conf", '--job-threads', 9))[1], qr/^job_threads = 9$/m,
+        'the command line over both';
+}
+
+my %wrong = (
+    'an unknown key'      => ["data_dir = $dir/data\ncolour = red\n", qr/wrong\.conf:2: unknown key "colour"/],
+    'a word for a number' => ["\njob_threads = many\n", qr/wrong\.conf:2: job_threads must be a number from 1 to 64/],
+    'a number too large'  => ["job_threads = 65\n", qr/wrong\.conf:1: job_threads must be a number from 1 to 64/],
+    'neither on nor off'  => ["demo = maybe\n", qr/wrong\.conf:1: demo must be on or off/],
+    'an unknown level'    => ["log_level = loud\n", qr/wrong\.conf:1: log_level must be one of: error warn notice info debug/],
+    'no equals sign'      => ["listen\n", qr/wrong\.conf:1: a line is "key = value"/],
+    'no data_dir'         => ["demo = off\n", qr/data_dir is required/],
+    'https for pki_url'   => ["data_dir = $dir/data\npki_url = https://pki.example\n", qr/pki_url must begin with http:/],
+);
+for my $what (sort keys %wrong) {
+    my ($text, $rule) = @{ $wrong{$what} };
+
+    write_file("$dir/wrong.conf", $text);
+    ($exit, $out) = certctld('-T', '--config', "$dir/wrong.conf");
+    is $exit, 2, "$what: refused";
+    like $out, $rule, "$what: with place and rule";
+}
+($exit, $out) = certctld('--data-dir', "$dir/data", '--color');
+like $out, qr/unknown argument "--color"/, 'an unknown argument is named';
+($exit, $out) = certctld('--config', "$dir/none.conf");
+like $out, qr/none\.conf: No such file/, 'a missing file too';
+
+# a first start
+my $d = Certctl::Daemon->start;
+is mode($d->data . '/admin.key'), '0600', 'the administrator key is for its owner only';
+is mode($d->data . '/seal.key'),  '0600', 'so is the sealing key';
+like slurp($d->ca), qr/^-----BEGIN CERTIFICATE-----/, 'ca.crt is there to be trusted';
+unlike slurp($d->ca), qr/PRIVATE/, 'without a key';
+is $d->api->get('/api/v1/agents')->{status}, 200, 'the key opens the API';
+
+my ($postgres) = grep { (slurp("/proc/$_/cmdline") // '') =~ /\bpostgres\b/ } children($d->pid);
+ok $postgres, 'PostgreSQL is a child of the daemon';
+isnt +(stat "/proc/$postgres")[4], 0, 'and is not root' if $> == 0;
+is_deeply [tcp_listeners($postgres)], [], 'it listens on no TCP port';
+is mode($d->data . '/postgresql'), '0700', 'its folder is closed to others';
+is grep({ /CERTCTL|admin|SeCrEt|certctl_[0-9a-f]{8}/ } slurp('/proc/' . $d->pid . '/cmdline')), 0, 'no secret among the arguments';
+
+# one daemon for a folder
+($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+is $exit, 1, 'a second daemon on the same folder is refused';
+like $out, qr/another certctld runs in/, 'and told why';
+
+is $d->stop, 0, 'SIGTERM ends it well';
+ok wait_until(10, sub { return !alive($postgres) }), 'and its PostgreSQL';
+
+# a key file that others may read, and one that is lost
+chmod 0644, $d->data . '/seal.key';
+($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+like $out, qr/seal\.key must not be readable by others/, 'a sealing key that is open to others is refused';
+chmod 0600, $d->data . '/seal.key';
+rename $d->data . '/seal.key', "$dir/seal.key";
+($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+like $out, qr/seal\.key is missing, but the database holds/, 'a lost sealing key is named';
+ok !-e $d->data . '/seal.key', 'and not made anew';
+rename "$dir/seal.key", $d->data . '/seal.key';
+
+# --demo: no key on loopback, demo data
+$d = Certctl::Daemon->start(args => ['--demo']);
+my $anonymous = Certctl::HTTP->new(port => $d->port, ca => $d->ca);
+is $anonymous->get('/api/v1/teams')->{status}, 200, '--demo: no key is needed on loopback';
+cmp_ok $anonymous->get('/api/v1/certificates')->{json}{total}, '>=', 3, '--demo: there is something to look at';
+is $d->stop, 0, 'it ends well';
+
+done_testing();
+
+sub certctld {
+    my (@arguments) = @_;
+    my $log = "$dir/out." . rand;
+    my $status = run($log, $binary, @arguments);
+
+    return ($status >> 8, slurp($log));
+}
+
+sub mode { return sprintf '%04o', (stat $_[0])[2] & 07777 }
+
+# Ports that a process listens on, from the sockets it holds.
+sub tcp_listeners {
+    my ($pid) = @_;
+    my %inode = map { (readlink($_) // '') =~ /socket:\[(\d+)\]/ ? ($1 => 1) : () } glob "/proc/$pid/fd/*";
+
+    return grep { my @f = split; ($f[3] // '') eq '0A' && $inode{ $f[9] } }
+        map { split /\n/, slurp($_) } '/proc/net/tcp', '/proc/net/tcp6';
+}
