@@ -20,6 +20,7 @@
 #include <time.h>
 
 #define CLUSTER_PATH_MAX   512
+#define CLUSTER_ARGS       31
 #define CLUSTER_START_MS   60000      /* crash recovery may take its time */
 #define CLUSTER_STOP_MS    15000
 #define CLUSTER_POLL_MS    20
@@ -109,9 +110,9 @@ cluster_find_user(struct db_cluster *c, struct error *err)
 static void
 cluster_exec(struct db_cluster *c, char *const *argv, pid_t parent)
 {
-    char      path[CLUSTER_PATH_MAX + 64];
+    char      path[CLUSTER_PATH_MAX + 64], *args[CLUSTER_ARGS + 1] = { NULL };
     sigset_t  none;
-    int       fd;
+    int       fd, n;
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -137,8 +138,14 @@ cluster_exec(struct db_cluster *c, char *const *argv, pid_t parent)
     fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     dup2(fd, STDIN_FILENO);
 
+    /* PostgreSQL looks for its other programs where its own name says it is */
     snprintf(path, sizeof(path), "%s/%s", c->bin, argv[0]);
-    execv(path, argv);
+    args[0] = path;
+    for (n = 1; argv[n - 1] && n < CLUSTER_ARGS; n++) {
+        args[n] = argv[n];
+    }
+
+    execv(path, args);
     _exit(127);
 }
 
