@@ -102,7 +102,7 @@ sub kill9 {
 sub end_postgres {
     my ($self) = @_;
 
-    for my $file (glob("$self->{data}/*/postmaster.pid $self->{data}/postmaster.pid")) {
+    for my $file (glob("$self->{data}/postgresql/data/postmaster.pid")) {
         my ($pid) = (slurp($file) // '') =~ /^(\d+)/ or next;
         (my $dir = $file) =~ s{/[^/]+$}{};
 
