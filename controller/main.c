@@ -192,6 +192,7 @@ main(int argc, char **argv)
 
     if (!conf_load(&d.conf, argc, argv, &test, &err)) {
         fprintf(stderr, "certctld: %s\n", err.detail);
+        conf_free(&d.conf);             /* it holds what was read so far */
         return 2;
     }
 
