@@ -11,6 +11,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_certctl_challenge.h"
+
 
 #define NGX_CERTCTL_COUNTERS  65536       /* a power of two */
 #define NGX_CERTCTL_WORKERS   1024
@@ -43,6 +45,8 @@ typedef struct {
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
 
     ngx_certctl_use_t  uses[NGX_CERTCTL_USES];
+
+    ngx_certctl_challenges_t  challenges;
 } ngx_certctl_zone_t;
 
 

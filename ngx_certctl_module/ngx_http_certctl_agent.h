@@ -50,7 +50,8 @@ typedef struct {
     X(REUSE_KEY,     "reuse_key")                                             \
     X(REUSE_PENDING, "reuse_pending")                                         \
     X(KEYGEN,        "keygen")                                                \
-    X(NAME,          "name")
+    X(NAME,          "name")                                                  \
+    X(TTL,           "ttl")
 
 typedef enum {
 #define X(NAME, text)  NGX_HTTP_CERTCTL_ARG_ ## NAME,
@@ -196,6 +197,10 @@ const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
 void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_status(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call);

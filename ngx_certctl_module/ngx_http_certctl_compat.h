@@ -21,5 +21,22 @@
 #define ngx_http_certctl_addr_tls(addr)  ((addr)->opt.ssl)
 #endif
 
+#if (nginx_version >= 1025000 && NGX_QUIC)
+#define ngx_http_certctl_is_quic(c)  ((c)->quic != NULL)
+#else
+#define ngx_http_certctl_is_quic(c)  0
+#endif
+
+
+/* 1.29.2: NGINX finds the server of a name in its own ClientHello callback,
+   which finds its argument by itself; it must run whenever ours has nothing. */
+
+#if (nginx_version >= 1029002)
+#define ngx_http_certctl_client_hello(ssl, al)                                \
+    ngx_ssl_client_hello_callback(ssl, al, NULL)
+#else
+#define ngx_http_certctl_client_hello(ssl, al)  SSL_CLIENT_HELLO_SUCCESS
+#endif
+
 
 #endif /* _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_ */

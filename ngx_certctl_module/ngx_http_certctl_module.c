@@ -65,6 +65,13 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       0,
       NULL },
 
+    { ngx_string("certctl_challenge"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_certctl_srv_conf_t, challenge),
+      NULL },
+
     { ngx_string("certctl_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -197,6 +204,7 @@ ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
      *     mcf->trust = NULL;
      *     mcf->trust_names = NULL;
      *     mcf->zone = NULL;
+     *     mcf->acme = NULL;
      *     mcf->thread_pool_name = { 0, NULL };
      *     mcf->cache = NULL;
      *     mcf->agents = 0;
@@ -256,6 +264,7 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
      */
 
     scf->enable = NGX_CONF_UNSET;
+    scf->challenge = NGX_CONF_UNSET;
 
     return scf;
 }
@@ -279,6 +288,7 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     own = (conf->enable == 1);
 
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
 
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 

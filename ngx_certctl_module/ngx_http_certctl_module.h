@@ -142,6 +142,8 @@ struct ngx_http_certctl_main_conf_s {
                                                    when certctl_agent is used */
 #endif
 
+    SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
+
     ngx_uint_t                  cache_max;
     ngx_http_certctl_cache_t   *cache;      /* a worker's parsed copies */
     ngx_cycle_t                *cycle;
@@ -156,6 +158,7 @@ struct ngx_http_certctl_main_conf_s {
 typedef struct {
     ngx_flag_t                  enable;
     ngx_str_t                   certificate;    /* pinned */
+    ngx_flag_t                  challenge;
 
     ngx_flag_t                  agent;      /* set by certctl_agent, wherever
                                                in the server it stands */

@@ -25,6 +25,8 @@ static const struct {
     { "errors",     offsetof(ngx_certctl_zone_t, errors) },
     { "handshakes", offsetof(ngx_certctl_zone_t, handshakes) },
     { "staples",    offsetof(ngx_certctl_zone_t, staples) },
+    { "challenges_answered",
+      offsetof(ngx_certctl_zone_t, challenges.answered) },
     { NULL, 0 }
 };
 
@@ -59,6 +61,9 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_number(json, "generation", zone->generation);
 
     ngx_http_certctl_status_workers(json, call->mcf);
+
+    ngx_http_certctl_json_number(json, "challenges_pending",
+        ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
 
     ngx_http_certctl_json_open(json, "counters", '{');
 

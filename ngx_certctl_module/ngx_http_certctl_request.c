@@ -16,6 +16,7 @@
 
 #define PEM        "application/x-pem-file"
 #define OCSP       "application/ocsp-response"
+#define TEXT       "text/plain"
 
 
 /*
@@ -54,6 +55,22 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
     { NGX_HTTP_PUT, "/ocsp/{fingerprint}",
       ARG(NAME), OCSP, CERTCTL_OCSP_MAX,
       NULL, ngx_http_certctl_request_ocsp },
+
+    { NGX_HTTP_PUT, "/challenges/http-01/{token}",
+      ARG(TTL), TEXT, NGX_CERTCTL_AUTH_MAX,
+      NULL, ngx_http_certctl_request_put_http01 },
+
+    { NGX_HTTP_DELETE, "/challenges/http-01/{token}",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_delete_http01 },
+
+    { NGX_HTTP_PUT, "/challenges/tls-alpn-01/{identifier}",
+      ARG(TTL), TEXT, 64,
+      NULL, ngx_http_certctl_request_put_tlsalpn },
+
+    { NGX_HTTP_DELETE, "/challenges/tls-alpn-01/{identifier}",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_delete_tlsalpn },
 
     { 0, NULL, 0, NULL, 0, NULL, NULL }
 };

@@ -16,6 +16,9 @@ static const char *ngx_http_certctl_arg_flag(const char *value);
 static const char *ngx_http_certctl_arg_key(const char *value);
 static const char *ngx_http_certctl_arg_keygen(const char *value);
 static const char *ngx_http_certctl_arg_name(const char *value);
+static const char *ngx_http_certctl_arg_token(const char *value);
+static const char *ngx_http_certctl_arg_identifier(const char *value);
+static const char *ngx_http_certctl_arg_ttl(const char *value);
 static ngx_int_t ngx_http_certctl_arg_decode(const u_char *src, size_t len,
     char *dst);
 static const char *ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call,
@@ -40,6 +43,19 @@ static const char *(*const ngx_http_certctl_arg_checks[])(const char *value) =
     [NGX_HTTP_CERTCTL_ARG_REUSE_PENDING] = ngx_http_certctl_arg_flag,
     [NGX_HTTP_CERTCTL_ARG_KEYGEN]        = ngx_http_certctl_arg_keygen,
     [NGX_HTTP_CERTCTL_ARG_NAME]          = ngx_http_certctl_arg_name,
+    [NGX_HTTP_CERTCTL_ARG_TTL]           = ngx_http_certctl_arg_ttl,
+};
+
+
+/* The segments of a path that are no names of records; the same answers. */
+
+static const struct {
+    const char   *segment;
+    const char *(*check)(const char *value);
+} ngx_http_certctl_segments[] = {
+    { "{token}",      ngx_http_certctl_arg_token },
+    { "{identifier}", ngx_http_certctl_arg_identifier },
+    { NULL,           ngx_http_certctl_arg_name }
 };
 
 
@@ -47,16 +63,30 @@ const char *
 ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
     const u_char *text, size_t len)
 {
-    char  buf[3 * CERTCTL_NAME_MAX + 1];
+    char         buf[3 * CERTCTL_NAME_MAX + 1];
+    ngx_uint_t   i;
+    const char  *rule;
 
     if (len >= sizeof(buf)) {
         return "a name has at most 253 characters";
     }
 
-    if (ngx_http_certctl_arg_decode(text, len, buf) != NGX_OK
-        || ngx_http_certctl_arg_name(buf) != NULL)
-    {
-        return "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+    for (i = 0; ngx_http_certctl_segments[i].segment; i++) {
+        if (strstr(call->route->path, ngx_http_certctl_segments[i].segment)) {
+            break;
+        }
+    }
+
+    /* what cannot be decoded breaks the rule of any kind of name */
+
+    if (ngx_http_certctl_arg_decode(text, len, buf) != NGX_OK) {
+        buf[0] = '\0';
+    }
+
+    rule = ngx_http_certctl_segments[i].check(buf);
+
+    if (rule) {
+        return rule;
     }
 
     ngx_memcpy(call->name, buf, ngx_strlen(buf) + 1);
@@ -219,4 +249,39 @@ ngx_http_certctl_arg_name(const char *value)
     return certctl_name_valid((const u_char *) value, ngx_strlen(value))
            ? NULL
            : "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+}
+
+
+static const char *
+ngx_http_certctl_arg_token(const char *value)
+{
+    return ngx_certctl_challenge_token((const u_char *) value,
+                                       ngx_strlen(value))
+           ? NULL
+           : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
+}
+
+
+static const char *
+ngx_http_certctl_arg_identifier(const char *value)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
+
+    return ngx_certctl_challenge_identifier(&challenge, value) == NGX_OK
+           ? NULL
+           : "an identifier is a DNS name without wildcard, or an IP address";
+}
+
+
+static const char *
+ngx_http_certctl_arg_ttl(const char *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi((u_char *) value, ngx_strlen(value));
+
+    return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
+           ? NULL : "ttl is 1 to 86400 seconds";
 }

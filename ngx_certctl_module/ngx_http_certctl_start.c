@@ -10,6 +10,7 @@
 
 #include "ngx_http_certctl_module.h"
 #include "ngx_http_certctl_cache.h"
+#include "ngx_http_certctl_challenge.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
 #include "point.h"
@@ -56,7 +57,9 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
     mcf->cache = ngx_http_certctl_cache_create(cf, mcf);
     if (mcf->cache == NULL
         || ngx_http_certctl_trust(cf, mcf) != NGX_OK
-        || ngx_http_certctl_init_servers(cf, mcf) != NGX_OK)
+        || ngx_http_certctl_init_servers(cf, mcf) != NGX_OK
+        || ngx_http_certctl_init_http01(cf) != NGX_OK
+        || ngx_http_certctl_init_tlsalpn(cf, mcf) != NGX_OK)
     {
         return NGX_ERROR;
     }

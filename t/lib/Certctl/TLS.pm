@@ -7,7 +7,7 @@ package Certctl::TLS;
 #
 # In the answer: error ('' when the handshake succeeded), fingerprint, chain
 # (fingerprints, leaf first), leaf (PEM), staple (DER or undef), protocol,
-# cipher, reused, ms, session (with keep => 1, to be passed as session => ...).
+# cipher, alpn, reused, ms, session (with keep => 1, to be passed as session => ...).
 
 use strict;
 use warnings;
@@ -110,6 +110,7 @@ sub look {
     $h->{leaf}        = $certs[0];
     $h->{protocol}    = Net::SSLeay::get_version($ssl);
     $h->{cipher}      = Net::SSLeay::get_cipher($ssl);
+    $h->{alpn}        = Net::SSLeay::P_alpn_selected($ssl);
     $h->{reused}      = Net::SSLeay::session_reused($ssl) ? 1 : 0;
     return;
 }
