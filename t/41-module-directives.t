@@ -49,6 +49,19 @@ server { listen $TEST_NGINX_TLS ssl; certctl on; }
 --- error_log
 no "certctl_store" is defined: add "certctl_store /var/lib/nginx/certctl;" to http
 
+=== certctl_challenge takes on or off
+--- http_config
+certctl_challenge http-01;
+--- error_log
+invalid value "http-01" in "certctl_challenge" directive, it must be "on" or "off"
+
+=== certctl_challenge twice
+--- http_config
+certctl_challenge on;
+certctl_challenge off;
+--- error_log
+"certctl_challenge" directive is duplicate
+
 === certctl_store twice
 --- http_config
 certctl_store $TEST_NGINX_DIR/a;
