@@ -29,6 +29,16 @@ typedef struct {
 } ngx_certctl_use_t;
 
 
+/* What a worker says of itself at each handshake, and twice a second: a worker
+   that is stuck can be told from one that has nothing to do. */
+
+typedef struct {
+    ngx_atomic_t  pid;
+    ngx_atomic_t  generation;             /* of the store, when it looked */
+    ngx_atomic_t  looked;                 /* seconds since 1970 */
+} ngx_certctl_worker_t;
+
+
 typedef struct {
     ngx_atomic_t  generation;             /* grows with each commit */
     ngx_atomic_t  epoch;                  /* differs between two starts */
@@ -39,8 +49,7 @@ typedef struct {
     ngx_atomic_t  handshakes;
     ngx_atomic_t  staples;                /* handshakes that carried one */
 
-    /* the generation that each worker has last looked at */
-    ngx_atomic_t  workers[NGX_CERTCTL_WORKERS];
+    ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
 

@@ -16,6 +16,9 @@
 /* Tasks that one worker may have on its threads; beyond it answers 503. */
 #define NGX_HTTP_CERTCTL_TASKS       64
 
+/* Certificates in one page of the report. */
+#define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
+
 #define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
 
 
@@ -51,7 +54,10 @@ typedef struct {
     X(REUSE_PENDING, "reuse_pending")                                         \
     X(KEYGEN,        "keygen")                                                \
     X(NAME,          "name")                                                  \
-    X(TTL,           "ttl")
+    X(TTL,           "ttl")                                                   \
+    X(FORM,          "form")                                                  \
+    X(LIMIT,         "limit")                                                 \
+    X(AFTER,         "after")
 
 typedef enum {
 #define X(NAME, text)  NGX_HTTP_CERTCTL_ARG_ ## NAME,
@@ -204,6 +210,7 @@ void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_status(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call);
 
 
 /* ngx_http_certctl_request_record.c: what several requests share */

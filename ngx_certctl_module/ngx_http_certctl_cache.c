@@ -17,6 +17,10 @@
 
 #define NGX_HTTP_CERTCTL_UNKNOWN_MAX  1024
 
+/* About 1 KB each; more records than this are read again by each report. */
+
+#define NGX_HTTP_CERTCTL_FACTS_MAX    16384
+
 /* Seconds until a copy's file is looked at without being told to; sooner when
    it could not be read. */
 
@@ -99,6 +103,23 @@ ngx_http_certctl_cache_create(ngx_conf_t *cf,
     ngx_queue_init(&cache->known.queue);
     ngx_queue_init(&cache->unknown.queue);
     ngx_http_certctl_parser_init(&cache->parser);
+
+    return cache;
+}
+
+
+ngx_http_certctl_cache_t *
+ngx_http_certctl_cache_facts(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_http_certctl_cache_t  *cache;
+
+    cache = ngx_http_certctl_cache_create(cf, mcf);
+
+    if (cache) {
+        cache->known.max = NGX_HTTP_CERTCTL_FACTS_MAX;
+        cache->parser.facts = 1;
+    }
 
     return cache;
 }

@@ -14,6 +14,12 @@
 
 ngx_http_certctl_cache_t *ngx_http_certctl_cache_create(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);
+
+/* The same for reports: of many more records, what they say of themselves, but
+   nothing that could be served (see facts of the parser). */
+ngx_http_certctl_cache_t *ngx_http_certctl_cache_facts(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf);
+
 void ngx_http_certctl_cache_destroy(ngx_http_certctl_cache_t *cache);
 
 /*

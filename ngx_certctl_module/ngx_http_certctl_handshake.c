@@ -12,6 +12,7 @@
 #include "ngx_http_certctl_client.h"
 #include "ngx_http_certctl_handshake.h"
 #include "ngx_http_certctl_staple.h"
+#include "ngx_http_certctl_worker.h"
 
 
 /* What a connection was given; keeps it alive until the connection closes. */
@@ -131,9 +132,9 @@ ngx_http_certctl_give(SSL *ssl, ngx_connection_t *c,
         }
 
         if (ngx_worker < NGX_CERTCTL_WORKERS
-            && zone->workers[ngx_worker] != zone->generation)
+            && zone->workers[ngx_worker].generation != zone->generation)
         {
-            zone->workers[ngx_worker] = zone->generation;
+            ngx_http_certctl_worker_look(zone);
         }
     }
 

@@ -13,6 +13,7 @@
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
 #include "ngx_http_certctl_variables.h"
+#include "ngx_http_certctl_worker.h"
 
 
 #define NGX_HTTP_CERTCTL_CACHE      1000
@@ -119,7 +120,7 @@ ngx_module_t  ngx_http_certctl_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_certctl_worker_init,          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_certctl_exit,                 /* exit process */

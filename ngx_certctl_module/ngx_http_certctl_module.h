@@ -146,6 +146,8 @@ struct ngx_http_certctl_main_conf_s {
 
     ngx_uint_t                  cache_max;
     ngx_http_certctl_cache_t   *cache;      /* a worker's parsed copies */
+    ngx_http_certctl_cache_t   *facts;      /* and what its reports know */
+    ngx_atomic_t                facts_busy; /* in the hands of a thread */
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_http_certctl_server_t */
 

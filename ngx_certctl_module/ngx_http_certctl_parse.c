@@ -28,6 +28,8 @@ static ngx_http_certctl_stored_t *ngx_http_certctl_parse_new(
 static const char *ngx_http_certctl_parse_chain(
     ngx_http_certctl_parser_t *parser, ngx_http_certctl_stored_t *stored,
     certctl_record_t *rec);
+static const char *ngx_http_certctl_parse_facts(
+    ngx_http_certctl_stored_t *stored, certctl_record_t *rec);
 static EVP_PKEY *ngx_http_certctl_parse_key(ngx_http_certctl_parser_t *parser,
     X509 *x509, certctl_blob_t *der);
 static const char *ngx_http_certctl_parse_staple(
@@ -172,9 +174,10 @@ ngx_http_certctl_parse_new(ngx_http_certctl_parser_t *parser,
 
     stored->node.str.data = (u_char *) (stored + 1);
 
-    *why = ngx_http_certctl_parse_chain(parser, stored, rec);
+    *why = parser->facts ? ngx_http_certctl_parse_facts(stored, rec)
+                         : ngx_http_certctl_parse_chain(parser, stored, rec);
 
-    if (*why == NULL) {
+    if (*why == NULL && !parser->facts) {
         stored->cert.key = ngx_http_certctl_parse_key(parser,
                                                       stored->cert.x509,
                                                       &rec->key);
@@ -252,6 +255,39 @@ ngx_http_certctl_parse_chain(ngx_http_certctl_parser_t *parser,
     }
 
     return NULL;
+}
+
+
+/*
+ * What a report without details asks for.  The staple was checked when it was
+ * stored, and is sealed: its time tells its state.
+ */
+
+static const char *
+ngx_http_certctl_parse_facts(ngx_http_certctl_stored_t *stored,
+    certctl_record_t *rec)
+{
+    X509          *x509;
+    const char    *rule;
+    const u_char  *p;
+
+    p = rec->chain.data;
+
+    x509 = d2i_X509(NULL, &p, rec->chain.len);
+    if (x509 == NULL) {
+        return "its certificate cannot be read";
+    }
+
+    rule = ngx_http_certctl_cert_fill(&stored->cert, x509);
+
+    stored->cert.x509 = NULL;
+    X509_free(x509);
+
+    if (rec->staple.len) {
+        stored->cert.staple_info.next_update = rec->staple_until;
+    }
+
+    return rule;
 }
 
 

@@ -40,6 +40,9 @@ typedef struct {
     ngx_rbtree_t              issuers;      /* by digest */
     ngx_rbtree_node_t         issuers_end;
 
+    unsigned                  facts:1;      /* neither key, chain nor X509 are
+                                               kept: a report's, not served */
+
     EVP_PKEY                 *key;          /* where decoders leave theirs */
     OSSL_DECODER_CTX         *decoders[NGX_HTTP_CERTCTL_DECODERS];
 } ngx_http_certctl_parser_t;

@@ -1,5 +1,5 @@
 
-/* The certificates report: what its walk and its entries share. */
+/* Reports: what the walk over all certificates and its visitors share. */
 
 #ifndef _NGX_HTTP_CERTCTL_REPORT_H_INCLUDED_
 #define _NGX_HTTP_CERTCTL_REPORT_H_INCLUDED_
@@ -8,14 +8,64 @@
 #include "ngx_http_certctl_agent.h"
 
 
-typedef struct {
+/*
+ * What a report is loud about.  To add one: a row here, its condition in
+ * ngx_http_certctl_report_warn.c, a line in docs/module-protocol.md.
+ */
+
+#define NGX_HTTP_CERTCTL_WARNINGS(X)                                          \
+    X(MUST_STAPLE,  "must_staple_without_staple")                             \
+    X(EXPIRED,      "certificate_expired")                                    \
+    X(FILE_DIFFERS, "file_differs")
+
+typedef enum {
+#define X(NAME, text)  NGX_HTTP_CERTCTL_WARN_ ## NAME,
+    NGX_HTTP_CERTCTL_WARNINGS(X)
+#undef X
+    NGX_HTTP_CERTCTL_WARN_MAX
+} ngx_http_certctl_warning_e;
+
+
+typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
+
+
+/*
+ * Called for each certificate that server gives, to the names of asked that
+ * are chained to the one with the index; server is NULL for a record that no
+ * server_name asks for.
+ */
+
+typedef void (*ngx_http_certctl_found_pt)(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    const char *why, ngx_array_t *asked, ngx_uint_t index);
+
+
+struct ngx_http_certctl_report_s {
     ngx_http_certctl_json_t       *json;
-    ngx_http_certctl_main_conf_t   mcf;      /* a copy, with its own cache */
+    ngx_http_certctl_main_conf_t  *conf;     /* the worker's own */
+    ngx_http_certctl_main_conf_t   facts;    /* a copy, with a cache of facts */
+    ngx_http_certctl_main_conf_t   mcf;      /* one that parses everything */
+    ngx_http_certctl_found_pt      found;
     ngx_pool_t                    *pool;
     time_t                         now;
     ngx_array_t                    seen;     /* ngx_str_t: records served */
-    ngx_uint_t                     failed;
-} ngx_http_certctl_report_t;
+    ngx_array_t                    warnings; /* ngx_http_certctl_warned_t */
+    ngx_uint_t                     quiet;    /* warnings left out */
+
+    /* which certificates are wanted; NULL and 0: all */
+    ngx_str_t                      name;
+    ngx_array_t                    records;  /* ngx_str_t: that have it */
+    const char                    *after_name;
+    ngx_uint_t                     after;    /* place among the servers */
+    ngx_uint_t                     limit;
+    ngx_uint_t                     given;
+    char                           next[CERTCTL_NAME_MAX + 2];
+
+    unsigned                       details:1;   /* found() needs X509 */
+    unsigned                       borrowed:1;  /* facts.cache is conf's */
+    unsigned                       more:1;
+    unsigned                       failed:1;
+};
 
 
 /* A name that a client may ask a server for, and what it is given. */
@@ -23,23 +73,79 @@ typedef struct {
 typedef struct {
     ngx_str_t                      name;
     u_char                         given[CERTCTL_KINDS];
+    u_char                         follows[CERTCTL_KINDS];
+    ngx_uint_t                     next[CERTCTL_KINDS];
+                                             /* which is given the same; 0 */
     u_char                         digest[CERTCTL_KINDS][32];
 } ngx_http_certctl_asked_t;
 
 
-/* Whether both names are given the same certificate of kind. */
-ngx_uint_t ngx_http_certctl_report_same(ngx_http_certctl_asked_t *one,
-    ngx_http_certctl_asked_t *two, ngx_uint_t kind);
+typedef struct {
+    ngx_http_certctl_warning_e     code;
+    ngx_str_t                      text;
+} ngx_http_certctl_warned_t;
 
-/* cert as server, or nobody (NULL), gives it: to the names of asked that get
-   the same as the one with the index. */
+
+/* ngx_http_certctl_report_walk.c: on a thread */
+
+/* Takes what call asks for.  NGX_ERROR without memory; to be closed always. */
+ngx_int_t ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
+    ngx_uint_t details);
+void ngx_http_certctl_report_close(ngx_http_certctl_report_t *report);
+
+/* What the servers give, in the order of the configuration; then what no
+   server_name asks for, by name. */
+void ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
+void ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
+
+
+/* ngx_http_certctl_report_asked.c */
+
+/* Fills asked with the names that a client could ask server for. */
+ngx_int_t ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_array_t *asked);
+
+/* Chains those together that are given the same certificate of a kind. */
+ngx_int_t ngx_http_certctl_report_chain(ngx_http_certctl_report_t *report,
+    ngx_array_t *asked);
+
+
+/* ngx_http_certctl_report_entry.c, _compact.c: visitors that write JSON */
+
 void ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    const char *why, ngx_array_t *asked, ngx_uint_t index);
+void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
     ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 
 /* A server whose ssl_certificate has variables: known at each handshake only. */
 void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
     ngx_http_certctl_server_t *server);
+
+/* The staple's state, of a certificate with or without its X509. */
+ngx_http_certctl_staple_e ngx_http_certctl_report_staple(
+    ngx_http_certctl_report_t *report, ngx_http_certctl_cert_t *cert);
+
+
+/* ngx_http_certctl_report_warn.c */
+
+/* Looks for what is to be said of a certificate with this staple. */
+void ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_staple_e staple);
+
+void ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_warning_e code, ngx_http_certctl_cert_t *cert,
+    const char *text);
+
+/* "warnings" of the report. */
+void ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report);
+
+/* SHA-256 of the first certificate in a PEM file, as it is on the disk now.
+   NGX_DECLINED when there is none that can be read. */
+ngx_int_t ngx_http_certctl_report_file(const char *path, u_char *digest);
 
 
 #endif /* _NGX_HTTP_CERTCTL_REPORT_H_INCLUDED_ */

@@ -24,17 +24,10 @@ static bool ngx_http_certctl_entry_san(const char *kind, const char *text,
     void *data);
 static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
     ngx_http_certctl_cert_t *cert);
-static void ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
+static void ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
     ngx_http_certctl_cert_t *cert);
-
-
-ngx_uint_t
-ngx_http_certctl_report_same(ngx_http_certctl_asked_t *one,
-    ngx_http_certctl_asked_t *two, ngx_uint_t kind)
-{
-    return one->given[kind] && two->given[kind]
-           && ngx_memcmp(one->digest[kind], two->digest[kind], 32) == 0;
-}
+static void ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert);
 
 
 void
@@ -69,7 +62,8 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
 
     ngx_http_certctl_entry_x509(json, cert);
     ngx_http_certctl_entry_chain(json, cert);
-    ngx_http_certctl_entry_staple(report, cert);
+    ngx_http_certctl_entry_file(report, cert);
+    ngx_http_certctl_entry_staple(report, server, cert);
 
     ngx_certctl_zone_used(report->mcf.zone, cert->digest, &handshakes, &last);
 
@@ -120,15 +114,17 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ask = asked->elts;
     ngx_http_certctl_json_open(json, "served_names", '[');
 
-    for (i = index; i < asked->nelts; i++) {
+    i = index;
 
-        if (ask[i].name.len
-            && ngx_http_certctl_report_same(&ask[i], &ask[index], cert->kind))
-        {
+    do {
+        if (ask[i].name.len) {
             ngx_http_certctl_json_string(json, NULL, ask[i].name.data,
                                          ask[i].name.len);
         }
-    }
+
+        i = ask[i].next[cert->kind];
+
+    } while (i);
 
     ngx_http_certctl_json_close(json, ']');
 }
@@ -230,16 +226,50 @@ ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
 }
 
 
+/* A file that was changed since NGINX has read it. */
+
+static void
+ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_cert_t *cert)
+{
+    u_char      digest[32], hex[2 * sizeof(digest)];
+    ngx_uint_t  differs;
+
+    if (cert->source != NGX_HTTP_CERTCTL_STATIC
+        || ngx_http_certctl_report_file((char *) cert->name.data, digest)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_hex_dump(hex, digest, sizeof(digest));
+    differs = ngx_memcmp(digest, cert->digest, sizeof(digest)) != 0;
+
+    ngx_http_certctl_json_string(report->json, "file_fingerprint", hex,
+                                 sizeof(hex));
+    ngx_http_certctl_json_flag(report->json, "file_differs", differs);
+
+    if (differs) {
+        ngx_http_certctl_report_warn(report,
+            NGX_HTTP_CERTCTL_WARN_FILE_DIFFERS, cert,
+            "is another certificate on the disk than the one that NGINX has"
+            " read: it takes a reload");
+    }
+}
+
+
 static void
 ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_cert_t *cert)
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert)
 {
     char                        url[512];
     ngx_http_certctl_json_t    *json;
     ngx_http_certctl_staple_e   state;
 
     json = report->json;
-    state = ngx_http_certctl_staple_state(&report->mcf, cert, report->now);
+    state = ngx_http_certctl_report_staple(report, cert);
+
+    ngx_http_certctl_report_judge(report, server, cert, state);
 
     ngx_http_certctl_json_open(json, "staple", '{');
     ngx_http_certctl_json_text(json, "state",

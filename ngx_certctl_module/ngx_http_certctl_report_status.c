@@ -7,11 +7,12 @@
 #include <ngx_http.h>
 #include <sys/utsname.h>
 #include "ngx_http_certctl_agent.h"
+#include "ngx_http_certctl_worker.h"
 
 
 static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
 static void ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf);
+    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation);
 
 
 /* To add a counter: a member of ngx_certctl_zone_t, a row here. */
@@ -36,6 +37,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
 {
     char                      epoch[NGX_INT64_LEN + 1];
     ngx_uint_t                i;
+    ngx_atomic_uint_t         generation;
     ngx_certctl_zone_t       *zone;
     ngx_http_certctl_json_t  *json;
 
@@ -58,9 +60,10 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_number(json, "uptime",
                                  time(NULL) - (time_t) (zone->epoch >> 20));
     ngx_http_certctl_json_text(json, "epoch", epoch);
-    ngx_http_certctl_json_number(json, "generation", zone->generation);
+    generation = zone->generation;
 
-    ngx_http_certctl_status_workers(json, call->mcf);
+    ngx_http_certctl_json_number(json, "generation", generation);
+    ngx_http_certctl_status_workers(json, call->mcf, generation);
 
     ngx_http_certctl_json_number(json, "challenges_pending",
         ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
@@ -104,22 +107,32 @@ ngx_http_certctl_status_host(ngx_http_certctl_json_t *json)
 
 static void
 ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf)
+    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation)
 {
-    ngx_int_t         i, n;
-    ngx_core_conf_t  *ccf;
+    ngx_int_t              i, n;
+    ngx_uint_t             all;
+    ngx_core_conf_t       *ccf;
+    ngx_certctl_worker_t  *worker;
 
     ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->cycle->conf_ctx,
                                            ngx_core_module);
 
     n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
+    all = (n == ccf->worker_processes);
 
-    ngx_http_certctl_json_number(json, "workers", ccf->worker_processes);
-    ngx_http_certctl_json_open(json, "worker_generations", '[');
+    ngx_http_certctl_json_open(json, "workers", '[');
 
     for (i = 0; i < n; i++) {
-        ngx_http_certctl_json_number(json, NULL, mcf->zone->workers[i]);
+        worker = &mcf->zone->workers[i];
+        all &= ngx_http_certctl_worker_at(worker, generation);
+
+        ngx_http_certctl_json_open(json, NULL, '{');
+        ngx_http_certctl_json_number(json, "pid", worker->pid);
+        ngx_http_certctl_json_number(json, "generation", worker->generation);
+        ngx_http_certctl_json_time(json, "last_look", worker->looked);
+        ngx_http_certctl_json_close(json, '}');
     }
 
     ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_flag(json, "all_at_generation", all);
 }

@@ -19,6 +19,9 @@ static const char *ngx_http_certctl_arg_name(const char *value);
 static const char *ngx_http_certctl_arg_token(const char *value);
 static const char *ngx_http_certctl_arg_identifier(const char *value);
 static const char *ngx_http_certctl_arg_ttl(const char *value);
+static const char *ngx_http_certctl_arg_form(const char *value);
+static const char *ngx_http_certctl_arg_limit(const char *value);
+static const char *ngx_http_certctl_arg_after(const char *value);
 static ngx_int_t ngx_http_certctl_arg_decode(const u_char *src, size_t len,
     char *dst);
 static const char *ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call,
@@ -56,6 +59,9 @@ static const struct {
     { "{token}",      ngx_http_certctl_arg_token },
     { "{identifier}", ngx_http_certctl_arg_identifier },
     { NULL,           ngx_http_certctl_arg_name }
+    [NGX_HTTP_CERTCTL_ARG_FORM]          = ngx_http_certctl_arg_form,
+    [NGX_HTTP_CERTCTL_ARG_LIMIT]         = ngx_http_certctl_arg_limit,
+    [NGX_HTTP_CERTCTL_ARG_AFTER]         = ngx_http_certctl_arg_after,
 };
 
 
@@ -259,6 +265,10 @@ ngx_http_certctl_arg_token(const char *value)
                                        ngx_strlen(value))
            ? NULL
            : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
+ngx_http_certctl_arg_form(const char *value)
+{
+    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
+           ? NULL : "form is full or compact";
 }
 
 
@@ -277,6 +287,7 @@ ngx_http_certctl_arg_identifier(const char *value)
 
 static const char *
 ngx_http_certctl_arg_ttl(const char *value)
+ngx_http_certctl_arg_limit(const char *value)
 {
     ngx_int_t  n;
 
@@ -284,4 +295,27 @@ ngx_http_certctl_arg_ttl(const char *value)
 
     return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
            ? NULL : "ttl is 1 to 86400 seconds";
+    return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
+           ? NULL : "limit is 1 to 10000";
+}
+
+
+/* "s" and a place among the servers, or "u" and the name of a record. */
+
+static const char *
+ngx_http_certctl_arg_after(const char *value)
+{
+    size_t  n;
+
+    n = ngx_strlen(value + (value[0] != '\0'));
+
+    if ((value[0] == 'u'
+         && certctl_name_valid((const u_char *) value + 1, n))
+        || (value[0] == 's' && n >= 1 && n <= 15
+            && ngx_hextoi((u_char *) value + 1, n) != NGX_ERROR))
+    {
+        return NULL;
+    }
+
+    return "after is what next of the page before was";
 }

@@ -55,7 +55,10 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
     cln->data = mcf;
 
     mcf->cache = ngx_http_certctl_cache_create(cf, mcf);
+    mcf->facts = ngx_http_certctl_cache_facts(cf, mcf);
+
     if (mcf->cache == NULL
+        || mcf->facts == NULL
         || ngx_http_certctl_trust(cf, mcf) != NGX_OK
         || ngx_http_certctl_init_servers(cf, mcf) != NGX_OK
         || ngx_http_certctl_init_http01(cf) != NGX_OK
@@ -213,6 +216,7 @@ ngx_http_certctl_cleanup(void *data)
 
     ngx_http_certctl_free_servers(mcf);
     ngx_http_certctl_cache_destroy(mcf->cache);
+    ngx_http_certctl_cache_destroy(mcf->facts);
 
     if (mcf->store) {
         certctl_store_close(mcf->store);

@@ -1,0 +1,164 @@
+
+/* What a report is loud about: its "warnings". */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_report.h"
+
+#include <openssl/pem.h>
+
+
+#define NGX_HTTP_CERTCTL_REPORT_WARNINGS  100
+#define NGX_HTTP_CERTCTL_PEM_MAX          1048576
+
+
+static int ngx_http_certctl_no_password(char *buf, int size, int rwflag,
+    void *data);
+
+
+static const char  *ngx_http_certctl_warning_codes[] = {
+#define X(NAME, text)  text,
+    NGX_HTTP_CERTCTL_WARNINGS(X)
+#undef X
+};
+
+
+void
+ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_staple_e staple)
+{
+    /* a static one may have a staple that NGINX itself has fetched */
+
+    if (cert->must_staple
+        && staple != NGX_HTTP_CERTCTL_STAPLE_FRESH
+        && !(server && server->status_cb
+             && cert->source != NGX_HTTP_CERTCTL_STORE))
+    {
+        ngx_http_certctl_report_warn(report,
+            NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, cert,
+            "must be stapled (RFC 7633), and there is no valid staple:"
+            " clients that insist refuse it");
+    }
+
+    if (server && cert->not_after <= report->now) {
+        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_EXPIRED,
+                                     cert, "is served and past its time");
+    }
+}
+
+
+void
+ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_warning_e code, ngx_http_certctl_cert_t *cert,
+    const char *text)
+{
+    size_t                      len;
+    ngx_http_certctl_warned_t  *warned;
+
+    if (report->warnings.nelts == NGX_HTTP_CERTCTL_REPORT_WARNINGS) {
+        report->quiet++;
+        return;
+    }
+
+    len = cert->name.len + ngx_strlen(text) + sizeof("\"\" ");
+
+    warned = ngx_array_push(&report->warnings);
+
+    if (warned == NULL) {
+        report->failed = 1;
+        return;
+    }
+
+    warned->code = code;
+    warned->text.len = 0;
+    warned->text.data = ngx_pnalloc(report->pool, len);
+
+    if (warned->text.data == NULL) {
+        report->failed = 1;
+        return;
+    }
+
+    warned->text.len = ngx_snprintf(warned->text.data, len, "\"%V\" %s",
+                                    &cert->name, text)
+                       - warned->text.data;
+}
+
+
+void
+ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report)
+{
+    ngx_uint_t                  i;
+    ngx_http_certctl_json_t    *json;
+    ngx_http_certctl_warned_t  *warned;
+
+    json = report->json;
+    warned = report->warnings.elts;
+
+    ngx_http_certctl_json_open(json, "warnings", '[');
+
+    for (i = 0; i < report->warnings.nelts; i++) {
+        ngx_http_certctl_json_open(json, NULL, '{');
+        ngx_http_certctl_json_text(json, "code",
+                          ngx_http_certctl_warning_codes[warned[i].code]);
+        ngx_http_certctl_json_string(json, "text", warned[i].text.data,
+                                     warned[i].text.len);
+        ngx_http_certctl_json_close(json, '}');
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_number(json, "warnings_left_out", report->quiet);
+}
+
+
+ngx_int_t
+ngx_http_certctl_report_file(const char *path, u_char *digest)
+{
+    int           fd;
+    FILE         *file;
+    X509         *x509;
+    struct stat   st;
+
+    /* a fifo in its place must not hold the thread */
+
+    fd = open(path, O_RDONLY|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd == -1) {
+        return NGX_DECLINED;
+    }
+
+    if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)
+        || st.st_size > NGX_HTTP_CERTCTL_PEM_MAX
+        || (file = fdopen(fd, "r")) == NULL)
+    {
+        (void) close(fd);
+        return NGX_DECLINED;
+    }
+
+    ERR_set_mark();
+
+    x509 = PEM_read_X509_AUX(file, NULL, ngx_http_certctl_no_password, NULL);
+
+    (void) fclose(file);
+    ERR_pop_to_mark();
+
+    if (x509 == NULL || X509_digest(x509, EVP_sha256(), digest, NULL) != 1) {
+        X509_free(x509);
+        return NGX_DECLINED;
+    }
+
+    X509_free(x509);
+
+    return NGX_OK;
+}
+
+
+/* Without it OpenSSL would ask a terminal. */
+
+static int
+ngx_http_certctl_no_password(char *buf, int size, int rwflag, void *data)
+{
+    return -1;
+}
