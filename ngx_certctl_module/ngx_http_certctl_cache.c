@@ -17,7 +17,7 @@
 
 #define NGX_HTTP_CERTCTL_UNKNOWN_MAX  1024
 
-/* About 1 KB each; more records than this are read again by each report. */
+/* About 1.4 KB each; more records than this are read again by each report. */
 
 #define NGX_HTTP_CERTCTL_FACTS_MAX    16384
 
