@@ -120,7 +120,10 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
     n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
     all = (n == ccf->worker_processes);
 
-    ngx_http_certctl_json_open(json, "workers", '[');
+    /* "workers" is a number: controllers keep it as one */
+
+    ngx_http_certctl_json_number(json, "workers", ccf->worker_processes);
+    ngx_http_certctl_json_open(json, "worker_states", '[');
 
     for (i = 0; i < n; i++) {
         worker = &mcf->zone->workers[i];

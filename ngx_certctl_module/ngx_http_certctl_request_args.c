@@ -46,6 +46,9 @@ static const char *(*const ngx_http_certctl_arg_checks[])(const char *value) =
     [NGX_HTTP_CERTCTL_ARG_REUSE_PENDING] = ngx_http_certctl_arg_flag,
     [NGX_HTTP_CERTCTL_ARG_KEYGEN]        = ngx_http_certctl_arg_keygen,
     [NGX_HTTP_CERTCTL_ARG_NAME]          = ngx_http_certctl_arg_name,
+    [NGX_HTTP_CERTCTL_ARG_FORM]          = ngx_http_certctl_arg_form,
+    [NGX_HTTP_CERTCTL_ARG_LIMIT]         = ngx_http_certctl_arg_limit,
+    [NGX_HTTP_CERTCTL_ARG_AFTER]         = ngx_http_certctl_arg_after,
     [NGX_HTTP_CERTCTL_ARG_TTL]           = ngx_http_certctl_arg_ttl,
 };
 
@@ -59,9 +62,6 @@ static const struct {
     { "{token}",      ngx_http_certctl_arg_token },
     { "{identifier}", ngx_http_certctl_arg_identifier },
     { NULL,           ngx_http_certctl_arg_name }
-    [NGX_HTTP_CERTCTL_ARG_FORM]          = ngx_http_certctl_arg_form,
-    [NGX_HTTP_CERTCTL_ARG_LIMIT]         = ngx_http_certctl_arg_limit,
-    [NGX_HTTP_CERTCTL_ARG_AFTER]         = ngx_http_certctl_arg_after,
 };
 
 
@@ -265,10 +265,6 @@ ngx_http_certctl_arg_token(const char *value)
                                        ngx_strlen(value))
            ? NULL
            : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
-ngx_http_certctl_arg_form(const char *value)
-{
-    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
-           ? NULL : "form is full or compact";
 }
 
 
@@ -287,7 +283,6 @@ ngx_http_certctl_arg_identifier(const char *value)
 
 static const char *
 ngx_http_certctl_arg_ttl(const char *value)
-ngx_http_certctl_arg_limit(const char *value)
 {
     ngx_int_t  n;
 
@@ -295,6 +290,24 @@ ngx_http_certctl_arg_limit(const char *value)
 
     return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
            ? NULL : "ttl is 1 to 86400 seconds";
+}
+
+
+static const char *
+ngx_http_certctl_arg_form(const char *value)
+{
+    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
+           ? NULL : "form is full or compact";
+}
+
+
+static const char *
+ngx_http_certctl_arg_limit(const char *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi((u_char *) value, ngx_strlen(value));
+
     return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
            ? NULL : "limit is 1 to 10000";
 }

@@ -85,7 +85,8 @@ subtest 'status' => sub {
     is($s->{os}, 'linux', 'os');
     is($s->{architecture}, (split ' ', `uname -m`)[0], 'architecture');
     is($s->{host}, (split ' ', `uname -n`)[0], 'host');
-    is(scalar @{ $s->{workers} }, 2, 'workers');
+    is($s->{workers}, 2, 'workers');
+    is(scalar @{ $s->{worker_states} }, 2, 'where each is');
     like($s->{started}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'started, RFC 3339');
     cmp_ok($s->{uptime}, '<', 60, 'uptime');
     is($s->{counters}{commits}, 0, 'nothing was committed');

@@ -62,12 +62,12 @@ subtest 'all workers at one generation' => sub {
     });
 
     ok($s, 'all_at_generation, without a handshake');
-    is(scalar @{ $s->{workers} }, 2, 'two workers');
-    is(join(' ', sort map { $_->{pid} } @{ $s->{workers} }), join(' ', sort $edge->workers),
+    is(scalar @{ $s->{worker_states} }, 2, 'two workers');
+    is(join(' ', sort map { $_->{pid} } @{ $s->{worker_states} }), join(' ', sort $edge->workers),
         'their process ids');
-    is($_->{generation}, $s->{generation}, 'the generation of the store') for @{ $s->{workers} };
+    is($_->{generation}, $s->{generation}, 'the generation of the store') for @{ $s->{worker_states} };
     like($_->{last_look}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'last look')
-        for @{ $s->{workers} };
+        for @{ $s->{worker_states} };
 };
 
 subtest 'compact' => sub {
