@@ -48,7 +48,10 @@
 #define SEALED_SALT_LEN 32
 #define SEALED_TAG      16
 
-static const u_char  sealed_magic[8] = "certctl\x1a";
+/* octets, not a string: gcc 15 warns of one that loses its NUL */
+static const u_char  sealed_magic[8] = {
+    'c', 'e', 'r', 't', 'c', 't', 'l', 0x1a
+};
 static const char    sealed_label[] = "certctl sealed file 1";
 
 

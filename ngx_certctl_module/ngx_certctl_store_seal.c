@@ -28,7 +28,10 @@
 #define SEAL_HOST   40
 #define SEAL_CHECK  56
 
-static const u_char  seal_magic[8] = "certkey\x01";
+/* octets, not a string: gcc 15 warns of one that loses its NUL */
+static const u_char  seal_magic[8] = {
+    'c', 'e', 'r', 't', 'k', 'e', 'y', 0x01
+};
 
 
 static int
