@@ -36,11 +36,14 @@ benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
 TESTS    = t/*.t $(units)
 JOBS     = 2
 
+# Debian 12, 13 and the next: make test-matrix SUITES=trixie builds and tests one
+SUITES   = bookworm trixie forky
+
 # make V=1 shows the commands
 Q        = $(if $(V),,@)
 say      = @printf '  %-6s %s\n'
 
-.PHONY: all help deps demo test bench clean
+.PHONY: all help deps demo module test test-matrix bench clean
 
 all: $(daemon) $(client) $(module)
 
@@ -117,6 +120,8 @@ build/nginx-source:
 	@t/setup source
 	@t/nginx-source
 
+module: $(module)
+
 deps:                                ## install the packages that make needs
 	@t/setup build
 
@@ -130,6 +135,10 @@ test:                                ## install what tests need, build, run them
 	@$(build) all $(units) $(tools)
 	@$(if $(SAN),,$(build) B=$(pointed) POINTS=-DCERTCTL_POINTS all)
 	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
+
+test-matrix:                         ## the module's tests on each Debian of SUITES
+	@t/setup test matrix
+	@TESTS='$(filter t/4%,$(TESTS))' t/matrix $(SUITES)
 
 bench:                               ## measure side by side, JSON under build/bench/ (BENCH=swap: one)
 	@t/setup build run test bench
