@@ -57,7 +57,8 @@ typedef struct {
     X(TTL,           "ttl")                                                   \
     X(FORM,          "form")                                                  \
     X(LIMIT,         "limit")                                                 \
-    X(AFTER,         "after")
+    X(AFTER,         "after")\
+    X(DIR,           "dir")
 
 typedef enum {
 #define X(NAME, text)  NGX_HTTP_CERTCTL_ARG_ ## NAME,
@@ -207,6 +208,10 @@ void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
+
+/* ngx_http_certctl_discover.c */
+void ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call);
+
 void ngx_http_certctl_report_status(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call);

@@ -73,6 +73,13 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       offsetof(ngx_http_certctl_srv_conf_t, challenge),
       NULL },
 
+    { ngx_string("certctl_discover"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_certctl_discover,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("certctl_store"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -208,6 +215,7 @@ ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
      *     mcf->acme = NULL;
      *     mcf->thread_pool_name = { 0, NULL };
      *     mcf->cache = NULL;
+     *     mcf->discover = NULL;
      *     mcf->agents = 0;
      *     mcf->used = 0;
      */

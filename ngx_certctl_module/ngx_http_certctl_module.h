@@ -143,6 +143,8 @@ struct ngx_http_certctl_main_conf_s {
 #endif
 
     SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
+    ngx_array_t                *discover;   /* ngx_str_t: directories that may
+                                               be walked; NULL: none */
 
     ngx_uint_t                  cache_max;
     ngx_http_certctl_cache_t   *cache;      /* a worker's parsed copies */
@@ -233,6 +235,10 @@ ngx_http_certctl_cert_t *ngx_http_certctl_static(
  * a pinned one: no other reload of the identity is needed than a touch.
  */
 char *ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* The directive certctl_discover: ngx_http_certctl_discover.c. */
+char *ngx_http_certctl_discover(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* In postconfiguration, when each mcf->servers[].ctx is known: client
    verification, TLS 1.3 only, no resumption on those with agent set. */

@@ -120,6 +120,10 @@ void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
     ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 
+/* What x509 says of itself; any thread.  fingerprint: SHA-256 in hex. */
+void ngx_http_certctl_report_x509(ngx_http_certctl_json_t *json, X509 *x509,
+    const char *fingerprint);
+
 /* A server whose ssl_certificate has variables: known at each handshake only. */
 void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
     ngx_http_certctl_server_t *server);

@@ -18,8 +18,6 @@ static void ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_array_t *asked, ngx_uint_t index);
 static void ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json,
     const char *key, ngx_array_t *strings);
-static void ngx_http_certctl_entry_x509(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_cert_t *cert);
 static bool ngx_http_certctl_entry_san(const char *kind, const char *text,
     void *data);
 static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
@@ -60,7 +58,7 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_number(json, "generation", cert->generation);
     ngx_http_certctl_json_flag(json, "has_private_key", cert->key != NULL);
 
-    ngx_http_certctl_entry_x509(json, cert);
+    ngx_http_certctl_report_x509(json, cert->x509, cert->fingerprint);
     ngx_http_certctl_entry_chain(json, cert);
     ngx_http_certctl_entry_file(report, cert);
     ngx_http_certctl_entry_staple(report, server, cert);
@@ -149,16 +147,16 @@ ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
 }
 
 
-static void
-ngx_http_certctl_entry_x509(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_cert_t *cert)
+void
+ngx_http_certctl_report_x509(ngx_http_certctl_json_t *json, X509 *x509,
+    const char *fingerprint)
 {
     char                      dn[NGX_HTTP_CERTCTL_DN_MAX];
     struct certctl_x509_info  info;
 
-    ngx_http_certctl_json_text(json, "fingerprint", cert->fingerprint);
+    ngx_http_certctl_json_text(json, "fingerprint", fingerprint);
 
-    if (certctl_x509_info(cert->x509, &info) == NULL) {
+    if (certctl_x509_info(x509, &info) == NULL) {
         ngx_http_certctl_json_text(json, "spki", info.spki);
         ngx_http_certctl_json_text(json, "serial", info.serial);
         ngx_http_certctl_json_time(json, "not_before", info.not_before);
@@ -169,16 +167,16 @@ ngx_http_certctl_entry_x509(ngx_http_certctl_json_t *json,
         ngx_http_certctl_json_flag(json, "must_staple", info.must_staple);
     }
 
-    if (certctl_x509_subject(cert->x509, dn, sizeof(dn))) {
+    if (certctl_x509_subject(x509, dn, sizeof(dn))) {
         ngx_http_certctl_json_text(json, "subject", dn);
     }
 
-    if (certctl_x509_issuer(cert->x509, dn, sizeof(dn))) {
+    if (certctl_x509_issuer(x509, dn, sizeof(dn))) {
         ngx_http_certctl_json_text(json, "issuer", dn);
     }
 
     ngx_http_certctl_json_open(json, "sans", '[');
-    (void) certctl_x509_each_san(cert->x509, ngx_http_certctl_entry_san, json);
+    (void) certctl_x509_each_san(x509, ngx_http_certctl_entry_san, json);
     ngx_http_certctl_json_close(json, ']');
 }
 

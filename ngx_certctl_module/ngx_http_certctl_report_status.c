@@ -13,6 +13,8 @@
 static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
 static void ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
     ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation);
+static void ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
+    ngx_array_t *dirs);
 
 
 /* To add a counter: a member of ngx_certctl_zone_t, a row here. */
@@ -64,6 +66,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
 
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_status_workers(json, call->mcf, generation);
+    ngx_http_certctl_status_discover(json, call->mcf->discover);
 
     ngx_http_certctl_json_number(json, "challenges_pending",
         ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
@@ -138,4 +141,26 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
 
     ngx_http_certctl_json_close(json, ']');
     ngx_http_certctl_json_flag(json, "all_at_generation", all);
+}
+
+
+/* The directories that discover may be asked for, as they are configured. */
+
+static void
+ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
+    ngx_array_t *dirs)
+{
+    ngx_str_t   *dir;
+    ngx_uint_t   i, n;
+
+    dir = dirs ? dirs->elts : NULL;
+    n = dirs ? dirs->nelts : 0;
+
+    ngx_http_certctl_json_open(json, "discover", '[');
+
+    for (i = 0; i < n; i++) {
+        ngx_http_certctl_json_string(json, NULL, dir[i].data, dir[i].len);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
 }

@@ -22,6 +22,7 @@ static const char *ngx_http_certctl_arg_ttl(const char *value);
 static const char *ngx_http_certctl_arg_form(const char *value);
 static const char *ngx_http_certctl_arg_limit(const char *value);
 static const char *ngx_http_certctl_arg_after(const char *value);
+static const char *ngx_http_certctl_arg_dir(const char *value);
 static ngx_int_t ngx_http_certctl_arg_decode(const u_char *src, size_t len,
     char *dst);
 static const char *ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call,
@@ -50,6 +51,7 @@ static const char *(*const ngx_http_certctl_arg_checks[])(const char *value) =
     [NGX_HTTP_CERTCTL_ARG_LIMIT]         = ngx_http_certctl_arg_limit,
     [NGX_HTTP_CERTCTL_ARG_AFTER]         = ngx_http_certctl_arg_after,
     [NGX_HTTP_CERTCTL_ARG_TTL]           = ngx_http_certctl_arg_ttl,
+    [NGX_HTTP_CERTCTL_ARG_DIR]           = ngx_http_certctl_arg_dir,
 };
 
 
@@ -331,4 +333,14 @@ ngx_http_certctl_arg_after(const char *value)
     }
 
     return "after is what next of the page before was";
+}
+
+
+/* Where it leads is looked at on the thread: that takes the disk. */
+
+static const char *
+ngx_http_certctl_arg_dir(const char *value)
+{
+    return value[0] == '/' && ngx_strlen(value) < PATH_MAX
+           ? NULL : "dir is the full path of a directory";
 }

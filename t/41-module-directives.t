@@ -178,3 +178,22 @@ certctl_trust /etc/ssl/certs/ca-certificates.crt;
 server { listen $TEST_NGINX_TLS ssl; certctl_agent; }
 --- error_log
 unknown thread pool "nowhere"
+
+=== certctl_discover takes full paths
+--- http_config
+certctl_discover /etc/ssl ssl;
+--- error_log
+invalid directory "ssl": write the full path of a directory below "/"
+
+=== certctl_discover is not for everything
+--- http_config
+certctl_discover /;
+--- error_log
+invalid directory "/": write the full path of a directory below "/"
+
+=== certctl_discover twice
+--- http_config
+certctl_discover /etc/ssl;
+certctl_discover /etc/pki;
+--- error_log
+"certctl_discover" directive is duplicate
