@@ -121,7 +121,7 @@ sub request_text {
 subtest 'paths and methods' => sub {
     refused("path '$_'", $api->get("$url$_"), 404)
         for '', '/', '/nothing', '/status/', '/statusx', '/certificates/', '/challenges/http-01', '/challenges/dns-01/x',
-            '/discover', '/metrics/', '//status', '/certificates//csr';
+            '/discover/all', '/metrics/', '//status', '/certificates//csr';
     refused("GET certificates/shop", $api->get("$url/certificates/shop"), 405);
     refused('prefix', $api->get('/certctl/v2/status'), 404);
 
