@@ -18,7 +18,7 @@ rooms   = $(subst $(comma), ,$(FLOORS))
 PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pthreads openssl
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
 HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
-SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer) $(if $(FUZZER),-fsanitize=fuzzer-no-link)
 CFLAGS  = -std=gnu17 -D_GNU_SOURCE= -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $(SANFLAG) $(POINTS) -I$B/gen -Icontroller $(rooms:%=-Icontroller/%) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAG)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
@@ -32,6 +32,11 @@ units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
 tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c))
 benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
 
+# A fuzzer is a program of its own: libFuzzer's when FUZZER is set, else one that
+# runs the corpus.
+fuzzers  = $(patsubst t/fuzz/%.c,$B/t/fuzz/%,$(filter-out t/fuzz/replay.c,$(wildcard t/fuzz/*.c)))
+FUZZER   =
+
 # make test TESTS=t/10-http.t runs one, JOBS=1 one after the other
 TESTS    = t/*.t $(units)
 JOBS     = 2
@@ -43,7 +48,7 @@ SUITES   = bookworm trixie forky
 Q        = $(if $(V),,@)
 say      = @printf '  %-6s %s\n'
 
-.PHONY: all help deps demo module test test-matrix bench clean
+.PHONY: all help deps demo module test test-matrix fuzz fuzzers bench clean
 
 all: $(daemon) $(client) $(module)
 
@@ -111,6 +116,22 @@ $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	$(say) TOOL $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
+# Those whose names begin with ngx_ include files of the module, and so NGINX's
+# headers, as they lie where the module was built (NGX).
+NGX      = $B/nginx
+fuzzmain = $(if $(FUZZER),-fsanitize=fuzzer,t/fuzz/replay.c)
+ngxflags = $(addprefix -I$(NGX)/,objs src/core src/event src/event/modules src/os/unix src/http src/http/modules src/http/v2) -Wno-unused-parameter
+
+fuzzers: $(fuzzers)
+
+$B/t/fuzz/rest_%: private roof = $B/obj/routes.o
+$B/t/fuzz/ngx_%: private CFLAGS += $(ngxflags)
+$B/t/fuzz/ngx_%: | $(if $(FUZZER),,$(module))
+$B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj/routes.o $B/libcertctl.a
+	@mkdir -p $(@D)
+	$(say) FUZZ $@
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit -It/fuzz $(LDFLAGS) -o $@ $< $(fuzzmain) $(roof) $B/libcertctl.a $(LIBS)
+
 $B/t/bench/%: t/bench/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) BENCH $@
@@ -132,13 +153,19 @@ build    = $(MAKE) --no-print-directory $(if $(findstring j,$(MAKEFLAGS)),,-j$(J
 
 test:                                ## install what tests need, build, run them all
 	@t/setup build run test
-	@$(build) all $(units) $(tools)
+	@$(build) all $(units) $(tools) $(fuzzers)
 	@$(if $(SAN),,$(build) B=$(pointed) POINTS=-DCERTCTL_POINTS all)
 	B=$B SAN=$(SAN) POINTED=$(pointed) t/run -j$(JOBS) $(TESTS)
 
 test-matrix:                         ## the module's tests on each Debian of SUITES
 	@t/setup test matrix
 	@TESTS='$(filter t/4%,$(TESTS))' t/matrix $(SUITES)
+
+fuzz:                                ## run libFuzzer (FUZZ=name: one, SECONDS=60 for each)
+	@t/setup build run fuzz
+	@$(build) $(module)
+	@$(build) B=build/fuzz SAN=address,undefined CC=clang-14 WARN=-Wall FUZZER=1 NGX=$B/nginx NGINX_SRC=$(NGINX_SRC) fuzzers
+	@t/fuzz/run $(or $(SECONDS),60) $(FUZZ)
 
 bench:                               ## measure side by side, JSON under build/bench/ (BENCH=swap: one)
 	@t/setup build run test bench

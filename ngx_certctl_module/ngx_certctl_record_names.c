@@ -39,24 +39,25 @@ certctl_record_has_name(const certctl_blob_t *names, const char *name)
 }
 
 
-/* The blob was authenticated, so it ends with the NUL it was written with. */
+/*
+ * What we sealed ends with a NUL.  A text without one is none: this must not
+ * hang on the word of whoever holds the sealing key.
+ */
 
 const char *
 certctl_record_next_name(const certctl_blob_t *names, const char *at)
 {
+    size_t       left;
     const char  *start = (const char *) names->data;
 
     if (names->len == 0) {
         return NULL;
     }
 
-    if (at == NULL) {
-        return start;
-    }
+    at = at ? at + strlen(at) + 1 : start;
+    left = start + names->len - at;
 
-    at += strlen(at) + 1;
-
-    return at < start + names->len ? at : NULL;
+    return left && memchr(at, '\0', left) ? at : NULL;
 }
 
 

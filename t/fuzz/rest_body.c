@@ -1,0 +1,157 @@
+/*
+ * JSON bodies against the field tables of all routes: the first byte chooses
+ * the table, the second whether the body creates or changes, and whether what
+ * follows is JSON or says how to make values for fields of the table, so that
+ * mutations reach the rules behind the names.
+ */
+#include "fuzz.h"
+#include "resource.h"
+#include "rest_body.h"
+#include "rest_pattern.h"
+#include "routes.h"
+
+#include <event2/buffer.h>
+#include <event2/http.h>
+
+static const struct route *
+choose(unsigned n)
+{
+    static const struct route  *bodies[256];
+    static unsigned             count;
+
+    for (const struct route *r = routes; count == 0 && r->path; r++) {
+        const struct resource  *res = r->data;
+
+        if (res && res->fields && strcmp(r->method, "GET") != 0) {
+            bodies[count++] = r;
+        }
+    }
+
+    return bodies[n % count];
+}
+
+static const struct patterns *
+compiled(void)
+{
+    static struct patterns  *patterns;
+    struct error             err;
+
+    if (patterns == NULL) {
+        patterns = patterns_new(routes, &err);
+        FUZZ_MUST(patterns != NULL);
+    }
+
+    return patterns;
+}
+
+/* A value by its letter: a number, a word, a time or a text of at most 15. */
+static json_t *
+value(const uint8_t **p, const uint8_t *end, const struct field *f, int depth)
+{
+    const struct field  *of = f->of ? f->of : f;
+    json_t              *v;
+    uint8_t              kind = end > *p ? *(*p)++ : 0;
+    int64_t              n = 0;
+    size_t               len = kind >> 4;
+
+    len = len > (size_t) (end - *p) ? (size_t) (end - *p) : len;
+    memcpy(&n, *p, len > 8 ? 8 : len);
+
+    switch (kind & (depth < 3 ? 7 : 3)) {
+    case 0:
+        v = json_integer(n);
+        break;
+    case 1:
+        v = len & 1 ? json_true() : json_null();
+        break;
+    case 2:
+        v = f->allowed ? json_stringn(f->allowed, strcspn(f->allowed, " "))
+                       : json_string("2026-01-31T00:00:00Z");
+        break;
+    case 4:
+    case 5:
+        for (v = json_array(); len > 0; len--) {
+            json_array_append_new(v, value(p, end, of, depth + 1));
+        }
+        return v;
+    case 6:
+    case 7:
+        for (v = json_object(); len > 0; len--) {
+            json_object_set_new(v, of->name, value(p, end, of, depth + 1));
+            of += of[1].name != NULL;
+        }
+        return v;
+    default:
+        v = json_stringn((const char *) *p, len);
+    }
+
+    *p += len;
+
+    return v ? v : json_null();
+}
+
+static char *
+build(const uint8_t *p, const uint8_t *end, const struct field *fields)
+{
+    json_t              *body = json_object();
+    char                *text;
+    const struct field  *f;
+    size_t               n;
+
+    for (n = 0; fields[n].name; n++) { }
+
+    while (p < end) {
+        f = &fields[*p++ % n];
+        json_object_set_new(body, f->name, value(&p, end, f, 0));
+    }
+
+    text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+
+    return text;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    struct evhttp_request   *req;
+    char                    *text = NULL;
+    struct request           r = { .patterns = compiled() };
+    const struct resource   *res;
+    bool                     ok;
+
+    if (len < 2) {
+        return 0;
+    }
+
+    req = evhttp_request_new(NULL, NULL);
+    FUZZ_MUST(req != NULL);
+
+    r.route = choose(data[0]);
+    res = r.route->data;
+    r.in_headers = evhttp_request_get_input_headers(req);
+    evhttp_add_header(r.in_headers, "Content-Type", "application/json");
+
+    if (data[1] & 2) {
+        text = build(data + 2, data + len, res->fields);
+        FUZZ_MUST(text != NULL);
+    }
+
+    evbuffer_add(evhttp_request_get_input_buffer(req),
+                 text ? text : (const char *) data + 2,
+                 text ? strlen(text) : len - 2);
+    free(text);
+
+    ok = body_read(req, &r);
+
+    if (ok && r.body) {
+        ok = resource_check(&r, res->fields, data[1] & 1 ? r.body : NULL);
+    }
+
+    FUZZ_MUST(ok || (r.err.code != ERR_NONE && r.err.code != ERR_INTERNAL
+                     && *r.err.detail));
+    json_decref(r.body);
+    evhttp_request_free(req);
+
+    return 0;
+}
