@@ -126,7 +126,7 @@ fuzzers: $(fuzzers)
 
 $B/t/fuzz/rest_%: private roof = $B/obj/routes.o
 $B/t/fuzz/ngx_%: private CFLAGS += $(ngxflags)
-$B/t/fuzz/ngx_%: | $(if $(FUZZER),,$(module))
+$(filter $B/t/fuzz/ngx_%,$(fuzzers)): $(wildcard ngx_certctl_module/*.[ch]) | $(if $(FUZZER),,$(module))
 $B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj/routes.o $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) FUZZ $@

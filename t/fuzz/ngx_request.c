@@ -6,6 +6,7 @@
 #include "ngx_shim.h"
 #include "ngx_http_certctl_request.c"
 #include "ngx_http_certctl_request_args.c"
+#include "ngx_certctl_challenge_names.c"
 
 ngx_module_t  ngx_http_certctl_module;
 
@@ -22,6 +23,10 @@ WORK(ngx_http_certctl_request_put)
 WORK(ngx_http_certctl_request_rollback)
 WORK(ngx_http_certctl_request_delete)
 WORK(ngx_http_certctl_request_ocsp)
+WORK(ngx_http_certctl_request_put_http01)
+WORK(ngx_http_certctl_request_delete_http01)
+WORK(ngx_http_certctl_request_put_tlsalpn)
+WORK(ngx_http_certctl_request_delete_tlsalpn)
 WORK(ngx_http_certctl_report_status)
 WORK(ngx_http_certctl_report_etag)
 WORK(ngx_http_certctl_report_certificates)
@@ -80,6 +85,57 @@ ngx_int_t
 ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
 {
     return strncasecmp((char *) s1, (char *) s2, n);
+}
+
+ngx_int_t
+ngx_atoi(u_char *text, size_t n)
+{
+    ngx_int_t  value = n ? 0 : NGX_ERROR;
+
+    for (size_t i = 0; i < n; i++) {
+        if (text[i] < '0' || text[i] > '9'
+            || value > (NGX_MAX_INT_T_VALUE - 9) / 10)
+        {
+            return NGX_ERROR;
+        }
+
+        value = value * 10 + (text[i] - '0');
+    }
+
+    return value;
+}
+
+void
+ngx_strlow(u_char *to, u_char *from, size_t n)
+{
+    while (n--) {
+        *to++ = (u_char) tolower(*from++);
+    }
+}
+
+/* %ui and %xi are all that is asked for. */
+u_char *
+ngx_sprintf(u_char *buf, const char *fmt, ...)
+{
+    va_list      args;
+    ngx_uint_t   n;
+
+    va_start(args, fmt);
+
+    for ( ; *fmt; fmt++) {
+        if (*fmt != '%') {
+            *buf++ = *fmt;
+            continue;
+        }
+
+        n = va_arg(args, ngx_uint_t);
+        buf += snprintf((char *) buf, 21, fmt[1] == 'x' ? "%lx" : "%lu", n);
+        fmt += 2;
+    }
+
+    va_end(args);
+
+    return buf;
 }
 
 /* The line at *p in memory of its own. */
