@@ -293,7 +293,8 @@ subtest 'expiry, number, reload, restart' => sub {
 
     is(http01($edge, 'short', '?ttl=1')->{status}, 200, 'one for a second');
     ok(wait_until(10, sub { ask($edge, 'redirect', well_known('short'))->{status} == 301 }), 'expired');
-    is(status($edge)->{challenges_pending}, 0, 'none is pending');
+    # each worker has a clock of its own
+    ok(wait_until(10, sub { return status($edge)->{challenges_pending} == 0 }), 'none is pending');
 
     my $refused = 0;
     http01($edge, "many-$_")->{status} == 200 or $refused++ for 1 .. 512;
