@@ -36,7 +36,7 @@ is_deeply [map { scalar $s->versions($_) } @id], [(1) x 20], 'one version of eac
 my @done = map { my $log = $_; scalar(() = $log =~ /type=Deployment .*completed/g) }
     $s->daemon->log, $twin->log;
 is $done[0] + $done[1], 20, '20 deployments were done';
-ok $done[0] && $done[1], "both had a share: $done[0] and $done[1]";
+note "shares: $done[0] and $done[1]";      # who is free takes the next: no share is promised
 
 # one stands still with a signed certificate in its hand
 my $log = temp_dir() . '/points';
