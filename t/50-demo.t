@@ -3,7 +3,7 @@
 
 use strict;
 use warnings;
-use Certctl::Process qw(temp_dir slurp run);
+use Certctl::Process qw(temp_dir slurp run wait_until);
 use Test::More;
 
 my $log  = temp_dir() . '/demo.log';
@@ -20,9 +20,14 @@ like $told, qr/$_/, "it tells: $_" for
     '100 of 100 handshakes show the new certificates, stapled', 'reloads: 0, workers: the same',
     'connections, 0 dropped';
 
-my @left = grep { (slurp("$_/cmdline") // '') =~ m{/certctl-\w{8}/} } glob '/proc/[0-9]*';
+# what was told to end may take a moment to be gone
 my ($dir) = $told =~ m{(/\S*certctl-\w{8})};
-is_deeply [grep { defined $dir && (slurp("$_/cmdline") // '') =~ /\Q$dir\E/ } @left], [],
-    'nothing is left running';
+my @left;
+wait_until(10, sub {
+    @left = grep { (slurp("$_/cmdline") // '') =~ m{/certctl-\w{8}/} } glob '/proc/[0-9]*';
+    @left = grep { defined $dir && (slurp("$_/cmdline") // '') =~ /\Q$dir\E/ } @left;
+    return !@left;
+});
+is_deeply \@left, [], 'nothing is left running';
 
 done_testing();
