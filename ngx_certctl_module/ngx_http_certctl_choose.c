@@ -40,6 +40,8 @@ static const char *ngx_http_certctl_static_wins(
     ngx_http_certctl_choice_t *choice, time_t now);
 static ngx_uint_t ngx_http_certctl_fits(ngx_http_certctl_cert_t *cert,
     ngx_http_certctl_name_t *name, time_t now);
+static ngx_uint_t ngx_http_certctl_covers(ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_name_t *name);
 static void ngx_http_certctl_configured(ngx_http_certctl_server_t *server,
     ngx_http_certctl_choice_t *ret, const char *why);
 
@@ -271,7 +273,8 @@ ngx_http_certctl_by_name(ngx_http_certctl_server_t *server,
 
 /*
  * A certificate that somebody renewed by hand is never undone: the newer one
- * wins.  So does one that is still valid over one that is not.
+ * wins.  So does one that is still valid over one that is not.  Where none is,
+ * the clock may be wrong, and the newer one was served before.
  */
 
 static const char *
@@ -280,7 +283,7 @@ ngx_http_certctl_static_wins(ngx_http_certctl_server_t *server,
     time_t now)
 {
     time_t                    newest;
-    ngx_uint_t                i, valid, newer;
+    ngx_uint_t                i, valid, newer, own;
     ngx_http_certctl_cert_t  *cert;
 
     newest = 0;
@@ -298,8 +301,13 @@ ngx_http_certctl_static_wins(ngx_http_certctl_server_t *server,
 
     for (i = 0; i < server->certs.nelts; i++) {
         newer = (cert[i].not_before > newest);
+        own = ngx_http_certctl_cert_valid(&cert[i], now);
 
-        if ((newer || !valid) && ngx_http_certctl_fits(&cert[i], name, now)) {
+        /* at least two of three, so that where none is valid the newer wins */
+
+        if (newer + own + !valid >= 2
+            && ngx_http_certctl_covers(&cert[i], name))
+        {
             return newer ? ngx_http_certctl_newer : ngx_http_certctl_expired;
         }
     }
@@ -312,11 +320,16 @@ static ngx_uint_t
 ngx_http_certctl_fits(ngx_http_certctl_cert_t *cert,
     ngx_http_certctl_name_t *name, time_t now)
 {
-    ngx_http_certctl_name_t  host;
+    return ngx_http_certctl_cert_valid(cert, now)
+           && ngx_http_certctl_covers(cert, name);
+}
 
-    if (!ngx_http_certctl_cert_valid(cert, now)) {
-        return 0;
-    }
+
+static ngx_uint_t
+ngx_http_certctl_covers(ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_name_t *name)
+{
+    ngx_http_certctl_name_t  host;
 
     if (name->len == 0) {
         return 1;

@@ -245,7 +245,7 @@ const char *
 certctl_ocsp_staple_check(const struct certctl_ocsp_info *info, X509 *cert,
     time_t now)
 {
-    const char  *why = NULL;
+    const char  *why;
 
     if (info->status != CERTCTL_OCSP_GOOD) {
         return "only a status \"good\" is stapled";
@@ -253,10 +253,10 @@ certctl_ocsp_staple_check(const struct certctl_ocsp_info *info, X509 *cert,
 
     ERR_set_mark();
 
-    if (now >= info->next_update) {
-        why = "nextUpdate of the OCSP response is past (RFC 6960 3.2)";
+    /* again, and both ends: the clock may have been set back since */
+    why = check_times(info, now);
 
-    } else if (X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0) {
+    if (why == NULL && X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0) {
         why = "the certificate has expired";
     }
 

@@ -91,6 +91,8 @@ believes(void)
        "and may be stapled");
     ok(certctl_ocsp_staple_check(&info, leaf.cert, now + 3600) != NULL,
        "until its nextUpdate");
+    ok(certctl_ocsp_staple_check(&info, leaf.cert, now - DAY) != NULL,
+       "nor before its thisUpdate, should the clock be set back");
     info.next_update = now + 3 * DAY;
     ok(certctl_ocsp_staple_check(&info, leaf.cert, now + DAY + 1) != NULL,
        "and not beyond the certificate's own end");
