@@ -103,6 +103,22 @@ delete $edge->{control};
 $edge->start;
 is(everywhere($new), 1, 'after SIGKILL of master and workers');
 
+# The master alone is killed: its workers serve on, and take swaps, until they
+# are told to go.
+
+my @orphans = $edge->workers;
+$edge->stop('KILL', orphans => 1);
+delete $edge->{control};
+is(scalar(grep { alive($_) } @orphans), 2, 'SIGKILL of the master alone: its workers live');
+is(everywhere($new), 1, 'they serve');
+$new = fingerprint(scalar $edge->give('a', names => ['a.example']));
+is(everywhere($new), 1, 'a swap without a master');
+kill 'QUIT', @orphans;
+ok(wait_until(20, sub { !grep { alive($_) } @orphans }), 'they end when they are told to');
+delete $edge->{control};
+$edge->start;
+is(everywhere($new), 1, 'a new master serves what was swapped');
+
 # A reload that certctl refuses leaves the running one alone.
 
 $edge->servers("$conf server { listen 127.0.0.1:%%PORT_2%% ssl; certctl_certificate x; }");
@@ -121,6 +137,36 @@ is(everywhere($new), 1, 'and serve');
 ok(!$ok, 'nginx -t refuses them too');
 like($said, qr/chmod 0700/, 'and says what to do');
 chmod 0700, "$store/certs";
+
+# So is each other place of the store; nothing is changed, and nothing started.
+
+my %open = ((map { ($_ => 0755) } qw(certs names names/ecdsa names/rsa pending staples writes damaged)),
+    '.' => 0733, 'seal.key' => 0440);
+
+for my $place (sort keys %open) {
+    my $was = (stat "$store/$place")[2] & 07777;
+
+    chmod $open{$place}, "$store/$place";
+    ($ok, $said) = $edge->test;
+    ok(!$ok, sprintf 'nginx -t: %s with mode %04o is refused', $place, $open{$place});
+    like($said, qr/\[emerg\].*certctl_store.*chmod 0[47][01][01] it/, "$place: says what to do");
+    chmod $was, "$store/$place";
+}
+
+SKIP: {
+    skip 'who is not root cannot give files away', 2 if $> != 0;
+
+    for my $place ('certs', 'seal.key') {
+        my @was = (stat "$store/$place")[4, 5];
+        chown 12345, 12345, "$store/$place";
+        ($ok, $said) = $edge->test;
+        like($said, qr/\[emerg\].*certctl_store.*must belong to/, "nginx -t: $place of a stranger is refused");
+        chown @was, "$store/$place";
+    }
+}
+
+($ok, $said) = $edge->test;
+ok($ok, 'and as it was, it is accepted') or diag $said;
 
 # A record that is flipped, cut, emptied or gone, told or untold.
 

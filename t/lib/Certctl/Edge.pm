@@ -10,6 +10,7 @@ package Certctl::Edge;
 #   my $crt = $edge->give('shop', names => ['shop.example']);
 #
 # conf is what stands in http{} beside certctl_store and the control listener;
+# store => another place for the store (a mount);
 # main => text before http{}, http => text in it before the servers.
 
 use strict;
@@ -43,7 +44,7 @@ sub servers {
 %%MAIN%%
 http {
     %%HTTP%%
-    certctl_store %%DIR%%/store;
+    certctl_store @{[ $self->{store} // "%%DIR%%/store" ]};
     certctl_trust %%DIR%%/fleet.pem;
     @{[ $self->{http} // '' ]}
 
