@@ -1,0 +1,100 @@
+package Certctl::Pebble;
+
+# A real ACME server (RFC 8555), pebble, and the DNS that it asks.
+#
+#   plan skip_all => $why if $why = Certctl::Pebble->missing;
+#   my $pebble = Certctl::Pebble->start(http => $port, tls => $port);
+#   $pebble->host('b.example', '127.0.0.2');
+#   my $acme = Certctl::ACME->new($pebble);
+#
+# It validates at the ports given, of the addresses that its DNS answers:
+# 127.0.0.1 for every name that host() does not name.
+
+use strict;
+use warnings;
+use Certctl::HTTP;
+use Certctl::PKI;
+use Certctl::Port 'free_port';
+use Certctl::Process qw(temp_dir spawn finish wait_until slurp write_file);
+use IO::Socket::INET;
+use JSON::PP 'encode_json';
+
+# What is not installed, or nothing.
+sub missing {
+    for my $program (qw(pebble pebble-challtestsrv)) {
+        return "$program is not installed" if !grep { -x "$_/$program" } split /:/, $ENV{PATH};
+    }
+
+    return;
+}
+
+sub start {
+    my ($class, %o) = @_;
+    my $dir  = temp_dir();
+    my %port = map { ($_, free_port()) } qw(acme manage dns names);
+    my $self = bless { dir => $dir, port => \%port }, $class;
+    my $ca   = Certctl::PKI->ca('pebble itself');
+    my ($crt, $key) = $ca->issue(names => ['IP:127.0.0.1']);
+
+    write_file("$dir/ca.pem", $ca->cert);
+    write_file("$dir/pebble.json", encode_json({ pebble => {
+        listenAddress => "127.0.0.1:$port{acme}",
+        managementListenAddress => "127.0.0.1:$port{manage}",
+        certificate => write_file("$dir/pebble.pem", $crt),
+        privateKey  => write_file("$dir/pebble.key", $key, 0600),
+        httpPort => 0 + $o{http}, tlsPort => 0 + $o{tls} } }));
+
+    # newer ones have more that is listened on unless it is said not to
+    my $usage = `pebble-challtestsrv -h 2>&1`;
+    my @off = map { ("-$_", '') } grep { $usage =~ /^\s+-$_\b/m }
+        qw(http01 https01 tlsalpn01 doh defaultIPv6);
+
+    # each validation is made, at once, and for each order again
+    local %ENV = (%ENV, PEBBLE_VA_NOSLEEP => 1, PEBBLE_VA_ALWAYS_VALID => 0,
+        PEBBLE_WFE_NONCEREJECT => 0, PEBBLE_AUTHZREUSE => 0);
+
+    $self->{pids} = [
+        spawn("$dir/dns.log", 'pebble-challtestsrv', @off, '-defaultIPv4', '127.0.0.1',
+            '-dns01', "127.0.0.1:$port{dns}", '-management', "127.0.0.1:$port{names}"),
+        spawn("$dir/pebble.log", 'pebble', '-config', "$dir/pebble.json",
+            '-dnsserver', "127.0.0.1:$port{dns}")];
+
+    wait_until(20, sub {
+        return !grep { !IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_) }
+            @port{qw(acme manage names)};
+    }) or die 'pebble did not start: ', map { slurp("$dir/$_.log") // '' } qw(dns pebble);
+    return $self;
+}
+
+sub port      { return $_[0]{port}{acme} }
+sub ca        { return "$_[0]{dir}/ca.pem" }
+sub directory { return "https://127.0.0.1:$_[0]{port}{acme}/dir" }
+sub log       { return slurp("$_[0]{dir}/pebble.log") // '' }
+
+# Where a name leads, for the validator.
+sub host {
+    my ($self, $name, @addresses) = @_;
+    my $names = Certctl::HTTP->new(port => $self->{port}{names}, scheme => 'http');
+    my $r = $names->post('/add-a', { host => $name, addresses => \@addresses });
+
+    die "add-a: $r->{status} $r->{content}" if $r->{status} != 200;
+    return;
+}
+
+# PEM of the root that what it issues chains to.
+sub root {
+    my ($self) = @_;
+    my $r = Certctl::HTTP->new(port => $self->{port}{manage}, ca => $self->ca)->get('/roots/0');
+
+    die "roots/0: $r->{status}" if $r->{status} != 200;
+    return $r->{content};
+}
+
+sub stop {
+    my ($self) = @_;
+
+    finish($_, 'TERM') for @{ delete $self->{pids} // [] };
+    return;
+}
+
+1;
