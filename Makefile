@@ -48,7 +48,7 @@ SUITES   = bookworm trixie forky
 Q        = $(if $(V),,@)
 say      = @printf '  %-6s %s\n'
 
-.PHONY: all help deps demo module test test-matrix fuzz fuzzers bench clean
+.PHONY: all help deps demo module test test-matrix fuzz fuzzers bench bench-module clean
 
 all: $(daemon) $(client) $(module)
 
@@ -171,6 +171,9 @@ bench:                               ## measure side by side, JSON under build/b
 	@t/setup build run test bench
 	@$(build) all $(benches)
 	B=$B t/bench/run $(BENCH)
+
+bench-module:                        ## stock NGINX, lua, HAProxy and the module beside each other
+	@$(MAKE) --no-print-directory bench BENCH=module
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
 	@t/setup build run demo

@@ -8,6 +8,12 @@ package Certctl::Bench;
 #   $b->figure('PUT p99', $ms, unit => 'ms', most => 20);
 #   $b->finish;
 #
+# or, when many variants stand beside each other, as a table of them:
+#
+#   $b->table('static', 'stored', 'lua');
+#   $b->row('handshakes a second', rate => [qw(static stored lua)],
+#       wanted => [[1, 0, least => 0.98]]);
+#
 # The variants of a round follow each other, each round in another order, so
 # that what else the machine does hits all of them.
 
@@ -16,11 +22,14 @@ use warnings;
 use Certctl::Nginx;
 use Certctl::Process qw(slurp write_file);
 use Exporter 'import';
+use IO::Handle;
 use JSON::PP ();
+use List::Util ();
 use POSIX ();
 use Time::HiRes 'time';
 
-our @EXPORT_OK = qw(median percentile cpu_seconds memory_kb resident_kb tool short pin);
+our @EXPORT_OK = qw(median percentile cpu_seconds memory_kb resident_kb disk_ms tool short
+    pin);
 
 my $root = $ENV{B} || 'build';
 
@@ -29,8 +38,9 @@ sub new {
 
     $| = 1;
     printf "%s\n", $name;
-    return bless { name => $name, variants => $o{variants}, note => $o{note},
-        load => [load()], begun => time, rounds => [], figures => [] }, $class;
+    return bless { name => $name, title => $o{title} // $name,
+        variants => $o{variants}, note => $o{note},
+        packages => $o{packages} // [], load => [load()], begun => time, rounds => [], figures => [] }, $class;
 }
 
 # BENCH_SHORT=1 is for who writes a benchmark: its figures mean nothing.
@@ -84,7 +94,7 @@ sub compare {
     my @ratio = map { $_->{$one}{$measure} / $_->{$other}{$measure} }
         grep { $_->{$one}{$measure} && $_->{$other}{$measure} } @{ $self->{rounds} };
 
-    return $self->figure($label, median(@ratio), unit => 'ratio', %o);
+    return $self->figure($label, scalar median(@ratio), unit => 'ratio', %o);
 }
 
 # A figure of its own; least or most is its target.
@@ -93,6 +103,75 @@ sub figure {
 
     push @{ $self->{figures} }, { label => $label, value => $value, %o };
     return $value;
+}
+
+# From now on rows: what stands at their heads.
+sub table {
+    my ($self, @columns) = @_;
+
+    $self->{table} = { columns => \@columns, rows => [] };
+    return;
+}
+
+# The variants' medians of a measure, each with its ratio to the first one's unless
+# ratio => 0; wanted: [column, other column, least or most => ratio].
+sub row {
+    my ($self, $label, $measure, $variants, %o) = @_;
+    my $columns = $self->{table}{columns};
+    my (@cells, @said);
+
+    for my $n (0 .. $#$variants) {
+        my $value = $self->median_of($variants->[$n], $measure);
+
+        push @cells, defined $value ? readable($value) : '';
+        next if !defined $value;
+        $self->figure("$label: $columns->[$n]", $value, unit => $measure);
+        next if $n == 0 || !($o{ratio} // 1);
+        my $ratio = $self->compare("$label: $columns->[$n] / $columns->[0]", $measure,
+            $variants->[$n], $variants->[0]);
+        $cells[-1] .= ' (' . small($ratio) . ')' if defined $ratio;
+    }
+
+    for my $want (@{ $o{wanted} // [] }) {
+        my ($one, $other, %target) = @$want;
+
+        $self->compare("$label: $columns->[$one] / $columns->[$other], wanted",
+            $measure, @$variants[$one, $other], %target);
+        push @said, verdict($self->{figures}[-1], "/ $columns->[$other] ");
+    }
+
+    push @{ $self->{table}{rows} }, [$label, @cells, join '; ', @said];
+    return;
+}
+
+# A measure's sum over all rounds, of the sum of another.
+sub sum {
+    my ($self, $label, $measure, $of, $variants, %o) = @_;
+    my $columns = $self->{table}{columns};
+    my (@cells, @said);
+
+    for my $n (0 .. $#$variants) {
+        my $all = List::Util::sum0($self->values_of($variants->[$n], $of));
+        my $sum = List::Util::sum0($self->values_of($variants->[$n], $measure));
+        my ($want) = grep { $_->[0] == $n } @{ $o{wanted} // [] };
+
+        push @cells, $all ? "$sum of $all" : '';
+        next if !$all;
+        $self->figure("$label: $columns->[$n]", $sum, unit => "of $all",
+            $want ? @$want[1 .. $#$want] : ());
+        push @said, verdict($self->{figures}[-1], '') if $want;
+    }
+
+    push @{ $self->{table}{rows} }, [$label, @cells, join '; ', @said];
+    return;
+}
+
+sub verdict {
+    my ($figure, $what) = @_;
+
+    return sprintf '%s%s (%s %s)%s', $what, small($figure->{value}),
+        defined $figure->{least} ? '>=' : '<=', readable($figure->{least} // $figure->{most}),
+        met($figure) ? '' : ' NOT MET';
 }
 
 sub met {
@@ -128,9 +207,9 @@ sub finish {
 
     mkdir "$root/bench";
     write_file("$root/bench/$self->{name}.json", JSON::PP->new->canonical->pretty->encode({
-        name => $self->{name}, date => POSIX::strftime('%Y-%m-%dT%H:%M:%SZ', gmtime),
+        name => $self->{name}, title => $self->{title}, date => POSIX::strftime('%Y-%m-%dT%H:%M:%SZ', gmtime),
         seconds => int(time - $self->{begun}), machine => machine($self->{load}),
-        versions => versions(), note => $self->{note}, short => short() ? 1 : 0,
+        versions => versions(@{ $self->{packages} }), table => $self->{table}, note => $self->{note}, short => short() ? 1 : 0,
         variants => $self->{variants}, rounds => $self->{rounds}, median => \%median,
         order => [map { $_->{label} } @{ $self->{figures} }],
         unit => \%unit, ratio => \%ratio, target => \%target, met => \%met }));
@@ -155,6 +234,7 @@ sub versions {
         openssl  => said(qr{OpenSSL (\S+)}, 'openssl', 'version'),
         postgres => said(qr{\) (\S+)}, (glob '/usr/lib/postgresql/*/bin/postgres')[-1], '-V'),
         certctl  => said(qr{CERTCTL_VERSION\s+"(.+?)"}, 'grep', '-r', 'CERTCTL_VERSION', 'controller/wire'),
+        map { ("package $_" => said(qr{(\S+)}, 'dpkg-query', '-W', '-f', '${Version}', $_)) } @_,
     );
 
     return \%version;
@@ -190,6 +270,12 @@ sub readable {
     return $value =~ /^-?\d+$/ ? $value : sprintf abs $value >= 100 ? '%.0f' : '%.3f', $value;
 }
 
+# A ratio may be a thousandth.
+sub small {
+    my ($value) = @_;
+    return defined $value && $value && abs $value < 0.1 ? sprintf '%.2g', $value : readable($value);
+}
+
 # What processes have used of a processor, by the scheduler's own account.
 sub cpu_seconds {
     my $sum = 0;
@@ -218,6 +304,23 @@ sub resident_kb {
     my ($pid) = @_;
     my ($kb)  = (slurp("/proc/$pid/status") // '') =~ /^VmRSS:\s+(\d+)/m;
     return $kb // 0;
+}
+
+# What no durable write can do without, in this folder: write, fsync, rename, fsync.
+sub disk_ms {
+    my ($dir, $bytes) = @_;
+    my $data  = 'x' x $bytes;
+    my $begin = time;
+
+    open my $out, '>', "$dir/disk.new" or die "disk: $!";
+    print $out $data;
+    $out->flush && $out->sync or die "disk: $!";
+    close $out;
+    rename "$dir/disk.new", "$dir/disk" or die "disk: $!";
+    open my $folder, '<', $dir or die "disk: $!";
+    $folder->sync or die "disk: $!";
+    close $folder;
+    return (time - $begin) * 1000;
 }
 
 # A program of t/bench, as make has built it.
