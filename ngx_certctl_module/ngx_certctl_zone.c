@@ -48,7 +48,7 @@ ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
 {
     ngx_uint_t          i, n;
     ngx_atomic_uint_t   tag, old;
-    ngx_certctl_use_t  *use, *oldest;
+    ngx_certctl_use_t *use, *oldest;
 
     tag = ngx_certctl_zone_tag(digest);
     use = ngx_certctl_zone_find(zone, tag);

@@ -42,7 +42,7 @@ ngx_int_t
 ngx_http_certctl_agent_init(ngx_conf_t *cf)
 {
     ngx_uint_t                     i;
-    ngx_http_certctl_server_t     *server;
+    ngx_certctl_server_t         **server;
     ngx_http_certctl_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
@@ -51,11 +51,11 @@ ngx_http_certctl_agent_init(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    server = mcf->servers.elts;
+    server = mcf->certctl.servers.elts;
 
-    for (i = 0; i < mcf->servers.nelts; i++) {
-        if (server[i].agent
-            && ngx_http_certctl_agent_tls(cf, &server[i]) != NGX_OK)
+    for (i = 0; i < mcf->certctl.servers.nelts; i++) {
+        if (server[i]->agent
+            && ngx_http_certctl_agent_tls(cf, server[i]) != NGX_OK)
         {
             return NGX_ERROR;
         }

@@ -134,7 +134,7 @@ const char *ngx_http_certctl_agent_auth(ngx_http_request_t *r);
 
 /* What a listener of the agent is: called for every context with agent set. */
 ngx_int_t ngx_http_certctl_agent_tls(ngx_conf_t *cf,
-    ngx_http_certctl_server_t *server);
+    ngx_certctl_server_t *server);
 
 /* ngx_http_certctl_agent_listen.c */
 

@@ -28,7 +28,7 @@ static void  (*ngx_http_certctl_next_info)(const SSL *ssl, int where, int ret);
 
 
 ngx_int_t
-ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_http_certctl_server_t *server)
+ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
 {
     SSL_CTX                       *ctx;
     STACK_OF(X509_NAME)           *names;
@@ -36,8 +36,8 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_http_certctl_server_t *server)
     ngx_http_certctl_main_conf_t  *mcf;
 
     ctx = server->ctx;
-    mcf = server->mcf;
-    sscf = server->ssl_conf;
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    sscf = ngx_ssl_get_server_conf(ctx);
 
     if (mcf->trust == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -218,7 +218,7 @@ ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason)
     ngx_log_error(NGX_LOG_WARN, c->log, 0,
                   "certctl: control connection refused: %s", reason);
 
-    if (mcf && mcf->zone) {
-        (void) ngx_atomic_fetch_add(&mcf->zone->rejects, 1);
+    if (mcf && mcf->certctl.zone) {
+        (void) ngx_atomic_fetch_add(&mcf->certctl.zone->rejects, 1);
     }
 }

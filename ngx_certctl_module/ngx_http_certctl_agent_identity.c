@@ -45,9 +45,9 @@ ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
 
     /* what is configured may have changed: a report of before is old */
 
-    (void) ngx_atomic_fetch_add(&mcf->zone->generation, 1);
+    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->generation, 1);
 
-    rc = certctl_store_read(mcf->store, CERTCTL_WIRE_IDENTITY, &record);
+    rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
 
     if (rc == CERTCTL_STORE_OK) {
         p = record.chain.data;
@@ -149,12 +149,12 @@ ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
     cert = key ? ngx_http_certctl_identity_sign(key) : NULL;
 
     if (cert && certctl_x509_info(cert, &info) == NULL) {
-        rc = ngx_http_certctl_identity_put(mcf->store, cert, key);
+        rc = ngx_http_certctl_identity_put(mcf->certctl.store, cert, key);
     }
 
     if (rc == CERTCTL_STORE_OK) {
         ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
-        ngx_http_certctl_touch(mcf, CERTCTL_WIRE_IDENTITY);
+        ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
 
     } else {
         ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,

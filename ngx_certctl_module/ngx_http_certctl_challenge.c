@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_certctl_acme.h"
 #include "ngx_http_certctl_challenge.h"
 
 
@@ -61,7 +62,7 @@ ngx_http_certctl_http01_handler(ngx_http_request_t *r)
     scf = ngx_http_get_module_srv_conf(r, ngx_http_certctl_module);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
 
-    if (!scf->challenge || scf->agent || mcf->zone == NULL) {
+    if (!scf->challenge || scf->agent || mcf->certctl.zone == NULL) {
         return NGX_DECLINED;
     }
 
@@ -69,7 +70,7 @@ ngx_http_certctl_http01_handler(ngx_http_request_t *r)
     len = r->uri.len - len;
 
     if (!ngx_certctl_challenge_token(token, len)
-        || ngx_certctl_challenge_find(&mcf->zone->challenges,
+        || ngx_certctl_challenge_find(&mcf->certctl.zone->challenges,
                                       NGX_CERTCTL_HTTP_01, token, len,
                                       ngx_time(), &challenge)
            != NGX_OK)
@@ -80,7 +81,7 @@ ngx_http_certctl_http01_handler(ngx_http_request_t *r)
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "certctl: an HTTP-01 challenge is answered");
 
-    (void) ngx_atomic_fetch_add(&mcf->zone->challenges.answered, 1);
+    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->challenges.answered, 1);
 
     ngx_http_finalize_request(r,
                               ngx_http_certctl_http01_answer(r, &challenge));
@@ -111,4 +112,38 @@ ngx_http_certctl_http01_answer(ngx_http_request_t *r,
     r->keepalive = 0;
 
     return ngx_http_send_response(r, NGX_HTTP_OK, &type, &cv);
+}
+
+
+ngx_int_t
+ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_uint_t                     s;
+    ngx_http_ssl_srv_conf_t       *sscf;
+    ngx_http_core_srv_conf_t     **cscfp;
+    ngx_http_core_main_conf_t     *cmcf;
+    ngx_http_certctl_srv_conf_t   *scf;
+
+    if (ngx_certctl_acme_init(cf, &mcf->certctl) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (s = 0; s < cmcf->servers.nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+
+        if (sscf->ssl.ctx && scf->challenge && !scf->agent
+            && ngx_certctl_acme_hook(cf, &mcf->certctl, sscf->ssl.ctx,
+                                     ngx_http_close_connection)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }

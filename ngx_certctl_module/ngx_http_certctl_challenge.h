@@ -13,19 +13,10 @@
 /* For postconfiguration: HTTP-01, where certctl_challenge is on. */
 ngx_int_t ngx_http_certctl_init_http01(ngx_conf_t *cf);
 
-/*
- * The same for TLS-ALPN-01: makes mcf->acme, and watches the ClientHellos of
- * every TLS server.  NGX_ERROR after telling why.
- */
+/* The same for TLS-ALPN-01, on every TLS server.  NGX_ERROR after telling
+   why. */
 ngx_int_t ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);
-
-/*
- * A certificate that answers the challenge (RFC 8737 3), self-signed with key,
- * to be freed; NULL with OpenSSL's error.
- */
-X509 *ngx_http_certctl_acme_cert(ngx_certctl_challenge_t *challenge,
-    EVP_PKEY *key);
 
 
 #endif /* _NGX_HTTP_CERTCTL_CHALLENGE_H_INCLUDED_ */

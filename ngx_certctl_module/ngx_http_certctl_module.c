@@ -9,11 +9,11 @@
 #include <ngx_http.h>
 
 #include "ngx_http_certctl_module.h"
-#include "ngx_http_certctl_placeholder.h"
+#include "ngx_certctl_placeholder.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
 #include "ngx_http_certctl_variables.h"
-#include "ngx_http_certctl_worker.h"
+#include "ngx_certctl_worker.h"
 
 
 #define NGX_HTTP_CERTCTL_CACHE      1000
@@ -28,6 +28,7 @@ static void *ngx_http_certctl_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
+static ngx_int_t ngx_http_certctl_init_process(ngx_cycle_t *cycle);
 static void ngx_http_certctl_exit(ngx_cycle_t *cycle);
 
 static char *ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -127,26 +128,12 @@ ngx_module_t  ngx_http_certctl_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    ngx_http_certctl_worker_init,          /* init process */
+    ngx_http_certctl_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_certctl_exit,                 /* exit process */
     ngx_http_certctl_exit,                 /* exit master */
     NGX_MODULE_V1_PADDING
-};
-
-
-const char  *ngx_http_certctl_source_text[NGX_HTTP_CERTCTL_SOURCES] = {
-#define X(NAME, text)  text,
-    CERTCTL_SOURCES(X)
-#undef X
-};
-
-const char
-    *ngx_http_certctl_staple_text[NGX_HTTP_CERTCTL_STAPLE_STATES] = {
-#define X(NAME, text)  text,
-    CERTCTL_STAPLE_STATES(X)
-#undef X
 };
 
 
@@ -159,22 +146,6 @@ ngx_http_certctl_main_conf(void)
                                               ngx_http_certctl_module);
 
     return (mcf && mcf->used) ? mcf : NULL;
-}
-
-
-void
-ngx_http_certctl_touch(ngx_http_certctl_main_conf_t *mcf, const char *name)
-{
-    if (mcf->zone) {
-        ngx_certctl_zone_touch(mcf->zone, (u_char *) name, ngx_strlen(name));
-    }
-}
-
-
-void
-ngx_http_certctl_touched(const char *name, void *mcf)
-{
-    ngx_http_certctl_touch(mcf, name);
 }
 
 
@@ -207,20 +178,20 @@ ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
      * set by ngx_pcalloc():
      *
      *     mcf->store_path = { 0, NULL };
-     *     mcf->store = NULL;
+     *     mcf->certctl.store = NULL;
      *     mcf->trust_file = { 0, NULL };
      *     mcf->trust = NULL;
      *     mcf->trust_names = NULL;
-     *     mcf->zone = NULL;
-     *     mcf->acme = NULL;
+     *     mcf->certctl.zone = NULL;
+     *     mcf->certctl.acme = NULL;
      *     mcf->thread_pool_name = { 0, NULL };
-     *     mcf->cache = NULL;
+     *     mcf->certctl.cache = NULL;
      *     mcf->discover = NULL;
      *     mcf->agents = 0;
      *     mcf->used = 0;
      */
 
-    mcf->cache_max = NGX_CONF_UNSET_UINT;
+    mcf->certctl.cache_max = NGX_CONF_UNSET_UINT;
 
     return mcf;
 }
@@ -231,7 +202,7 @@ ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_certctl_main_conf_t *mcf = conf;
 
-    ngx_conf_init_uint_value(mcf->cache_max, NGX_HTTP_CERTCTL_CACHE);
+    ngx_conf_init_uint_value(mcf->certctl.cache_max, NGX_HTTP_CERTCTL_CACHE);
 
     if (mcf->store_path.len
         && ngx_conf_full_name(cf->cycle, &mcf->store_path, 0) != NGX_OK)
@@ -368,7 +339,7 @@ ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t   max;
     ngx_str_t  *value;
 
-    if (mcf->cache_max != NGX_CONF_UNSET_UINT) {
+    if (mcf->certctl.cache_max != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
@@ -387,7 +358,7 @@ ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    mcf->cache_max = max;
+    mcf->certctl.cache_max = max;
 
     return NGX_CONF_OK;
 }
@@ -404,8 +375,19 @@ ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
 }
 
 
+static ngx_int_t
+ngx_http_certctl_init_process(ngx_cycle_t *cycle)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_certctl_main_conf();
+
+    return mcf ? ngx_certctl_worker_init(cycle, &mcf->certctl) : NGX_OK;
+}
+
+
 static void
 ngx_http_certctl_exit(ngx_cycle_t *cycle)
 {
-    ngx_http_certctl_placeholder_free();
+    ngx_certctl_placeholder_free();
 }

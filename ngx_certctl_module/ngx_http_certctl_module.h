@@ -1,7 +1,7 @@
 
 /*
- * What the module's own files share: the configuration, the servers it looks
- * after, parsed certificates, and how a certificate is chosen.
+ * What the HTTP module's own files share: its configuration, and the control
+ * listener.
  */
 
 #ifndef _NGX_HTTP_CERTCTL_MODULE_H_INCLUDED_
@@ -12,128 +12,19 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_certctl_store.h"
-#include "ngx_certctl_zone.h"
-#include "ngx_http_certctl_compat.h"
+#include "ngx_certctl.h"
 
-#include "wire.h"
-#include "x509_info.h"
-#include "x509_ocsp.h"
-
-
-/* Where a served certificate came from, and how its staple is. */
-
-typedef enum {
-#define X(NAME, text)  NGX_HTTP_CERTCTL_ ## NAME,
-    CERTCTL_SOURCES(X)
-#undef X
-    NGX_HTTP_CERTCTL_SOURCES
-} ngx_http_certctl_source_e;
-
-typedef enum {
-#define X(NAME, text)  NGX_HTTP_CERTCTL_STAPLE_ ## NAME,
-    CERTCTL_STAPLE_STATES(X)
-#undef X
-    NGX_HTTP_CERTCTL_STAPLE_STATES
-} ngx_http_certctl_staple_e;
-
-extern const char  *ngx_http_certctl_source_text[NGX_HTTP_CERTCTL_SOURCES];
-extern const char
-    *ngx_http_certctl_staple_text[NGX_HTTP_CERTCTL_STAPLE_STATES];
-
-
-typedef struct ngx_http_certctl_main_conf_s  ngx_http_certctl_main_conf_t;
-typedef struct ngx_http_certctl_server_s     ngx_http_certctl_server_t;
-typedef struct ngx_http_certctl_cache_s      ngx_http_certctl_cache_t;
-
-
-/*
- * One certificate with all that is known of it: parsed from the store, or
- * borrowed from the configuration (static ones, the placeholder).
- */
 
 typedef struct {
-    X509                       *x509;
-    EVP_PKEY                   *key;
-    STACK_OF(X509)             *chain;      /* without the leaf; may be NULL */
+    ngx_certctl_t  certctl;
 
-    certctl_kind_e              kind;
-    ngx_http_certctl_source_e   source;
-    ngx_str_t                   name;       /* record or file;
-                                               NUL-terminated */
-    uint64_t                    generation; /* of the record, else 0 */
-
-    time_t                      not_before;
-    time_t                      not_after;
-    char                        fingerprint[CERTCTL_HEX256];
-    u_char                      digest[32]; /* the same, not in hex */
-
-    unsigned                    ocsp:1;     /* names a responder */
-    unsigned                    must_staple:1;
-
-    /* DER; staple_info is set once it was checked and found good */
-    ngx_str_t                   staple;
-    unsigned                    staple_good:1;
-    struct certctl_ocsp_info    staple_info;
-    time_t                      staple_bad;     /* when it was found so */
-
-    time_t                      staple_read;    /* when it was looked for */
-    ngx_atomic_uint_t           staple_seen;    /* and its counter then */
-} ngx_http_certctl_cert_t;
-
-
-/* What a handshake may be given: at most one certificate of each kind. */
-
-typedef struct {
-    ngx_http_certctl_cert_t    *cert[CERTCTL_KINDS];
-    const char                 *why;        /* a sentence, for the report */
-} ngx_http_certctl_choice_t;
-
-
-/* One server{} that is served over TLS and has certctl on or certctl_agent. */
-
-struct ngx_http_certctl_server_s {
-    ngx_http_certctl_main_conf_t  *mcf;
-    SSL_CTX                       *ctx;     /* NGINX's, lives with the cycle */
-
-    ngx_str_t                      file;    /* of its server{}, and line */
-    ngx_uint_t                     line;
-    ngx_array_t                    names;   /* ngx_str_t: server_name, copied,
-                                               lower case, "" left out */
-    ngx_array_t                    listens; /* ngx_str_t: "127.0.0.1:443" */
-
-    ngx_str_t                      pinned;  /* certctl_certificate, or "" */
-
-    /* of the configuration: static, placeholder; empty with variables */
-    ngx_array_t                    certs;   /* ngx_http_certctl_cert_t */
-    ngx_array_t                   *expressions;
-                                            /* ngx_str_t: ssl_certificate with
-                                               variables, else NULL */
-
-    /* what was there before us, to be asked when we have nothing */
-    void                          *ssl_conf;
-    int                          (*status_cb)(SSL *ssl, void *arg);
-    void                          *status_arg;
-
-    unsigned                       agent:1; /* serves the agent's identity */
-    unsigned                       reject:1;    /* ssl_reject_handshake on */
-    unsigned                       placeholder:1;
-};
-
-
-struct ngx_http_certctl_main_conf_s {
     ngx_str_t                   store_path; /* full, NUL-terminated; "" when
                                                not configured */
-    certctl_store_t            *store;      /* opened in the master with the
-                                               zone, after postconfiguration;
-                                               NULL in nginx -t */
-
     ngx_str_t                   trust_file;
     X509_STORE                 *trust;      /* who may command; NULL without
                                                certctl_trust */
     STACK_OF(X509_NAME)        *trust_names;
 
-    ngx_certctl_zone_t         *zone;       /* NULL during configuration */
     ngx_shm_zone_t             *shm_zone;
 
     ngx_str_t                   thread_pool_name;
@@ -142,21 +33,13 @@ struct ngx_http_certctl_main_conf_s {
                                                    when certctl_agent is used */
 #endif
 
-    SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
     ngx_array_t                *discover;   /* ngx_str_t: directories that may
                                                be walked; NULL: none */
-
-    ngx_uint_t                  cache_max;
-    ngx_http_certctl_cache_t   *cache;      /* a worker's parsed copies */
-    ngx_http_certctl_cache_t   *facts;      /* and what its reports know */
-    ngx_atomic_t                facts_busy; /* in the hands of a thread */
-    ngx_cycle_t                *cycle;
-    ngx_array_t                 servers;    /* ngx_http_certctl_server_t */
 
     ngx_uint_t                  agents;     /* servers with certctl_agent */
     ngx_http_conf_ctx_t         http_ctx;   /* of http{} itself */
     ngx_flag_t                  used;
-};
+} ngx_http_certctl_main_conf_t;
 
 
 typedef struct {
@@ -171,7 +54,7 @@ typedef struct {
     unsigned                    tls:1;
     unsigned                    placeholder:1;
     ngx_array_t                *listens;
-    ngx_http_certctl_server_t  *server;     /* NULL when we do nothing here */
+    ngx_certctl_server_t       *server;     /* NULL when we do nothing here */
 } ngx_http_certctl_srv_conf_t;
 
 
@@ -179,54 +62,6 @@ extern ngx_module_t  ngx_http_certctl_module;
 
 /* The running cycle's configuration; NULL when the module is not used. */
 ngx_http_certctl_main_conf_t *ngx_http_certctl_main_conf(void);
-
-
-/* ngx_http_certctl_module.c */
-
-/*
- * The answer for a record, DNS or IP name has changed: every worker looks
- * again at its next handshake.  Atomic operations only, so from any thread.
- * After a commit both the names the store reports and the record's own name
- * are touched; the second form fits certctl_touched_pt, data is the mcf.
- */
-void ngx_http_certctl_touch(ngx_http_certctl_main_conf_t *mcf,
-    const char *name);
-void ngx_http_certctl_touched(const char *name, void *mcf);
-
-
-/* ngx_http_certctl_choose.c */
-
-/*
- * What server would give a client that asks for name now; without a name
- * (NULL, or empty) as for a client without SNI.  The certificates are borrowed
- * until the next call of this or of a lookup.  A server of the variable kind
- * may choose nothing here.  NGX_ERROR without memory.
- */
-ngx_int_t ngx_http_certctl_choose(ngx_http_certctl_server_t *server,
-    ngx_str_t *name, ngx_http_certctl_choice_t *ret);
-
-
-/* ngx_http_certctl_cache.c: the worker's parsed copies; event loop only */
-
-/* The record of this name, or NULL; borrowed until the next lookup. */
-ngx_http_certctl_cert_t *ngx_http_certctl_record(
-    ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name);
-
-
-/* ngx_http_certctl_staple.c */
-
-/* State of cert's staple at now; a static one's is read again if it changed. */
-ngx_http_certctl_staple_e ngx_http_certctl_staple_state(
-    ngx_http_certctl_main_conf_t *mcf, ngx_http_certctl_cert_t *cert,
-    time_t now);
-
-/* NULL when der may be stapled for cert at now, else the rule it breaks. */
-const char *ngx_http_certctl_staple_check(ngx_http_certctl_cert_t *cert,
-    ngx_str_t *der, time_t now, struct certctl_ocsp_info *ret);
-
-/* The first static certificate with this fingerprint (SHA-256), or NULL. */
-ngx_http_certctl_cert_t *ngx_http_certctl_static(
-    ngx_http_certctl_main_conf_t *mcf, const u_char *digest);
 
 
 /*
@@ -240,7 +75,7 @@ char *ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_certctl_discover(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* In postconfiguration, when each mcf->servers[].ctx is known: client
+/* In postconfiguration, when each mcf->certctl.servers[].ctx is known: client
    verification, TLS 1.3 only, no resumption on those with agent set. */
 ngx_int_t ngx_http_certctl_agent_init(ngx_conf_t *cf);
 

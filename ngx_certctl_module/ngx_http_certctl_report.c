@@ -19,7 +19,7 @@ ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call)
     ngx_table_elt_t     *h;
     ngx_certctl_zone_t  *zone;
 
-    zone = call->mcf->zone;
+    zone = call->mcf->certctl.zone;
 
     *ngx_snprintf((u_char *) call->etag, sizeof(call->etag) - 1, "\"%xA-%uA\"",
                   zone->epoch, zone->generation) = '\0';
@@ -45,8 +45,8 @@ ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call)
 static void
 ngx_http_certctl_report_write(ngx_http_certctl_report_t *report)
 {
-    ngx_uint_t                  i;
-    ngx_http_certctl_server_t  *server;
+    ngx_uint_t              i;
+    ngx_certctl_server_t  **server;
 
     ngx_http_certctl_json_open(report->json, NULL, '{');
     ngx_http_certctl_json_open(report->json, "certificates", '[');
@@ -64,8 +64,8 @@ ngx_http_certctl_report_write(ngx_http_certctl_report_t *report)
     server = report->conf->servers.elts;
 
     for (i = 0; i < report->conf->servers.nelts; i++) {
-        if (server[i].expressions) {
-            ngx_http_certctl_report_variable(report, &server[i]);
+        if (server[i]->expressions) {
+            ngx_http_certctl_report_variable(report, server[i]);
         }
     }
 

@@ -36,15 +36,15 @@ typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
  */
 
 typedef void (*ngx_http_certctl_found_pt)(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 
 
 struct ngx_http_certctl_report_s {
     ngx_http_certctl_json_t       *json;
-    ngx_http_certctl_main_conf_t  *conf;     /* the worker's own */
-    ngx_http_certctl_main_conf_t   facts;    /* a copy, with a cache of facts */
-    ngx_http_certctl_main_conf_t   mcf;      /* one that parses everything */
+    ngx_certctl_t                 *conf;     /* the worker's own */
+    ngx_certctl_t                  facts;    /* a copy, with a cache of facts */
+    ngx_certctl_t                  full;     /* one that parses everything */
     ngx_http_certctl_found_pt      found;
     ngx_pool_t                    *pool;
     time_t                         now;
@@ -104,7 +104,7 @@ void ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
 
 /* Fills asked with the names that a client could ask server for. */
 ngx_int_t ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked);
+    ngx_certctl_server_t *server, ngx_array_t *asked);
 
 /* Chains those together that are given the same certificate of a kind. */
 ngx_int_t ngx_http_certctl_report_chain(ngx_http_certctl_report_t *report,
@@ -114,10 +114,10 @@ ngx_int_t ngx_http_certctl_report_chain(ngx_http_certctl_report_t *report,
 /* ngx_http_certctl_report_entry.c, _compact.c: visitors that write JSON */
 
 void ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 
 /* What x509 says of itself; any thread.  fingerprint: SHA-256 in hex. */
@@ -126,22 +126,22 @@ void ngx_http_certctl_report_x509(ngx_http_certctl_json_t *json, X509 *x509,
 
 /* A server whose ssl_certificate has variables: known at each handshake only. */
 void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server);
+    ngx_certctl_server_t *server);
 
 /* The staple's state, of a certificate with or without its X509. */
-ngx_http_certctl_staple_e ngx_http_certctl_report_staple(
-    ngx_http_certctl_report_t *report, ngx_http_certctl_cert_t *cert);
+ngx_certctl_staple_e ngx_http_certctl_report_staple(
+    ngx_http_certctl_report_t *report, ngx_certctl_cert_t *cert);
 
 
 /* ngx_http_certctl_report_warn.c */
 
 /* Looks for what is to be said of a certificate with this staple. */
 void ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
-    ngx_http_certctl_staple_e staple);
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
+    ngx_certctl_staple_e staple);
 
 void ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_warning_e code, ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_warning_e code, ngx_certctl_cert_t *cert,
     const char *text);
 
 /* "warnings" of the report. */

@@ -25,7 +25,7 @@ static int ngx_libc_cdecl ngx_http_certctl_asked_compare(const void *one,
 
 ngx_int_t
 ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked)
+    ngx_certctl_server_t *server, ngx_array_t *asked)
 {
     ngx_str_t   *name, none;
     ngx_uint_t   i;

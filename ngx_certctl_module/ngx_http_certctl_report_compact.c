@@ -10,49 +10,49 @@
 
 void
 ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index)
 {
-    ngx_http_certctl_json_t    *json;
-    ngx_http_certctl_staple_e   staple;
+    ngx_http_certctl_json_t  *json;
+    ngx_certctl_staple_e      staple;
 
     json = report->json;
     staple = ngx_http_certctl_report_staple(report, cert);
 
     ngx_http_certctl_json_open(json, NULL, '{');
     ngx_http_certctl_json_string(json,
-                                 cert->source == NGX_HTTP_CERTCTL_STORE
+                                 cert->source == NGX_CERTCTL_STORE
                                  ? "name" : "file",
                                  cert->name.data, cert->name.len);
     ngx_http_certctl_json_text(json, "fingerprint", cert->fingerprint);
     ngx_http_certctl_json_time(json, "not_after", cert->not_after);
     ngx_http_certctl_json_text(json, "source",
-                               ngx_http_certctl_source_text[cert->source]);
+                               ngx_certctl_source_text[cert->source]);
     ngx_http_certctl_json_text(json, "staple",
-                               ngx_http_certctl_staple_text[staple]);
+                               ngx_certctl_staple_text[staple]);
     ngx_http_certctl_json_close(json, '}');
 
     ngx_http_certctl_report_judge(report, server, cert, staple);
 }
 
 
-ngx_http_certctl_staple_e
+ngx_certctl_staple_e
 ngx_http_certctl_report_staple(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_cert_t *cert)
+    ngx_certctl_cert_t *cert)
 {
     time_t  until;
 
     if (cert->x509) {
-        return ngx_http_certctl_staple_state(&report->mcf, cert, report->now);
+        return ngx_certctl_staple_state(&report->full, cert, report->now);
     }
 
     until = cert->staple_info.next_update;
 
     if (until == 0) {
-        return cert->ocsp ? NGX_HTTP_CERTCTL_STAPLE_MISSING
-                          : NGX_HTTP_CERTCTL_STAPLE_NOT_APPLICABLE;
+        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
+                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
     }
 
-    return report->now < until ? NGX_HTTP_CERTCTL_STAPLE_FRESH
-                               : NGX_HTTP_CERTCTL_STAPLE_STALE;
+    return report->now < until ? NGX_CERTCTL_STAPLE_FRESH
+                               : NGX_CERTCTL_STAPLE_STALE;
 }

@@ -14,23 +14,23 @@
 
 
 static void ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_array_t *asked, ngx_uint_t index);
 static void ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json,
     const char *key, ngx_array_t *strings);
 static bool ngx_http_certctl_entry_san(const char *kind, const char *text,
     void *data);
 static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_cert_t *cert);
+    ngx_certctl_cert_t *cert);
 static void ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_cert_t *cert);
+    ngx_certctl_cert_t *cert);
 static void ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert);
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert);
 
 
 void
 ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index)
 {
     time_t                    last;
@@ -46,11 +46,11 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     }
 
     ngx_http_certctl_json_string(json,
-                                 cert->source == NGX_HTTP_CERTCTL_STORE
+                                 cert->source == NGX_CERTCTL_STORE
                                  ? "name" : "file",
                                  cert->name.data, cert->name.len);
     ngx_http_certctl_json_text(json, "source",
-                               ngx_http_certctl_source_text[cert->source]);
+                               ngx_certctl_source_text[cert->source]);
     ngx_http_certctl_json_text(json, "why", why ? why : "");
     ngx_http_certctl_json_text(json, "kind",
                                cert->kind == CERTCTL_KIND_RSA ? "rsa"
@@ -63,7 +63,7 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     ngx_http_certctl_entry_file(report, cert);
     ngx_http_certctl_entry_staple(report, server, cert);
 
-    ngx_certctl_zone_used(report->mcf.zone, cert->digest, &handshakes, &last);
+    ngx_certctl_zone_used(report->full.zone, cert->digest, &handshakes, &last);
 
     ngx_http_certctl_json_number(json, "handshakes", handshakes);
     ngx_http_certctl_json_time(json, "last_served", last);
@@ -73,12 +73,12 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
 
 void
 ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server)
+    ngx_certctl_server_t *server)
 {
     ngx_http_certctl_json_open(report->json, NULL, '{');
     ngx_http_certctl_entry_server(report, server, NULL, NULL, 0);
     ngx_http_certctl_json_text(report->json, "source",
-        ngx_http_certctl_source_text[NGX_HTTP_CERTCTL_VARIABLE]);
+        ngx_certctl_source_text[NGX_CERTCTL_VARIABLE]);
     ngx_http_certctl_entry_strings(report->json, "expressions",
                                    server->expressions);
     ngx_http_certctl_json_close(report->json, '}');
@@ -87,7 +87,7 @@ ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
 
 static void
 ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_array_t *asked, ngx_uint_t index)
 {
     ngx_uint_t                 i;
@@ -197,7 +197,7 @@ ngx_http_certctl_entry_san(const char *kind, const char *text, void *data)
 
 static void
 ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_cert_t *cert)
+    ngx_certctl_cert_t *cert)
 {
     char            *pem;
     STACK_OF(X509)  *chain;
@@ -228,12 +228,12 @@ ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
 
 static void
 ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_cert_t *cert)
+    ngx_certctl_cert_t *cert)
 {
     u_char      digest[32], hex[2 * sizeof(digest)];
     ngx_uint_t  differs;
 
-    if (cert->source != NGX_HTTP_CERTCTL_STATIC
+    if (cert->source != NGX_CERTCTL_STATIC
         || ngx_http_certctl_report_file((char *) cert->name.data, digest)
            != NGX_OK)
     {
@@ -258,11 +258,11 @@ ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
 
 static void
 ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert)
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
 {
-    char                        url[512];
-    ngx_http_certctl_json_t    *json;
-    ngx_http_certctl_staple_e   state;
+    char                      url[512];
+    ngx_http_certctl_json_t  *json;
+    ngx_certctl_staple_e      state;
 
     json = report->json;
     state = ngx_http_certctl_report_staple(report, cert);
@@ -271,7 +271,7 @@ ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
 
     ngx_http_certctl_json_open(json, "staple", '{');
     ngx_http_certctl_json_text(json, "state",
-                               ngx_http_certctl_staple_text[state]);
+                               ngx_certctl_staple_text[state]);
 
     if (cert->staple_good) {
         ngx_http_certctl_json_time(json, "this_update",

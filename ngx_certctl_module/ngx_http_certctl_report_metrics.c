@@ -9,7 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_report.h"
-#include "ngx_http_certctl_worker.h"
+#include "ngx_certctl_worker.h"
 
 
 /* Certificates that get series of their own; those that expire first. */
@@ -17,14 +17,14 @@
 
 
 typedef struct {
-    ngx_str_t                   name;
-    ngx_http_certctl_source_e   source;
-    certctl_kind_e              kind;
-    u_char                      digest[32];
-    time_t                      not_after;
-    time_t                      next_update;
-    uint64_t                    handshakes;
-    ngx_http_certctl_staple_e   staple;
+    ngx_str_t             name;
+    ngx_certctl_source_e  source;
+    certctl_kind_e        kind;
+    u_char                digest[32];
+    time_t                not_after;
+    time_t                next_update;
+    uint64_t              handshakes;
+    ngx_certctl_staple_e  staple;
 } ngx_http_certctl_metric_t;
 
 
@@ -41,7 +41,7 @@ typedef ngx_int_t (*ngx_http_certctl_metric_pt)(
 
 
 static void ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index);
 static int ngx_http_certctl_metrics_record(const char *name, void *data);
 static void ngx_http_certctl_metrics_merge(
@@ -182,8 +182,8 @@ ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
     ngx_http_certctl_report_servers(report);
     ngx_http_certctl_report_unserved(report);
 
-    if (call->mcf->store) {
-        (void) certctl_store_each(call->mcf->store,
+    if (call->mcf->certctl.store) {
+        (void) certctl_store_each(call->mcf->certctl.store,
                                   ngx_http_certctl_metrics_record, &metrics);
     }
 
@@ -203,7 +203,7 @@ done:
 
 static void
 ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *asked, ngx_uint_t index)
 {
     time_t                       last;
@@ -402,18 +402,18 @@ ngx_http_certctl_metrics_write(ngx_http_certctl_metrics_t *metrics)
 static void
 ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
 {
-    u_char                         label[128];
-    ngx_int_t                      i, n, all;
-    ngx_core_conf_t               *ccf;
-    ngx_certctl_zone_t            *zone;
-    ngx_http_certctl_json_t       *out;
-    ngx_http_certctl_main_conf_t  *mcf;
+    u_char                    label[128];
+    ngx_int_t                 i, n, all;
+    ngx_certctl_t            *certctl;
+    ngx_core_conf_t          *ccf;
+    ngx_certctl_zone_t       *zone;
+    ngx_http_certctl_json_t  *out;
 
     out = metrics->report.json;
-    mcf = metrics->report.conf;
-    zone = mcf->zone;
+    certctl = metrics->report.conf;
+    zone = certctl->zone;
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->cycle->conf_ctx,
+    ccf = (ngx_core_conf_t *) ngx_get_conf(certctl->cycle->conf_ctx,
                                            ngx_core_module);
     n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
     all = 0;
@@ -426,7 +426,7 @@ ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
                       "certctl_worker_generation{worker=\"%i\"}", i) = '\0';
         ngx_http_certctl_metrics_value(out, (char *) label,
                                        zone->workers[i].generation);
-        all += ngx_http_certctl_worker_at(&zone->workers[i],
+        all += ngx_certctl_worker_at(&zone->workers[i],
                                           zone->generation);
     }
 
@@ -501,14 +501,14 @@ ngx_http_certctl_metrics_labels(ngx_http_certctl_json_t *out,
 
     ngx_http_certctl_metrics_text(out, "\",source=\"");
     ngx_http_certctl_metrics_text(out,
-                              ngx_http_certctl_source_text[metric->source]);
+                              ngx_certctl_source_text[metric->source]);
     ngx_http_certctl_metrics_text(out, metric->kind == CERTCTL_KIND_RSA
                                        ? "\",kind=\"rsa" : "\",kind=\"ecdsa");
 
     if (staple) {
         ngx_http_certctl_metrics_text(out, "\",state=\"");
         ngx_http_certctl_metrics_text(out,
-                              ngx_http_certctl_staple_text[metric->staple]);
+                              ngx_certctl_staple_text[metric->staple]);
     }
 
     ngx_http_certctl_metrics_text(out, "\"}");

@@ -7,7 +7,7 @@
 #include <ngx_http.h>
 #include <sys/utsname.h>
 #include "ngx_http_certctl_agent.h"
-#include "ngx_http_certctl_worker.h"
+#include "ngx_certctl_worker.h"
 
 
 static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
@@ -44,7 +44,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_t  *json;
 
     json = &call->json;
-    zone = call->mcf->zone;
+    zone = call->mcf->certctl.zone;
 
     *ngx_sprintf((u_char *) epoch, "%xA", zone->epoch) = '\0';
 
@@ -117,7 +117,7 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
     ngx_core_conf_t       *ccf;
     ngx_certctl_worker_t  *worker;
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->cycle->conf_ctx,
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
                                            ngx_core_module);
 
     n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
@@ -129,8 +129,8 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
     ngx_http_certctl_json_open(json, "worker_states", '[');
 
     for (i = 0; i < n; i++) {
-        worker = &mcf->zone->workers[i];
-        all &= ngx_http_certctl_worker_at(worker, generation);
+        worker = &mcf->certctl.zone->workers[i];
+        all &= ngx_certctl_worker_at(worker, generation);
 
         ngx_http_certctl_json_open(json, NULL, '{');
         ngx_http_certctl_json_number(json, "pid", worker->pid);

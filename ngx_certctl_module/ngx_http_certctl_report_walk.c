@@ -10,8 +10,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_report.h"
-#include "ngx_http_certctl_cache.h"
-#include "ngx_http_certctl_cert.h"
+#include "ngx_certctl_cache.h"
+#include "ngx_certctl_cert.h"
 
 
 /* Fully parsed records that a report keeps at once. */
@@ -23,14 +23,14 @@ static ngx_int_t ngx_http_certctl_report_caches(
 static ngx_int_t ngx_http_certctl_report_page(
     ngx_http_certctl_report_t *report, ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_uint_t place);
+    ngx_certctl_server_t *server, ngx_uint_t place);
 static void ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place);
+    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place);
 static void ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
+    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
     certctl_kind_e kind, ngx_uint_t place);
 static ngx_uint_t ngx_http_certctl_report_named(
-    ngx_http_certctl_report_t *report, ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_report_t *report, ngx_certctl_cert_t *cert,
     ngx_array_t *asked, ngx_uint_t index);
 static ngx_uint_t ngx_http_certctl_report_room(
     ngx_http_certctl_report_t *report);
@@ -51,10 +51,10 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     ngx_memzero(report, sizeof(ngx_http_certctl_report_t));
 
     report->json = &call->json;
-    report->conf = call->mcf;
-    report->mcf = *call->mcf;
-    report->mcf.cache = NULL;
-    report->facts = *call->mcf;
+    report->conf = &call->mcf->certctl;
+    report->full = call->mcf->certctl;
+    report->full.cache = NULL;
+    report->facts = call->mcf->certctl;
     report->facts.cache = NULL;
     report->found = found;
     report->details = details;
@@ -99,27 +99,27 @@ ngx_http_certctl_report_caches(ngx_http_certctl_report_t *report)
         report->borrowed = 1;
 
     } else {
-        report->facts.cache = ngx_http_certctl_cache_facts(&cf, report->conf);
+        report->facts.cache = ngx_certctl_cache_facts(&cf, report->conf);
     }
 
-    report->mcf.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
-    report->mcf.cache = ngx_http_certctl_cache_create(&cf, &report->mcf);
+    report->full.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
+    report->full.cache = ngx_certctl_cache_create(&cf, &report->full);
 
-    return report->facts.cache && report->mcf.cache ? NGX_OK : NGX_ERROR;
+    return report->facts.cache && report->full.cache ? NGX_OK : NGX_ERROR;
 }
 
 
 void
 ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
 {
-    ngx_http_certctl_cache_destroy(report->mcf.cache);
+    ngx_certctl_cache_destroy(report->full.cache);
 
     if (report->borrowed) {
         ngx_memory_barrier();
         report->conf->facts_busy = 0;
 
     } else {
-        ngx_http_certctl_cache_destroy(report->facts.cache);
+        ngx_certctl_cache_destroy(report->facts.cache);
     }
 
     if (report->pool) {
@@ -132,11 +132,11 @@ static ngx_int_t
 ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call)
 {
-    u_char                       lower[CERTCTL_NAME_MAX + 1], *dot;
-    const char                  *text;
-    ngx_str_t                    name;
-    ngx_uint_t                   i, wild;
-    ngx_http_certctl_stored_t  **stored;
+    u_char                  lower[CERTCTL_NAME_MAX + 1], *dot;
+    const char             *text;
+    ngx_str_t               name;
+    ngx_uint_t              i, wild;
+    ngx_certctl_stored_t  **stored;
 
     text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
     report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
@@ -170,7 +170,7 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
 
     for (wild = 0; wild < 2; wild++) {
 
-        stored = ngx_http_certctl_lookup(&report->facts, &name, 0);
+        stored = ngx_certctl_lookup(&report->facts, &name, 0);
 
         for (i = 0; stored && i < CERTCTL_KINDS; i++) {
             if (stored[i]) {
@@ -198,30 +198,30 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
 void
 ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
 {
-    ngx_uint_t                  i;
-    ngx_http_certctl_server_t  *server;
+    ngx_uint_t              i;
+    ngx_certctl_server_t  **server;
 
     server = report->conf->servers.elts;
 
     for (i = 0; i < report->conf->servers.nelts && !report->failed; i++) {
-        ngx_http_certctl_report_server(report, &server[i], i);
+        ngx_http_certctl_report_server(report, server[i], i);
     }
 }
 
 
 static void
 ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_uint_t place)
+    ngx_certctl_server_t *server, ngx_uint_t place)
 {
-    size_t                      size;
-    ngx_uint_t                  i;
-    ngx_array_t                 asked;
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_server_t   copy;
+    size_t                size;
+    ngx_uint_t            i;
+    ngx_array_t           asked;
+    ngx_certctl_cert_t   *cert;
+    ngx_certctl_server_t  copy;
 
     copy = *server;
 
-    size = server->certs.nelts * sizeof(ngx_http_certctl_cert_t);
+    size = server->certs.nelts * sizeof(ngx_certctl_cert_t);
     cert = ngx_alloc(size + 1, ngx_cycle->log);
 
     if (cert == NULL
@@ -247,7 +247,7 @@ ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
     ngx_http_certctl_report_choices(report, &copy, &asked, place);
 
     for (i = 0; i < copy.certs.nelts; i++) {
-        ngx_http_certctl_cert_unstaple(&cert[i]);
+        ngx_certctl_cert_unstaple(&cert[i]);
     }
 
     ngx_free(cert);
@@ -262,18 +262,18 @@ ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
 
 static void
 ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place)
+    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place)
 {
-    ngx_uint_t                  i, kind;
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_asked_t   *ask;
-    ngx_http_certctl_choice_t   choice;
+    ngx_uint_t                 i, kind;
+    ngx_certctl_cert_t        *cert;
+    ngx_http_certctl_asked_t  *ask;
+    ngx_certctl_choice_t       choice;
 
     ask = asked->elts;
-    server->mcf = &report->facts;
+    server->certctl = &report->facts;
 
     for (i = 0; i < asked->nelts; i++) {
-        (void) ngx_http_certctl_choose(server, &ask[i].name, &choice);
+        (void) ngx_certctl_choose(server, &ask[i].name, &choice);
 
         for (kind = 0; kind < CERTCTL_KINDS; kind++) {
             cert = choice.cert[kind];
@@ -305,24 +305,24 @@ ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
 
 static void
 ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
+    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
     certctl_kind_e kind, ngx_uint_t place)
 {
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_asked_t   *ask;
-    ngx_http_certctl_choice_t   choice;
+    ngx_certctl_cert_t        *cert;
+    ngx_http_certctl_asked_t  *ask;
+    ngx_certctl_choice_t       choice;
 
     ask = asked->elts;
-    server->mcf = &report->facts;
+    server->certctl = &report->facts;
 
-    (void) ngx_http_certctl_choose(server, &ask[index].name, &choice);
+    (void) ngx_certctl_choose(server, &ask[index].name, &choice);
     cert = choice.cert[kind];
 
     if (cert == NULL) {
         return;
     }
 
-    if (cert->source == NGX_HTTP_CERTCTL_STORE) {
+    if (cert->source == NGX_CERTCTL_STORE) {
         ngx_http_certctl_report_keep(report, &report->seen, cert->name.data,
                                      cert->name.len);
     }
@@ -334,10 +334,10 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
         return;
     }
 
-    if (report->details && cert->source == NGX_HTTP_CERTCTL_STORE) {
-        server->mcf = &report->mcf;
+    if (report->details && cert->source == NGX_CERTCTL_STORE) {
+        server->certctl = &report->full;
 
-        (void) ngx_http_certctl_choose(server, &ask[index].name, &choice);
+        (void) ngx_certctl_choose(server, &ask[index].name, &choice);
         cert = choice.cert[kind];
 
         if (cert == NULL) {
@@ -356,7 +356,7 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
 
 static ngx_uint_t
 ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index)
+    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index)
 {
     ngx_str_t                 *record;
     ngx_uint_t                 i;
@@ -373,7 +373,7 @@ ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
     record = report->records.elts;
 
     for (i = 0; i < report->records.nelts; i++) {
-        if (cert->source == NGX_HTTP_CERTCTL_STORE
+        if (cert->source == NGX_CERTCTL_STORE
             && ngx_strcmp(record[i].data, cert->name.data) == 0)
         {
             return 1;
@@ -501,7 +501,7 @@ static void
 ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     ngx_str_t *name)
 {
-    ngx_http_certctl_cert_t  *cert;
+    ngx_certctl_cert_t  *cert;
 
     if ((report->after_name
          && ngx_strcmp(name->data, report->after_name) <= 0)
@@ -511,7 +511,7 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
         return;
     }
 
-    cert = ngx_http_certctl_record(report->details ? &report->mcf
+    cert = ngx_certctl_record(report->details ? &report->full
                                                    : &report->facts, name);
 
     if (cert == NULL || !ngx_http_certctl_report_room(report)) {

@@ -27,15 +27,15 @@ static const char  *ngx_http_certctl_warning_codes[] = {
 
 void
 ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_server_t *server, ngx_http_certctl_cert_t *cert,
-    ngx_http_certctl_staple_e staple)
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
+    ngx_certctl_staple_e staple)
 {
     /* a static one may have a staple that NGINX itself has fetched */
 
     if (cert->must_staple
-        && staple != NGX_HTTP_CERTCTL_STAPLE_FRESH
+        && staple != NGX_CERTCTL_STAPLE_FRESH
         && !(server && server->status_cb
-             && cert->source != NGX_HTTP_CERTCTL_STORE))
+             && cert->source != NGX_CERTCTL_STORE))
     {
         ngx_http_certctl_report_warn(report,
             NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, cert,
@@ -52,7 +52,7 @@ ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
 
 void
 ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_warning_e code, ngx_http_certctl_cert_t *cert,
+    ngx_http_certctl_warning_e code, ngx_certctl_cert_t *cert,
     const char *text)
 {
     size_t                      len;

@@ -30,8 +30,8 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_http_certctl_json_text(&call->json, "error", rule);
     ngx_http_certctl_json_close(&call->json, '}');
 
-    if (status < NGX_HTTP_INTERNAL_SERVER_ERROR && call->mcf->zone) {
-        (void) ngx_atomic_fetch_add(&call->mcf->zone->rejects, 1);
+    if (status < NGX_HTTP_INTERNAL_SERVER_ERROR && call->mcf->certctl.zone) {
+        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->rejects, 1);
     }
 }
 

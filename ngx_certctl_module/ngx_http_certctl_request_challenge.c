@@ -50,8 +50,8 @@ ngx_http_certctl_challenge_of_host(ngx_http_certctl_call_t *call,
 void
 ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
 {
-    const char               *rule;
-    ngx_certctl_challenge_t   challenge;
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
 
     ngx_http_certctl_challenge_of_token(call, &challenge);
 
@@ -68,8 +68,8 @@ ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
 void
 ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
 {
-    const char               *rule;
-    ngx_certctl_challenge_t   challenge;
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
 
     ngx_http_certctl_challenge_of_host(call, &challenge);
 
@@ -118,8 +118,8 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
                                                 ngx_strlen(ttl))
                                     : NGX_CERTCTL_CHALLENGE_TTL);
 
-    rc = ngx_certctl_challenge_put(&call->mcf->zone->challenges, challenge,
-                                   now);
+    rc = ngx_certctl_challenge_put(&call->mcf->certctl.zone->challenges,
+                                   challenge, now);
 
     if (rc == NGX_DECLINED) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
@@ -147,7 +147,7 @@ static void
 ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
     ngx_certctl_challenge_t *challenge)
 {
-    if (ngx_certctl_challenge_delete(&call->mcf->zone->challenges,
+    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
                                      challenge->type, challenge->key,
                                      challenge->key_len, time(NULL))
         != NGX_OK)

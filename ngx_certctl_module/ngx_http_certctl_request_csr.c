@@ -94,7 +94,7 @@ ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
     EVP_PKEY          *key;
     certctl_record_t   record;
 
-    rc = certctl_store_read(call->mcf->store, call->name, &record);
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
@@ -144,7 +144,8 @@ ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call, EVP_PKEY *reused)
     certctl_pending_t    pending;
 
     if (!ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_PENDING)
-        || certctl_store_pending_get(call->mcf->store, call->name, &pending)
+        || certctl_store_pending_get(call->mcf->certctl.store, call->name,
+                                    &pending)
            != CERTCTL_STORE_OK)
     {
         return 0;
@@ -185,7 +186,7 @@ ngx_http_certctl_csr_used(ngx_http_certctl_call_t *call, EVP_PKEY *key)
     ngx_uint_t         used;
     certctl_record_t   record;
 
-    if (certctl_store_read(call->mcf->store, call->name, &record)
+    if (certctl_store_read(call->mcf->certctl.store, call->name, &record)
         != CERTCTL_STORE_OK)
     {
         return 0;
@@ -300,7 +301,7 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
         pending.key.data = key_der;
         pending.key.len = key_len;
 
-        rc = certctl_store_pending_put(call->mcf->store, &pending);
+        rc = certctl_store_pending_put(call->mcf->certctl.store, &pending);
     }
 
     OPENSSL_free(der);

@@ -143,7 +143,7 @@ ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
     ngx_http_certctl_ocsp_walk_t   walk;
 
     call = ocsp->call;
-    store = call->mcf->store;
+    store = call->mcf->certctl.store;
 
     if (call->args[NGX_HTTP_CERTCTL_ARG_NAME]) {
         return certctl_store_read(store, call->args[NGX_HTTP_CERTCTL_ARG_NAME],
@@ -249,17 +249,17 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
 
     CERTCTL_POINT("ocsp.before_commit");
 
-    rc = certctl_store_staple(ocsp->call->mcf->store, record->name,
+    rc = certctl_store_staple(ocsp->call->mcf->certctl.store, record->name,
                               ocsp->digest, &ocsp->der,
                               ocsp->info.next_update, &ocsp->generation,
-                              ngx_http_certctl_touched, ocsp->call->mcf);
+                              ngx_certctl_touched, &ocsp->call->mcf->certctl);
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(ocsp->call, rc);
         return NGX_ERROR;
     }
 
-    ngx_http_certctl_touch(ocsp->call->mcf, record->name);
+    ngx_certctl_touch(&ocsp->call->mcf->certctl, record->name);
 
     ocsp->found = 1;
 
@@ -275,11 +275,11 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
     int                       rc;
     const char               *rule;
     ngx_http_certctl_call_t  *call;
-    ngx_http_certctl_cert_t  *cert;
+    ngx_certctl_cert_t       *cert;
 
     call = ocsp->call;
 
-    cert = ngx_http_certctl_static(call->mcf, ocsp->digest);
+    cert = ngx_certctl_static(&call->mcf->certctl, ocsp->digest);
     if (cert == NULL) {
         return NGX_OK;
     }
@@ -294,7 +294,7 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 
     CERTCTL_POINT("ocsp.before_static_commit");
 
-    rc = certctl_store_static_staple_put(call->mcf->store, ocsp->digest,
+    rc = certctl_store_static_staple_put(call->mcf->certctl.store, ocsp->digest,
                                          &ocsp->der);
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);

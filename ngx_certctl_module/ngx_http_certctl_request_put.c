@@ -198,7 +198,7 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
     ngx_http_certctl_call_t  *call;
 
     call = put->call;
-    rc = certctl_store_read(call->mcf->store, call->name, &put->old);
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &put->old);
 
     put->has_old = (rc == CERTCTL_STORE_OK);
     generation = put->has_old ? put->old.generation : 0;
@@ -276,7 +276,8 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
 
     call = put->call;
 
-    if (certctl_store_pending_get(call->mcf->store, call->name, &pending)
+    if (certctl_store_pending_get(call->mcf->certctl.store, call->name,
+                                  &pending)
         != CERTCTL_STORE_OK)
     {
         return NGX_AGAIN;
@@ -434,8 +435,8 @@ ngx_http_certctl_put_write(ngx_http_certctl_put_t *put,
 
     CERTCTL_POINT("put.before_commit");
 
-    rc = certctl_store_put(call->mcf->store, record, &generation,
-                           ngx_http_certctl_touched, call->mcf);
+    rc = certctl_store_put(call->mcf->certctl.store, record, &generation,
+                           ngx_certctl_touched, &call->mcf->certctl);
 
     if (rc == CERTCTL_STORE_CONFLICT) {
         return NGX_AGAIN;

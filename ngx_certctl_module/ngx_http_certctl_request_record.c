@@ -67,8 +67,8 @@ void
 ngx_http_certctl_request_commit(ngx_http_certctl_call_t *call,
     const char *done)
 {
-    ngx_http_certctl_touch(call->mcf, call->name);
-    (void) ngx_atomic_fetch_add(&call->mcf->zone->commits, 1);
+    ngx_certctl_touch(&call->mcf->certctl, call->name);
+    (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->commits, 1);
 
     call->done = done;
 }
@@ -112,7 +112,7 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
     uint64_t           generation;
     certctl_record_t   record;
 
-    rc = certctl_store_read(call->mcf->store, call->name, &record);
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
     if (rc == CERTCTL_STORE_OK) {
         generation = record.generation;
@@ -125,8 +125,9 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
         }
     }
 
-    rc = certctl_store_rollback(call->mcf->store, call->name, &generation,
-                                ngx_http_certctl_touched, call->mcf);
+    rc = certctl_store_rollback(call->mcf->certctl.store, call->name,
+                                &generation, ngx_certctl_touched,
+                                &call->mcf->certctl);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
@@ -155,7 +156,7 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     const u_char      *p;
     certctl_record_t   record;
 
-    rc = certctl_store_read(call->mcf->store, call->name, &record);
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);
@@ -189,7 +190,7 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         return;
     }
 
-    rc = certctl_store_read(call->mcf->store, call->name, &record);
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
     if (rc == CERTCTL_STORE_OK) {
         call->generation = record.generation;
@@ -202,8 +203,8 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         }
     }
 
-    rc = certctl_store_delete(call->mcf->store, call->name,
-                              ngx_http_certctl_touched, call->mcf);
+    rc = certctl_store_delete(call->mcf->certctl.store, call->name,
+                              ngx_certctl_touched, &call->mcf->certctl);
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);

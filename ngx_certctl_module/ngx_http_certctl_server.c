@@ -9,25 +9,17 @@
 #include <ngx_http.h>
 
 #include "ngx_http_certctl_module.h"
-#include "ngx_http_certctl_cert.h"
-#include "ngx_http_certctl_handshake.h"
-#include "ngx_http_certctl_placeholder.h"
+#include "ngx_certctl_placeholder.h"
+#include "ngx_certctl_server.h"
 #include "ngx_http_certctl_server.h"
 
 
 static ngx_int_t ngx_http_certctl_add_listen(ngx_conf_t *cf,
     ngx_http_conf_addr_t *addr);
 static ngx_int_t ngx_http_certctl_init_server(ngx_conf_t *cf,
-    ngx_http_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
+    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
 static ngx_int_t ngx_http_certctl_copy_names(ngx_conf_t *cf,
-    ngx_http_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
-static ngx_int_t ngx_http_certctl_find_certs(ngx_conf_t *cf,
-    ngx_http_certctl_server_t *server);
-
-
-/* index of our server in an SSL_CTX's ex_data; stays for the process */
-
-static int  ngx_http_certctl_ctx_index = -1;
+    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
 
 
 char *
@@ -51,7 +43,7 @@ ngx_http_certctl_find_listens(ngx_conf_t *cf)
 
         for (a = 0; a < port[p].addrs.nelts; a++) {
 
-            if (ngx_http_certctl_addr_tls(&addr[a])
+            if (ngx_certctl_addr_tls(&addr[a])
                 && ngx_http_certctl_add_listen(cf, &addr[a]) != NGX_OK)
             {
                 return NGX_CONF_ERROR;
@@ -131,7 +123,7 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_certctl_placeholder(cert, key) != NGX_OK) {
+    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
                       "cannot make the placeholder certificate");
         return NGX_CONF_ERROR;
@@ -147,52 +139,27 @@ ngx_int_t
 ngx_http_certctl_init_servers(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf)
 {
-    ngx_uint_t                     s, n;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_core_main_conf_t     *cmcf;
-    ngx_http_certctl_server_t     *server;
-    ngx_http_certctl_srv_conf_t   *scf;
-
-    if (ngx_http_certctl_ctx_index == -1) {
-        ngx_http_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL,
-                                                              NULL, NULL);
-    }
-
-    if (ngx_http_certctl_ctx_index == -1
-        || ngx_http_certctl_init_handshake() != NGX_OK)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "no place in OpenSSL");
-        return NGX_ERROR;
-    }
+    ngx_uint_t                    s;
+    ngx_http_core_srv_conf_t    **cscfp;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_certctl_server_t         *server;
+    ngx_http_certctl_srv_conf_t  *scf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     cscfp = cmcf->servers.elts;
-    n = cmcf->servers.nelts;
 
-    /* as many as there may be: pointers to elements are kept */
-
-    if (ngx_array_init(&mcf->servers, cf->pool, n,
-                       sizeof(ngx_http_certctl_server_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    for (s = 0; s < n; s++) {
+    for (s = 0; s < cmcf->servers.nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
         if (!scf->tls || (!scf->enable && !scf->agent)) {
             continue;
         }
 
-        server = ngx_array_push(&mcf->servers);
+        server = ngx_certctl_server_add(cf, &mcf->certctl);
         if (server == NULL) {
             return NGX_ERROR;
         }
 
-        ngx_memzero(server, sizeof(ngx_http_certctl_server_t));
-
-        server->mcf = mcf;
         scf->server = server;
 
         if (ngx_http_certctl_init_server(cf, server, cscfp[s]) != NGX_OK) {
@@ -206,7 +173,7 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
 
 static ngx_int_t
 ngx_http_certctl_init_server(ngx_conf_t *cf,
-    ngx_http_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf)
+    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf)
 {
     ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
@@ -224,7 +191,7 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
     }
 
     server->ctx = sscf->ssl.ctx;
-    server->ssl_conf = sscf;
+    server->protocol = "http";
     server->file.data = cscf->file_name;
     server->file.len = ngx_strlen(cscf->file_name);
     server->line = cscf->line;
@@ -242,32 +209,22 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
 
     if (sscf->certificate_values) {
         server->expressions = sscf->certificates;
+        server->cert_cb = ngx_http_ssl_certificate;
+        server->cert_arg = sscf;
     }
 
-    if (ngx_http_certctl_copy_names(cf, server, cscf) != NGX_OK
-        || ngx_http_certctl_find_certs(cf, server) != NGX_OK)
-    {
+    if (ngx_http_certctl_copy_names(cf, server, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (SSL_CTX_set_ex_data(server->ctx, ngx_http_certctl_ctx_index, server)
-        != 1)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "SSL_CTX_set_ex_data() failed");
-        return NGX_ERROR;
-    }
-
-    ngx_http_certctl_hook(server);
-
-    return NGX_OK;
+    return ngx_certctl_server_hook(cf, server);
 }
 
 
 /* The names are in memory that goes when the configuration is complete. */
 
 static ngx_int_t
-ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_http_certctl_server_t *server,
+ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
     ngx_http_core_srv_conf_t *cscf)
 {
     ngx_str_t               *name;
@@ -302,83 +259,4 @@ ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_http_certctl_server_t *server,
     }
 
     return NGX_OK;
-}
-
-
-/*
- * What the context really holds: of two certificates of one type OpenSSL has
- * kept the last, whatever the configuration says.
- */
-
-static ngx_int_t
-ngx_http_certctl_find_certs(ngx_conf_t *cf, ngx_http_certctl_server_t *server)
-{
-    int                       rc;
-    X509                     *current;
-    SSL_CTX                  *ctx;
-    ngx_http_certctl_cert_t  *cert;
-
-    if (ngx_array_init(&server->certs, cf->pool, 2,
-                       sizeof(ngx_http_certctl_cert_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    ctx = server->ctx;
-    current = SSL_CTX_get0_certificate(ctx);
-
-    for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
-         rc == 1;
-         rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
-    {
-        cert = ngx_array_push(&server->certs);
-        if (cert == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_http_certctl_cert_borrow(cert, ctx);
-
-        if (server->placeholder) {
-            cert->source = NGX_HTTP_CERTCTL_PLACEHOLDER;
-            ngx_str_set(&cert->name, NGX_HTTP_CERTCTL_PLACEHOLDER_NAME);
-        }
-    }
-
-    if (current) {
-        (void) SSL_CTX_select_current_cert(ctx, current);
-    }
-
-    return NGX_OK;
-}
-
-
-void
-ngx_http_certctl_free_servers(ngx_http_certctl_main_conf_t *mcf)
-{
-    ngx_uint_t                  s, c;
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_server_t  *server;
-
-    server = mcf->servers.elts;
-
-    for (s = 0; s < mcf->servers.nelts; s++) {
-        cert = server[s].certs.elts;
-
-        for (c = 0; c < server[s].certs.nelts; c++) {
-            ngx_http_certctl_cert_unstaple(&cert[c]);
-        }
-    }
-}
-
-
-ngx_http_certctl_server_t *
-ngx_http_certctl_ssl_server(SSL *ssl)
-{
-    if (ngx_http_certctl_ctx_index == -1) {
-        return NULL;
-    }
-
-    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl),
-                               ngx_http_certctl_ctx_index);
 }

@@ -9,7 +9,9 @@
 #include <ngx_http.h>
 
 #include "ngx_http_certctl_module.h"
-#include "ngx_http_certctl_cache.h"
+#include "ngx_certctl_acme.h"
+#include "ngx_certctl_cache.h"
+#include "ngx_certctl_server.h"
 #include "ngx_http_certctl_challenge.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
@@ -50,15 +52,15 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
         return NGX_ERROR;
     }
 
-    mcf->cycle = cf->cycle;
+    mcf->certctl.cycle = cf->cycle;
     cln->handler = ngx_http_certctl_cleanup;
     cln->data = mcf;
 
-    mcf->cache = ngx_http_certctl_cache_create(cf, mcf);
-    mcf->facts = ngx_http_certctl_cache_facts(cf, mcf);
+    mcf->certctl.cache = ngx_certctl_cache_create(cf, &mcf->certctl);
+    mcf->certctl.facts = ngx_certctl_cache_facts(cf, &mcf->certctl);
 
-    if (mcf->cache == NULL
-        || mcf->facts == NULL
+    if (mcf->certctl.cache == NULL
+        || mcf->certctl.facts == NULL
         || ngx_http_certctl_trust(cf, mcf) != NGX_OK
         || ngx_http_certctl_init_servers(cf, mcf) != NGX_OK
         || ngx_http_certctl_init_http01(cf) != NGX_OK
@@ -143,20 +145,20 @@ ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
 
     if (old) {
-        mcf->zone = old->zone;
+        mcf->certctl.zone = old->certctl.zone;
 
     } else if (shm_zone->shm.exists) {
-        mcf->zone = shpool->data;
+        mcf->certctl.zone = shpool->data;
 
     } else {
-        mcf->zone = ngx_slab_calloc(shpool, sizeof(ngx_certctl_zone_t));
-        if (mcf->zone == NULL) {
+        mcf->certctl.zone = ngx_slab_calloc(shpool, sizeof(ngx_certctl_zone_t));
+        if (mcf->certctl.zone == NULL) {
             return NGX_ERROR;
         }
 
-        mcf->zone->epoch = ((ngx_atomic_uint_t) ngx_time() << 20)
+        mcf->certctl.zone->epoch = ((ngx_atomic_uint_t) ngx_time() << 20)
                            | (ngx_random() & 0xfffff);
-        shpool->data = mcf->zone;
+        shpool->data = mcf->certctl.zone;
     }
 
     return ngx_http_certctl_open(mcf, shm_zone->shm.log);
@@ -181,7 +183,7 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         return NGX_OK;
     }
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->cycle->conf_ctx,
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
                                            ngx_core_module);
     uid = geteuid();
     gid = getegid();
@@ -191,17 +193,17 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         gid = ccf->group;
     }
 
-    mcf->store = certctl_store_open((char *) mcf->store_path.data,
+    mcf->certctl.store = certctl_store_open((char *) mcf->store_path.data,
                                     !ngx_test_config, uid, gid, why,
                                     sizeof(why));
-    if (mcf->store == NULL) {
+    if (mcf->certctl.store == NULL) {
         ngx_log_error(NGX_LOG_EMERG, log, 0, "\"certctl_store\": %s", why);
         return NGX_ERROR;
     }
 
     if (ngx_test_config) {
-        certctl_store_close(mcf->store);
-        mcf->store = NULL;
+        certctl_store_close(mcf->certctl.store);
+        mcf->certctl.store = NULL;
         return NGX_OK;
     }
 
@@ -214,12 +216,13 @@ ngx_http_certctl_cleanup(void *data)
 {
     ngx_http_certctl_main_conf_t *mcf = data;
 
-    ngx_http_certctl_free_servers(mcf);
-    ngx_http_certctl_cache_destroy(mcf->cache);
-    ngx_http_certctl_cache_destroy(mcf->facts);
+    ngx_certctl_servers_free(&mcf->certctl);
+    ngx_certctl_acme_free(&mcf->certctl);
+    ngx_certctl_cache_destroy(mcf->certctl.cache);
+    ngx_certctl_cache_destroy(mcf->certctl.facts);
 
-    if (mcf->store) {
-        certctl_store_close(mcf->store);
+    if (mcf->certctl.store) {
+        certctl_store_close(mcf->certctl.store);
     }
 
     X509_STORE_free(mcf->trust);

@@ -10,9 +10,9 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_http_certctl_cert.h"
-#include "ngx_http_certctl_handshake.h"
-#include "ngx_http_certctl_server.h"
+#include "ngx_certctl_cert.h"
+#include "ngx_certctl_handshake.h"
+#include "ngx_certctl_server.h"
 #include "ngx_http_certctl_variables.h"
 
 
@@ -24,8 +24,8 @@
 /* Fills value, whose data has room for NGX_HTTP_CERTCTL_VALUE_LEN bytes;
    leaves it empty when there is none. */
 
-typedef void (*ngx_http_certctl_print_pt)(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value);
+typedef void (*ngx_http_certctl_print_pt)(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value);
 
 typedef struct {
     ngx_str_t                   name;
@@ -33,23 +33,23 @@ typedef struct {
 } ngx_http_certctl_var_t;
 
 
-static ngx_int_t ngx_http_certctl_variable(ngx_http_request_t *r,
+static ngx_int_t ngx_certctl_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static void ngx_http_certctl_print_name(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_http_certctl_print_source(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value);
+static void ngx_http_certctl_print_name(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value);
+static void ngx_http_certctl_print_source(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value);
 static void ngx_http_certctl_print_fingerprint(
-    ngx_http_certctl_main_conf_t *mcf, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
     ngx_str_t *value);
 static void ngx_http_certctl_print_not_after(
-    ngx_http_certctl_main_conf_t *mcf, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
     ngx_str_t *value);
 static void ngx_http_certctl_print_days_left(
-    ngx_http_certctl_main_conf_t *mcf, ngx_http_certctl_cert_t *cert,
+    ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
     ngx_str_t *value);
-static void ngx_http_certctl_print_staple(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value);
+static void ngx_http_certctl_print_staple(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value);
 
 
 static ngx_http_certctl_var_t  ngx_http_certctl_vars[] = {
@@ -75,7 +75,7 @@ ngx_http_certctl_add_variables(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        var->get_handler = ngx_http_certctl_variable;
+        var->get_handler = ngx_certctl_variable;
         var->data = (uintptr_t) v->print;
     }
 
@@ -84,15 +84,15 @@ ngx_http_certctl_add_variables(ngx_conf_t *cf)
 
 
 static ngx_int_t
-ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+ngx_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    SSL                        *ssl;
-    X509                       *x509;
-    ngx_str_t                   value;
-    ngx_http_certctl_cert_t    *cert, configured;
-    ngx_http_certctl_print_pt   print;
-    ngx_http_certctl_server_t  *server;
+    SSL                       *ssl;
+    X509                      *x509;
+    ngx_str_t                  value;
+    ngx_certctl_cert_t *cert, configured;
+    ngx_http_certctl_print_pt  print;
+    ngx_certctl_server_t      *server;
 
     v->not_found = 1;
 
@@ -101,13 +101,13 @@ ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     ssl = r->connection->ssl->connection;
-    server = ngx_http_certctl_ssl_server(ssl);
+    server = ngx_certctl_ssl_server(ssl);
 
     if (server == NULL) {
         return NGX_OK;
     }
 
-    cert = ngx_http_certctl_served(ssl, server);
+    cert = ngx_certctl_served(ssl, server);
 
     if (cert == NULL) {
         /* what variables in ssl_certificate have loaded for this client */
@@ -115,13 +115,13 @@ ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
         x509 = SSL_get_certificate(ssl);
 
         if (x509 == NULL
-            || ngx_http_certctl_cert_fill(&configured, x509) != NULL)
+            || ngx_certctl_cert_fill(&configured, x509) != NULL)
         {
             return NGX_OK;
         }
 
         cert = &configured;
-        cert->source = NGX_HTTP_CERTCTL_VARIABLE;
+        cert->source = NGX_CERTCTL_VARIABLE;
     }
 
     value.len = 0;
@@ -132,7 +132,7 @@ ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     }
 
     print = (ngx_http_certctl_print_pt) data;
-    print(server->mcf, cert, &value);
+    print(server->certctl, cert, &value);
 
     if (value.len == 0) {
         return NGX_OK;
@@ -149,8 +149,8 @@ ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
 
 
 static void
-ngx_http_certctl_print_name(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_name(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
     /* copied: the record may be replaced while the request lasts */
 
@@ -162,17 +162,17 @@ ngx_http_certctl_print_name(ngx_http_certctl_main_conf_t *mcf,
 
 
 static void
-ngx_http_certctl_print_source(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_source(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
-    value->data = (u_char *) ngx_http_certctl_source_text[cert->source];
+    value->data = (u_char *) ngx_certctl_source_text[cert->source];
     value->len = ngx_strlen(value->data);
 }
 
 
 static void
-ngx_http_certctl_print_fingerprint(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_fingerprint(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
     value->len = CERTCTL_HEX256 - 1;
     ngx_memcpy(value->data, cert->fingerprint, value->len);
@@ -182,8 +182,8 @@ ngx_http_certctl_print_fingerprint(ngx_http_certctl_main_conf_t *mcf,
 /* RFC 3339, UTC. */
 
 static void
-ngx_http_certctl_print_not_after(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_not_after(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
     ngx_tm_t  tm;
 
@@ -199,8 +199,8 @@ ngx_http_certctl_print_not_after(ngx_http_certctl_main_conf_t *mcf,
 /* Whole days; 0 once it has expired, as $ssl_client_v_remain has it. */
 
 static void
-ngx_http_certctl_print_days_left(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_days_left(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
     time_t  left;
 
@@ -212,13 +212,13 @@ ngx_http_certctl_print_days_left(ngx_http_certctl_main_conf_t *mcf,
 
 
 static void
-ngx_http_certctl_print_staple(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, ngx_str_t *value)
+ngx_http_certctl_print_staple(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, ngx_str_t *value)
 {
-    ngx_http_certctl_staple_e  state;
+    ngx_certctl_staple_e  state;
 
-    state = ngx_http_certctl_staple_state(mcf, cert, ngx_time());
+    state = ngx_certctl_staple_state(certctl, cert, ngx_time());
 
-    value->data = (u_char *) ngx_http_certctl_staple_text[state];
+    value->data = (u_char *) ngx_certctl_staple_text[state];
     value->len = ngx_strlen(value->data);
 }

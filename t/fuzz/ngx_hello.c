@@ -3,10 +3,10 @@
  * an ECDSA and an RSA certificate, and for the name under which it looks.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_client.c"
+#include "ngx_certctl_client.c"
 #include "ngx_certctl_store_impl.h"
 
-static ngx_http_certctl_cert_t  certs[2];
+static ngx_certctl_cert_t  certs[2];
 
 static int
 ask(SSL *ssl, void *data)
@@ -19,7 +19,7 @@ ask(SSL *ssl, void *data)
     }
 
     for (int i = 0; i < 2; i++) {
-        FUZZ_MUST(ngx_http_certctl_client_knows(ssl, &certs[i]) <= 1);
+        FUZZ_MUST(ngx_certctl_client_knows(ssl, &certs[i]) <= 1);
     }
 
     return 1;

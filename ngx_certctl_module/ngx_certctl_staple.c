@@ -6,38 +6,44 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_certctl_cert.h"
-#include "ngx_http_certctl_handshake.h"
-#include "ngx_http_certctl_staple.h"
+#include "ngx_certctl_cert.h"
+#include "ngx_certctl_handshake.h"
+#include "ngx_certctl_staple.h"
+
+
+const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {
+#define X(NAME, text)  text,
+    CERTCTL_STAPLE_STATES(X)
+#undef X
+};
 
 
 /* Seconds until a static certificate without a good staple is looked at again,
    should nobody have told, and until a bad one is judged again. */
 
-#define NGX_HTTP_CERTCTL_STAPLE_RECHECK  60
+#define NGX_CERTCTL_STAPLE_RECHECK  60
 
 
-static void ngx_http_certctl_staple_read(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, time_t now);
-static ngx_uint_t ngx_http_certctl_staple_current(
-    ngx_http_certctl_cert_t *cert, time_t now);
-static X509 *ngx_http_certctl_issuer(ngx_http_certctl_cert_t *cert);
+static void ngx_certctl_staple_read(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, time_t now);
+static ngx_uint_t ngx_certctl_staple_current(
+    ngx_certctl_cert_t *cert, time_t now);
+static X509 *ngx_certctl_issuer(ngx_certctl_cert_t *cert);
 
 
 int
-ngx_http_certctl_status_cb(SSL *ssl, void *arg)
+ngx_certctl_status_cb(SSL *ssl, void *arg)
 {
-    u_char                     *der;
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_server_t  *server = arg;
+    u_char                *der;
+    ngx_certctl_cert_t    *cert;
+    ngx_certctl_server_t  *server = arg;
 
-    cert = ngx_http_certctl_sent(ssl, server);
+    cert = ngx_certctl_sent(ssl, server);
 
     if (cert
-        && ngx_http_certctl_staple_state(server->mcf, cert, ngx_time())
-           == NGX_HTTP_CERTCTL_STAPLE_FRESH)
+        && ngx_certctl_staple_state(server->certctl, cert, ngx_time())
+           == NGX_CERTCTL_STAPLE_FRESH)
     {
         /* OpenSSL frees it */
 
@@ -49,7 +55,7 @@ ngx_http_certctl_status_cb(SSL *ssl, void *arg)
         ngx_memcpy(der, cert->staple.data, cert->staple.len);
         SSL_set_tlsext_status_ocsp_resp(ssl, der, cert->staple.len);
 
-        (void) ngx_atomic_fetch_add(&server->mcf->zone->staples, 1);
+        (void) ngx_atomic_fetch_add(&server->certctl->zone->staples, 1);
 
         return SSL_TLSEXT_ERR_OK;
     }
@@ -57,7 +63,7 @@ ngx_http_certctl_status_cb(SSL *ssl, void *arg)
     /* what "ssl_stapling on" has found fits what NGINX loaded itself */
 
     if (server->status_cb
-        && (cert == NULL || cert->source != NGX_HTTP_CERTCTL_STORE))
+        && (cert == NULL || cert->source != NGX_CERTCTL_STORE))
     {
         return server->status_cb(ssl, server->status_arg);
     }
@@ -66,32 +72,32 @@ ngx_http_certctl_status_cb(SSL *ssl, void *arg)
 }
 
 
-ngx_http_certctl_staple_e
-ngx_http_certctl_staple_state(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, time_t now)
+ngx_certctl_staple_e
+ngx_certctl_staple_state(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, time_t now)
 {
-    if (cert->source == NGX_HTTP_CERTCTL_STATIC) {
-        ngx_http_certctl_staple_read(mcf, cert, now);
+    if (cert->source == NGX_CERTCTL_STATIC) {
+        ngx_certctl_staple_read(certctl, cert, now);
     }
 
     if (cert->staple.len == 0) {
-        return cert->ocsp ? NGX_HTTP_CERTCTL_STAPLE_MISSING
-                          : NGX_HTTP_CERTCTL_STAPLE_NOT_APPLICABLE;
+        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
+                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
     }
 
-    return ngx_http_certctl_staple_current(cert, now)
-           ? NGX_HTTP_CERTCTL_STAPLE_FRESH : NGX_HTTP_CERTCTL_STAPLE_STALE;
+    return ngx_certctl_staple_current(cert, now)
+           ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
 }
 
 
 const char *
-ngx_http_certctl_staple_check(ngx_http_certctl_cert_t *cert, ngx_str_t *der,
+ngx_certctl_staple_check(ngx_certctl_cert_t *cert, ngx_str_t *der,
     time_t now, struct certctl_ocsp_info *ret)
 {
     X509        *issuer;
     const char  *rule;
 
-    issuer = ngx_http_certctl_issuer(cert);
+    issuer = ngx_certctl_issuer(cert);
     if (issuer == NULL) {
         return "the chain lacks the issuer that could verify the response";
     }
@@ -105,22 +111,22 @@ ngx_http_certctl_staple_check(ngx_http_certctl_cert_t *cert, ngx_str_t *der,
 }
 
 
-ngx_http_certctl_cert_t *
-ngx_http_certctl_static(ngx_http_certctl_main_conf_t *mcf,
+ngx_certctl_cert_t *
+ngx_certctl_static(ngx_certctl_t *certctl,
     const u_char *digest)
 {
-    ngx_uint_t                  s, i;
-    ngx_http_certctl_cert_t    *cert;
-    ngx_http_certctl_server_t  *server;
+    ngx_uint_t              s, i;
+    ngx_certctl_cert_t     *cert;
+    ngx_certctl_server_t  **server;
 
-    server = mcf->servers.elts;
+    server = certctl->servers.elts;
 
-    for (s = 0; s < mcf->servers.nelts; s++) {
-        cert = server[s].certs.elts;
+    for (s = 0; s < certctl->servers.nelts; s++) {
+        cert = server[s]->certs.elts;
 
-        for (i = 0; i < server[s].certs.nelts; i++) {
+        for (i = 0; i < server[s]->certs.nelts; i++) {
 
-            if (cert[i].source == NGX_HTTP_CERTCTL_STATIC
+            if (cert[i].source == NGX_CERTCTL_STATIC
                 && ngx_memcmp(cert[i].digest, digest, sizeof(cert[i].digest))
                    == 0)
             {
@@ -139,21 +145,21 @@ ngx_http_certctl_static(ngx_http_certctl_main_conf_t *mcf,
  */
 
 static void
-ngx_http_certctl_staple_read(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_cert_t *cert, time_t now)
+ngx_certctl_staple_read(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, time_t now)
 {
     certctl_blob_t      der;
     ngx_atomic_uint_t   counter;
 
-    counter = *ngx_certctl_zone_counter(mcf->zone,
+    counter = *ngx_certctl_zone_counter(certctl->zone,
                                         (u_char *) cert->fingerprint,
                                         CERTCTL_HEX256 - 1);
 
     if (cert->staple_read
         && counter == cert->staple_seen
-        && (ngx_http_certctl_staple_current(cert, now)
+        && (ngx_certctl_staple_current(cert, now)
             || (now >= cert->staple_read
-                && now - cert->staple_read < NGX_HTTP_CERTCTL_STAPLE_RECHECK)))
+                && now - cert->staple_read < NGX_CERTCTL_STAPLE_RECHECK)))
     {
         return;
     }
@@ -163,14 +169,14 @@ ngx_http_certctl_staple_read(ngx_http_certctl_main_conf_t *mcf,
     cert->staple_seen = counter;
     cert->staple_read = now;
 
-    if (mcf->store == NULL
-        || certctl_store_static_staple_get(mcf->store, cert->digest, &der)
+    if (certctl->store == NULL
+        || certctl_store_static_staple_get(certctl->store, cert->digest, &der)
            != CERTCTL_STORE_OK)
     {
         return;
     }
 
-    ngx_http_certctl_cert_unstaple(cert);
+    ngx_certctl_cert_unstaple(cert);
 
     cert->staple.data = ngx_alloc(der.len, ngx_cycle->log);
 
@@ -186,7 +192,7 @@ ngx_http_certctl_staple_read(ngx_http_certctl_main_conf_t *mcf,
 /* The signature is verified once, the times at each use. */
 
 static ngx_uint_t
-ngx_http_certctl_staple_current(ngx_http_certctl_cert_t *cert, time_t now)
+ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
 {
     const char  *rule;
 
@@ -201,12 +207,12 @@ ngx_http_certctl_staple_current(ngx_http_certctl_cert_t *cert, time_t now)
 
     if (cert->staple_bad
         && now >= cert->staple_bad
-        && now - cert->staple_bad < NGX_HTTP_CERTCTL_STAPLE_RECHECK)
+        && now - cert->staple_bad < NGX_CERTCTL_STAPLE_RECHECK)
     {
         return 0;
     }
 
-    rule = ngx_http_certctl_staple_check(cert, &cert->staple, now,
+    rule = ngx_certctl_staple_check(cert, &cert->staple, now,
                                          &cert->staple_info);
     if (rule) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
@@ -223,7 +229,7 @@ ngx_http_certctl_staple_current(ngx_http_certctl_cert_t *cert, time_t now)
 
 
 static X509 *
-ngx_http_certctl_issuer(ngx_http_certctl_cert_t *cert)
+ngx_certctl_issuer(ngx_certctl_cert_t *cert)
 {
     int    i;
     X509  *x509;

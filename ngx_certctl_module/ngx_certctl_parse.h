@@ -1,19 +1,19 @@
 
 /*
- * Records of the store as a worker uses them: ngx_http_certctl_parse.c.
+ * Records of the store as a worker uses them: ngx_certctl_parse.c.
  */
 
-#ifndef _NGX_HTTP_CERTCTL_PARSE_H_INCLUDED_
-#define _NGX_HTTP_CERTCTL_PARSE_H_INCLUDED_
+#ifndef _NGX_CERTCTL_PARSE_H_INCLUDED_
+#define _NGX_CERTCTL_PARSE_H_INCLUDED_
 
 
-#include "ngx_http_certctl_module.h"
+#include "ngx_certctl.h"
 
 
-#define NGX_HTTP_CERTCTL_DECODERS  3
+#define NGX_CERTCTL_DECODERS  3
 
 
-typedef struct ngx_http_certctl_issuer_s  ngx_http_certctl_issuer_t;
+typedef struct ngx_certctl_issuer_s  ngx_certctl_issuer_t;
 
 
 /*
@@ -22,14 +22,14 @@ typedef struct ngx_http_certctl_issuer_s  ngx_http_certctl_issuer_t;
  */
 
 typedef struct {
-    ngx_http_certctl_cert_t   cert;         /* first */
+    ngx_certctl_cert_t        cert;         /* first */
     ngx_str_node_t            node;         /* in parser->stored */
     ngx_uint_t                refs;
     certctl_record_t          file;         /* name, kind, identity; no blobs */
 
     /* who own what cert.chain lists */
-    ngx_http_certctl_issuer_t  *issuers[CERTCTL_CHAIN_DEPTH];
-} ngx_http_certctl_stored_t;
+    ngx_certctl_issuer_t     *issuers[CERTCTL_CHAIN_DEPTH];
+} ngx_certctl_stored_t;
 
 
 /* What parsed records share. */
@@ -44,25 +44,25 @@ typedef struct {
                                                kept: a report's, not served */
 
     EVP_PKEY                 *key;          /* where decoders leave theirs */
-    OSSL_DECODER_CTX         *decoders[NGX_HTTP_CERTCTL_DECODERS];
-} ngx_http_certctl_parser_t;
+    OSSL_DECODER_CTX         *decoders[NGX_CERTCTL_DECODERS];
+} ngx_certctl_parser_t;
 
 
-void ngx_http_certctl_parser_init(ngx_http_certctl_parser_t *parser);
-void ngx_http_certctl_parser_free(ngx_http_certctl_parser_t *parser);
+void ngx_certctl_parser_init(ngx_certctl_parser_t *parser);
+void ngx_certctl_parser_free(ngx_certctl_parser_t *parser);
 
 /*
  * The parsed form of rec, with a reference for the caller: the one that exists
  * when it was read from the same file, else a new one.  NULL with the rule
  * that rec breaks in *why; OpenSSL's error queue stays as it was.
  */
-ngx_http_certctl_stored_t *ngx_http_certctl_parse(
-    ngx_http_certctl_parser_t *parser, certctl_record_t *rec,
+ngx_certctl_stored_t *ngx_certctl_parse(
+    ngx_certctl_parser_t *parser, certctl_record_t *rec,
     const char **why);
 
 /* Gives a reference back; NULL is fine. */
-void ngx_http_certctl_release(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_stored_t *stored);
+void ngx_certctl_release(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored);
 
 
-#endif /* _NGX_HTTP_CERTCTL_PARSE_H_INCLUDED_ */
+#endif /* _NGX_CERTCTL_PARSE_H_INCLUDED_ */

@@ -3,38 +3,37 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 #include <openssl/x509v3.h>
 
-#include "ngx_http_certctl_challenge.h"
+#include "ngx_certctl_acme.h"
 
 
-#define NGX_HTTP_CERTCTL_ACME_DAY         (24 * 3600)
-#define NGX_HTTP_CERTCTL_ACME_NAME        "certctl ACME challenge"
-#define NGX_HTTP_CERTCTL_ACME_IDENTIFIER  "1.3.6.1.5.5.7.1.31"
+#define NGX_CERTCTL_ACME_DAY         (24 * 3600)
+#define NGX_CERTCTL_ACME_NAME        "certctl ACME challenge"
+#define NGX_CERTCTL_ACME_IDENTIFIER  "1.3.6.1.5.5.7.1.31"
 
 
-static ngx_int_t ngx_http_certctl_acme_head(X509 *x509, EVP_PKEY *key);
-static ngx_int_t ngx_http_certctl_acme_san(X509 *x509,
+static ngx_int_t ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key);
+static ngx_int_t ngx_certctl_acme_san(X509 *x509,
     ngx_certctl_challenge_t *challenge);
-static GENERAL_NAME *ngx_http_certctl_acme_name(
+static GENERAL_NAME *ngx_certctl_acme_name(
     ngx_certctl_challenge_t *challenge);
-static ngx_int_t ngx_http_certctl_acme_digest(X509 *x509,
+static ngx_int_t ngx_certctl_acme_digest(X509 *x509,
     ngx_certctl_challenge_t *challenge);
 
 
 X509 *
-ngx_http_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
+ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
 {
     X509  *x509;
 
     x509 = X509_new();
 
     if (x509 == NULL
-        || ngx_http_certctl_acme_head(x509, key) != NGX_OK
-        || ngx_http_certctl_acme_san(x509, challenge) != NGX_OK
-        || ngx_http_certctl_acme_digest(x509, challenge) != NGX_OK
+        || ngx_certctl_acme_head(x509, key) != NGX_OK
+        || ngx_certctl_acme_san(x509, challenge) != NGX_OK
+        || ngx_certctl_acme_digest(x509, challenge) != NGX_OK
         || X509_sign(x509, key, EVP_sha256()) == 0)
     {
         X509_free(x509);
@@ -46,7 +45,7 @@ ngx_http_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
 
 
 static ngx_int_t
-ngx_http_certctl_acme_head(X509 *x509, EVP_PKEY *key)
+ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key)
 {
     uint64_t    serial;
     X509_NAME  *name;
@@ -60,13 +59,13 @@ ngx_http_certctl_acme_head(X509 *x509, EVP_PKEY *key)
         || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
            != 1
         || X509_gmtime_adj(X509_getm_notBefore(x509),
-                           -NGX_HTTP_CERTCTL_ACME_DAY)
+                           -NGX_CERTCTL_ACME_DAY)
            == NULL
         || X509_gmtime_adj(X509_getm_notAfter(x509),
-                           NGX_HTTP_CERTCTL_ACME_DAY)
+                           NGX_CERTCTL_ACME_DAY)
            == NULL
         || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                         (u_char *) NGX_HTTP_CERTCTL_ACME_NAME, -1, -1, 0)
+                         (u_char *) NGX_CERTCTL_ACME_NAME, -1, -1, 0)
            != 1
         || X509_set_issuer_name(x509, name) != 1
         || X509_set_pubkey(x509, key) != 1)
@@ -81,14 +80,14 @@ ngx_http_certctl_acme_head(X509 *x509, EVP_PKEY *key)
 /* Exactly one name: the identifier that is validated. */
 
 static ngx_int_t
-ngx_http_certctl_acme_san(X509 *x509, ngx_certctl_challenge_t *challenge)
+ngx_certctl_acme_san(X509 *x509, ngx_certctl_challenge_t *challenge)
 {
     int             ok;
     GENERAL_NAME   *name;
     GENERAL_NAMES  *names;
 
     names = GENERAL_NAMES_new();
-    name = ngx_http_certctl_acme_name(challenge);
+    name = ngx_certctl_acme_name(challenge);
 
     if (names == NULL || name == NULL
         || sk_GENERAL_NAME_push(names, name) <= 0)
@@ -107,7 +106,7 @@ ngx_http_certctl_acme_san(X509 *x509, ngx_certctl_challenge_t *challenge)
 
 
 static GENERAL_NAME *
-ngx_http_certctl_acme_name(ngx_certctl_challenge_t *challenge)
+ngx_certctl_acme_name(ngx_certctl_challenge_t *challenge)
 {
     int            type;
     size_t         len;
@@ -140,7 +139,7 @@ ngx_http_certctl_acme_name(ngx_certctl_challenge_t *challenge)
 /* acmeIdentifier: critical, an OCTET STRING of the digest. */
 
 static ngx_int_t
-ngx_http_certctl_acme_digest(X509 *x509, ngx_certctl_challenge_t *challenge)
+ngx_certctl_acme_digest(X509 *x509, ngx_certctl_challenge_t *challenge)
 {
     int                 ok;
     u_char              der[2 + 32];
@@ -153,7 +152,7 @@ ngx_http_certctl_acme_digest(X509 *x509, ngx_certctl_challenge_t *challenge)
     ngx_memcpy(&der[2], challenge->value, sizeof(der) - 2);
 
     ext = NULL;
-    oid = OBJ_txt2obj(NGX_HTTP_CERTCTL_ACME_IDENTIFIER, 1);
+    oid = OBJ_txt2obj(NGX_CERTCTL_ACME_IDENTIFIER, 1);
     value = ASN1_OCTET_STRING_new();
 
     if (oid && value

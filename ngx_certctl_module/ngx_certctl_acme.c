@@ -7,87 +7,94 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_certctl_challenge.h"
+#include "ngx_certctl_acme.h"
 
 
 /* The same certificate for a validator's several looks; seconds. */
-#define NGX_HTTP_CERTCTL_ACME_KEEP  60
+#define NGX_CERTCTL_ACME_KEEP  60
 
 
 /* A worker's own: its key, and the certificate that it has made last. */
 
 typedef struct {
-    EVP_PKEY                 *key;
-    X509                     *x509;
-    time_t                    made;
-    ngx_certctl_challenge_t   challenge;
-} ngx_http_certctl_acme_t;
+    EVP_PKEY                *key;
+    X509                    *x509;
+    time_t                   made;
+    ngx_certctl_challenge_t  challenge;
+} ngx_certctl_acme_t;
 
 
-static SSL_CTX *ngx_http_certctl_acme_ctx(void);
-static void ngx_http_certctl_acme_cleanup(void *data);
-static int ngx_http_certctl_hello_cb(SSL *ssl, int *al, void *arg);
-static ngx_int_t ngx_http_certctl_acme_asked(SSL *ssl, u_char *name,
+/* Whose ClientHello it is, and how its connection is ended. */
+
+typedef struct {
+    ngx_certctl_t             *certctl;
+    ngx_connection_handler_pt  close;
+} ngx_certctl_hello_t;
+
+
+static SSL_CTX *ngx_certctl_acme_ctx(void);
+static int ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg);
+static ngx_int_t ngx_certctl_acme_asked(SSL *ssl, u_char *name,
     size_t *len);
-static ngx_int_t ngx_http_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
-    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_challenge_t *challenge);
-static ngx_int_t ngx_http_certctl_acme_make(
+static ngx_int_t ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge);
+static ngx_int_t ngx_certctl_acme_make(
     ngx_certctl_challenge_t *challenge);
-static void ngx_http_certctl_acme_info_cb(const SSL *ssl, int where, int ret);
-static void ngx_http_certctl_acme_close(ngx_connection_t *c);
-static int ngx_http_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg);
-static int ngx_http_certctl_acme_alpn_cb(SSL *ssl, const u_char **out,
+static void ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret);
+static void ngx_certctl_acme_close(ngx_connection_t *c);
+static int ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg);
+static int ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out,
     u_char *outlen, const u_char *in, unsigned int inlen, void *arg);
 
 
 /* the list of protocols, as it stands in the extension (RFC 7301 3.1) */
 
-static const u_char  ngx_http_certctl_acme_alpn[] =
+static const u_char  ngx_certctl_acme_alpn[] =
     "\x00\x0b\x0a" "acme-tls/1";
 
-static ngx_http_certctl_acme_t  ngx_http_certctl_acme;
+static ngx_certctl_acme_t  ngx_certctl_acme;
+
+/* index of ngx_certctl_hello_t in the ex_data of an SSL that was answered */
+
+static int  ngx_certctl_hello_index = -1;
 
 
 ngx_int_t
-ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
+ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
 {
-    ngx_uint_t                     s;
-    ngx_pool_cleanup_t            *cln;
-    ngx_http_ssl_srv_conf_t       *sscf;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_core_main_conf_t     *cmcf;
-    ngx_http_certctl_srv_conf_t   *scf;
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
+    if (ngx_certctl_hello_index == -1) {
+        ngx_certctl_hello_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
+                                                       NULL);
     }
 
-    mcf->acme = ngx_http_certctl_acme_ctx();
-    if (mcf->acme == NULL) {
+    certctl->acme = ngx_certctl_acme_ctx();
+
+    if (certctl->acme == NULL || ngx_certctl_hello_index == -1) {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
                       "cannot make the TLS context of TLS-ALPN-01");
         return NGX_ERROR;
     }
 
-    cln->handler = ngx_http_certctl_acme_cleanup;
-    cln->data = mcf;
+    return NGX_OK;
+}
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    cscfp = cmcf->servers.elts;
 
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+ngx_int_t
+ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+    ngx_connection_handler_pt close)
+{
+    ngx_certctl_hello_t  *hello;
 
-        if (sscf->ssl.ctx && scf->challenge && !scf->agent) {
-            SSL_CTX_set_client_hello_cb(sscf->ssl.ctx,
-                                        ngx_http_certctl_hello_cb, mcf);
-        }
+    hello = ngx_palloc(cf->pool, sizeof(ngx_certctl_hello_t));
+    if (hello == NULL) {
+        return NGX_ERROR;
     }
+
+    hello->certctl = certctl;
+    hello->close = close;
+
+    SSL_CTX_set_client_hello_cb(ctx, ngx_certctl_hello_cb, hello);
 
     return NGX_OK;
 }
@@ -99,7 +106,7 @@ ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
  */
 
 static SSL_CTX *
-ngx_http_certctl_acme_ctx(void)
+ngx_certctl_acme_ctx(void)
 {
     SSL_CTX  *ctx;
 
@@ -120,56 +127,56 @@ ngx_http_certctl_acme_ctx(void)
     }
 
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_alpn_select_cb(ctx, ngx_http_certctl_acme_alpn_cb, NULL);
+    SSL_CTX_set_alpn_select_cb(ctx, ngx_certctl_acme_alpn_cb, NULL);
     SSL_CTX_set_tlsext_servername_callback(ctx,
-                                         ngx_http_certctl_acme_servername_cb);
+                                         ngx_certctl_acme_servername_cb);
 
     return ctx;
 }
 
 
-static void
-ngx_http_certctl_acme_cleanup(void *data)
+void
+ngx_certctl_acme_free(ngx_certctl_t *certctl)
 {
-    ngx_http_certctl_main_conf_t *mcf = data;
+    SSL_CTX_free(certctl->acme);
 
-    SSL_CTX_free(mcf->acme);
+    X509_free(ngx_certctl_acme.x509);
+    EVP_PKEY_free(ngx_certctl_acme.key);
 
-    X509_free(ngx_http_certctl_acme.x509);
-    EVP_PKEY_free(ngx_http_certctl_acme.key);
-
-    ngx_explicit_memzero(&ngx_http_certctl_acme,
-                         sizeof(ngx_http_certctl_acme_t));
+    ngx_explicit_memzero(&ngx_certctl_acme,
+                         sizeof(ngx_certctl_acme_t));
 }
 
 
 static int
-ngx_http_certctl_hello_cb(SSL *ssl, int *al, void *arg)
+ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
 {
-    ngx_http_certctl_main_conf_t *mcf = arg;
+    ngx_certctl_hello_t  *hello = arg;
 
-    size_t                    len;
-    u_char                    name[NGX_CERTCTL_HOST_MAX];
-    ngx_connection_t         *c;
-    ngx_certctl_challenge_t   challenge;
+    size_t                   len;
+    u_char                   name[NGX_CERTCTL_HOST_MAX];
+    ngx_connection_t        *c;
+    ngx_certctl_t           *certctl;
+    ngx_certctl_challenge_t  challenge;
 
     c = ngx_ssl_get_connection(ssl);
+    certctl = hello->certctl;
 
-    if (ngx_http_certctl_acme_asked(ssl, name, &len) != NGX_OK
-        || ngx_http_certctl_is_quic(c) || mcf->zone == NULL
-        || ngx_certctl_challenge_find(&mcf->zone->challenges,
+    if (ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
+        || ngx_certctl_is_quic(c) || certctl->zone == NULL
+        || ngx_certctl_challenge_find(&certctl->zone->challenges,
                                       NGX_CERTCTL_TLS_ALPN_01, name, len,
                                       ngx_time(), &challenge)
            != NGX_OK
-        || ngx_http_certctl_acme_give(ssl, c, mcf, &challenge) != NGX_OK)
+        || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
     {
-        return ngx_http_certctl_client_hello(ssl, al);
+        return ngx_certctl_client_hello(ssl, al);
     }
 
     ngx_log_error(NGX_LOG_INFO, c->log, 0,
                   "certctl: a TLS-ALPN-01 challenge is answered");
 
-    (void) ngx_atomic_fetch_add(&mcf->zone->challenges.answered, 1);
+    (void) ngx_atomic_fetch_add(&certctl->zone->challenges.answered, 1);
 
     return SSL_CLIENT_HELLO_SUCCESS;
 }
@@ -181,7 +188,7 @@ ngx_http_certctl_hello_cb(SSL *ssl, int *al, void *arg)
  */
 
 static ngx_int_t
-ngx_http_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
+ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
 {
     size_t         n;
     const u_char  *p;
@@ -190,8 +197,8 @@ ngx_http_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
                           TLSEXT_TYPE_application_layer_protocol_negotiation,
                           &p, &n)
         != 1
-        || n != sizeof(ngx_http_certctl_acme_alpn) - 1
-        || ngx_memcmp(p, ngx_http_certctl_acme_alpn, n) != 0)
+        || n != sizeof(ngx_certctl_acme_alpn) - 1
+        || ngx_memcmp(p, ngx_certctl_acme_alpn, n) != 0)
     {
         return NGX_DECLINED;
     }
@@ -219,18 +226,19 @@ ngx_http_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
 
 
 static ngx_int_t
-ngx_http_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
-    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_challenge_t *challenge)
+ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge)
 {
-    if (ngx_http_certctl_acme_make(challenge) != NGX_OK) {
+    if (ngx_certctl_acme_make(challenge) != NGX_OK) {
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
                       "cannot make the certificate of a TLS-ALPN-01 challenge");
         return NGX_ERROR;
     }
 
-    if (SSL_set_SSL_CTX(ssl, mcf->acme) == NULL
-        || SSL_use_cert_and_key(ssl, ngx_http_certctl_acme.x509,
-                                ngx_http_certctl_acme.key, NULL, 1)
+    if (SSL_set_ex_data(ssl, ngx_certctl_hello_index, hello) != 1
+        || SSL_set_SSL_CTX(ssl, hello->certctl->acme) == NULL
+        || SSL_use_cert_and_key(ssl, ngx_certctl_acme.x509,
+                                ngx_certctl_acme.key, NULL, 1)
            != 1)
     {
         /* ... the handshake ends without a certificate */
@@ -250,7 +258,7 @@ ngx_http_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
     SSL_set_num_tickets(ssl, 0);
     SSL_set_max_early_data(ssl, 0);
 
-    SSL_set_info_callback(ssl, ngx_http_certctl_acme_info_cb);
+    SSL_set_info_callback(ssl, ngx_certctl_acme_info_cb);
 
     return NGX_OK;
 }
@@ -259,13 +267,13 @@ ngx_http_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
 /* The worker's certificate becomes one for this challenge. */
 
 static ngx_int_t
-ngx_http_certctl_acme_make(ngx_certctl_challenge_t *challenge)
+ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
 {
-    ngx_http_certctl_acme_t  *acme;
+    ngx_certctl_acme_t  *acme;
 
-    acme = &ngx_http_certctl_acme;
+    acme = &ngx_certctl_acme;
 
-    if (acme->x509 && ngx_time() - acme->made < NGX_HTTP_CERTCTL_ACME_KEEP
+    if (acme->x509 && ngx_time() - acme->made < NGX_CERTCTL_ACME_KEEP
         && ngx_memcmp(&acme->challenge, challenge,
                       sizeof(ngx_certctl_challenge_t))
            == 0)
@@ -278,7 +286,7 @@ ngx_http_certctl_acme_make(ngx_certctl_challenge_t *challenge)
     }
 
     X509_free(acme->x509);
-    acme->x509 = acme->key ? ngx_http_certctl_acme_cert(challenge, acme->key)
+    acme->x509 = acme->key ? ngx_certctl_acme_cert(challenge, acme->key)
                            : NULL;
     acme->made = ngx_time();
     acme->challenge = *challenge;
@@ -293,43 +301,47 @@ ngx_http_certctl_acme_make(ngx_certctl_challenge_t *challenge)
  */
 
 static void
-ngx_http_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
+ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
 {
     ngx_connection_t  *c;
 
     if (where & SSL_CB_HANDSHAKE_DONE) {
         c = ngx_ssl_get_connection((SSL *) ssl);
-        c->ssl->handler = ngx_http_certctl_acme_close;
+        c->ssl->handler = ngx_certctl_acme_close;
     }
 }
 
 
 static void
-ngx_http_certctl_acme_close(ngx_connection_t *c)
+ngx_certctl_acme_close(ngx_connection_t *c)
 {
+    ngx_certctl_hello_t  *hello;
+
+    hello = SSL_get_ex_data(c->ssl->connection, ngx_certctl_hello_index);
+
     if (c->ssl->handshaked) {
         c->ssl->no_wait_shutdown = 1;
     }
 
-    ngx_http_close_connection(c);
+    hello->close(c);
 }
 
 
 static int
-ngx_http_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
+ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
 {
     return SSL_TLSEXT_ERR_OK;
 }
 
 
 static int
-ngx_http_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
+ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
     const u_char *in, unsigned int inlen, void *arg)
 {
-    /* the only one in the list: ngx_http_certctl_acme_asked() */
+    /* the only one in the list: ngx_certctl_acme_asked() */
 
-    *out = &ngx_http_certctl_acme_alpn[3];
-    *outlen = ngx_http_certctl_acme_alpn[2];
+    *out = &ngx_certctl_acme_alpn[3];
+    *outlen = ngx_certctl_acme_alpn[2];
 
     return SSL_TLSEXT_ERR_OK;
 }

@@ -3,15 +3,15 @@
  * The self-signed certificate that stands in until the first real one comes.
  */
 
-#ifndef _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_
-#define _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_
+#ifndef _NGX_CERTCTL_PLACEHOLDER_H_INCLUDED_
+#define _NGX_CERTCTL_PLACEHOLDER_H_INCLUDED_
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 
 
-#define NGX_HTTP_CERTCTL_PLACEHOLDER_NAME  "certctl.invalid"
+#define NGX_CERTCTL_PLACEHOLDER_NAME  "certctl.invalid"
 
 
 /*
@@ -20,10 +20,10 @@
  * process ends, so that a reload does not change it (and with it the session
  * id context); in memory only.  NGX_ERROR without memory or randomness.
  */
-ngx_int_t ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
+ngx_int_t ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
 
 /* At the end of a process: wipes the key's text. */
-void ngx_http_certctl_placeholder_free(void);
+void ngx_certctl_placeholder_free(void);
 
 
-#endif /* _NGX_HTTP_CERTCTL_PLACEHOLDER_H_INCLUDED_ */
+#endif /* _NGX_CERTCTL_PLACEHOLDER_H_INCLUDED_ */

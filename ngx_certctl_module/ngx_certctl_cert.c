@@ -5,20 +5,26 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_certctl_cert.h"
+#include "ngx_certctl_cert.h"
+
+
+const char  *ngx_certctl_source_text[NGX_CERTCTL_SOURCES] = {
+#define X(NAME, text)  text,
+    CERTCTL_SOURCES(X)
+#undef X
+};
 
 
 const char *
-ngx_http_certctl_cert_fill(ngx_http_certctl_cert_t *cert, X509 *x509)
+ngx_certctl_cert_fill(ngx_certctl_cert_t *cert, X509 *x509)
 {
     char                       url[256];
     EVP_PKEY                  *key;
     const char                *rule;
     struct certctl_x509_info   info;
 
-    ngx_memzero(cert, sizeof(ngx_http_certctl_cert_t));
+    ngx_memzero(cert, sizeof(ngx_certctl_cert_t));
 
     cert->x509 = x509;
 
@@ -50,7 +56,7 @@ ngx_http_certctl_cert_fill(ngx_http_certctl_cert_t *cert, X509 *x509)
 
 
 void
-ngx_http_certctl_cert_borrow(ngx_http_certctl_cert_t *cert, SSL_CTX *ctx)
+ngx_certctl_cert_borrow(ngx_certctl_cert_t *cert, SSL_CTX *ctx)
 {
     X509            *x509;
     u_char          *file;
@@ -60,10 +66,10 @@ ngx_http_certctl_cert_borrow(ngx_http_certctl_cert_t *cert, SSL_CTX *ctx)
 
     /* one with an impossible time is NGINX's to serve, not ours to judge */
 
-    (void) ngx_http_certctl_cert_fill(cert, x509);
+    (void) ngx_certctl_cert_fill(cert, x509);
 
     cert->key = SSL_CTX_get0_privatekey(ctx);
-    cert->source = NGX_HTTP_CERTCTL_STATIC;
+    cert->source = NGX_CERTCTL_STATIC;
 
     if (SSL_CTX_get0_chain_certs(ctx, &chain) == 1) {
         cert->chain = chain;
@@ -82,7 +88,7 @@ ngx_http_certctl_cert_borrow(ngx_http_certctl_cert_t *cert, SSL_CTX *ctx)
 
 
 void
-ngx_http_certctl_cert_unstaple(ngx_http_certctl_cert_t *cert)
+ngx_certctl_cert_unstaple(ngx_certctl_cert_t *cert)
 {
     if (cert->staple.data) {
         ngx_free(cert->staple.data);
@@ -95,7 +101,7 @@ ngx_http_certctl_cert_unstaple(ngx_http_certctl_cert_t *cert)
 
 
 ngx_uint_t
-ngx_http_certctl_cert_valid(ngx_http_certctl_cert_t *cert, time_t now)
+ngx_certctl_cert_valid(ngx_certctl_cert_t *cert, time_t now)
 {
     return cert->not_before <= now && now < cert->not_after;
 }

@@ -9,35 +9,35 @@
 
 #include <openssl/x509v3.h>
 
-#include "ngx_http_certctl_placeholder.h"
+#include "ngx_certctl_placeholder.h"
 
 
-#define NGX_HTTP_CERTCTL_DAY    (24 * 3600)
-#define NGX_HTTP_CERTCTL_YEARS  (10 * 365 * NGX_HTTP_CERTCTL_DAY)
+#define NGX_CERTCTL_DAY    (24 * 3600)
+#define NGX_CERTCTL_YEARS  (10 * 365 * NGX_CERTCTL_DAY)
 
 
-static X509 *ngx_http_certctl_placeholder_make(EVP_PKEY *key);
-static ngx_int_t ngx_http_certctl_placeholder_san(X509 *x509);
-static ngx_int_t ngx_http_certctl_placeholder_text(BIO *bio, ngx_str_t *text);
+static X509 *ngx_certctl_placeholder_make(EVP_PKEY *key);
+static ngx_int_t ngx_certctl_placeholder_san(X509 *x509);
+static ngx_int_t ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text);
 
 
 /* the process's own: a configuration cycle borrows them */
 
-static ngx_str_t  ngx_http_certctl_placeholder_cert;
-static ngx_str_t  ngx_http_certctl_placeholder_key;
+static ngx_str_t  ngx_certctl_placeholder_cert;
+static ngx_str_t  ngx_certctl_placeholder_key;
 
 
 ngx_int_t
-ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
+ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
 {
     BIO        *cert_bio, *key_bio;
     X509       *x509;
     EVP_PKEY   *pkey;
     ngx_int_t   rc;
 
-    if (ngx_http_certctl_placeholder_key.data) {
-        *cert = ngx_http_certctl_placeholder_cert;
-        *key = ngx_http_certctl_placeholder_key;
+    if (ngx_certctl_placeholder_key.data) {
+        *cert = ngx_certctl_placeholder_cert;
+        *key = ngx_certctl_placeholder_key;
         return NGX_OK;
     }
 
@@ -51,7 +51,7 @@ ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
         goto done;
     }
 
-    x509 = ngx_http_certctl_placeholder_make(pkey);
+    x509 = ngx_certctl_placeholder_make(pkey);
 
     if (x509 == NULL
         || BIO_puts(cert_bio, "data:") <= 0
@@ -63,16 +63,16 @@ ngx_http_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
         goto done;
     }
 
-    if (ngx_http_certctl_placeholder_text(cert_bio,
-                                          &ngx_http_certctl_placeholder_cert)
+    if (ngx_certctl_placeholder_text(cert_bio,
+                                          &ngx_certctl_placeholder_cert)
         == NGX_OK)
     {
-        rc = ngx_http_certctl_placeholder_text(key_bio,
-                                            &ngx_http_certctl_placeholder_key);
+        rc = ngx_certctl_placeholder_text(key_bio,
+                                            &ngx_certctl_placeholder_key);
     }
 
-    *cert = ngx_http_certctl_placeholder_cert;
-    *key = ngx_http_certctl_placeholder_key;
+    *cert = ngx_certctl_placeholder_cert;
+    *key = ngx_certctl_placeholder_key;
 
 done:
 
@@ -86,26 +86,26 @@ done:
 
 
 void
-ngx_http_certctl_placeholder_free(void)
+ngx_certctl_placeholder_free(void)
 {
     ngx_str_t  *key;
 
-    key = &ngx_http_certctl_placeholder_key;
+    key = &ngx_certctl_placeholder_key;
 
     if (key->data) {
         ngx_explicit_memzero(key->data, key->len);
     }
 
     free(key->data);
-    free(ngx_http_certctl_placeholder_cert.data);
+    free(ngx_certctl_placeholder_cert.data);
 
     ngx_str_null(key);
-    ngx_str_null(&ngx_http_certctl_placeholder_cert);
+    ngx_str_null(&ngx_certctl_placeholder_cert);
 }
 
 
 static X509 *
-ngx_http_certctl_placeholder_make(EVP_PKEY *key)
+ngx_certctl_placeholder_make(EVP_PKEY *key)
 {
     X509       *x509;
     X509_NAME  *name;
@@ -125,16 +125,16 @@ ngx_http_certctl_placeholder_make(EVP_PKEY *key)
     if (X509_set_version(x509, X509_VERSION_3) != 1
         || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
            != 1
-        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_HTTP_CERTCTL_DAY)
+        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_CERTCTL_DAY)
            == NULL
-        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_HTTP_CERTCTL_YEARS)
+        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_CERTCTL_YEARS)
            == NULL
         || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                   (u_char *) NGX_HTTP_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
+                   (u_char *) NGX_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
            != 1
         || X509_set_issuer_name(x509, name) != 1
         || X509_set_pubkey(x509, key) != 1
-        || ngx_http_certctl_placeholder_san(x509) != NGX_OK
+        || ngx_certctl_placeholder_san(x509) != NGX_OK
         || X509_sign(x509, key, EVP_sha256()) == 0)
     {
         goto failed;
@@ -151,13 +151,13 @@ failed:
 
 
 static ngx_int_t
-ngx_http_certctl_placeholder_san(X509 *x509)
+ngx_certctl_placeholder_san(X509 *x509)
 {
     int              ok;
     X509_EXTENSION  *ext;
 
     ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-                              "DNS:" NGX_HTTP_CERTCTL_PLACEHOLDER_NAME);
+                              "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
     if (ext == NULL) {
         return NGX_ERROR;
     }
@@ -170,7 +170,7 @@ ngx_http_certctl_placeholder_san(X509 *x509)
 
 
 static ngx_int_t
-ngx_http_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
+ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
 {
     long   len;
     char  *data;

@@ -6,43 +6,42 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_certctl_cache.h"
-#include "ngx_http_certctl_parse.h"
+#include "ngx_certctl_cache.h"
+#include "ngx_certctl_parse.h"
 
 
 /* Names that the store does not know are kept apart, so that a flood of them
    can push out nothing but each other. */
 
-#define NGX_HTTP_CERTCTL_UNKNOWN_MAX  1024
+#define NGX_CERTCTL_UNKNOWN_MAX  1024
 
 /* About 1.4 KB each; more records than this are read again by each report. */
 
-#define NGX_HTTP_CERTCTL_FACTS_MAX    16384
+#define NGX_CERTCTL_FACTS_MAX    16384
 
 /* Seconds until a copy's file is looked at without being told to; sooner when
    it could not be read. */
 
-#define NGX_HTTP_CERTCTL_RECHECK      60
-#define NGX_HTTP_CERTCTL_RETRY        1
+#define NGX_CERTCTL_RECHECK      60
+#define NGX_CERTCTL_RETRY        1
 
 /* A letter no name has, before the names of records. */
 
-#define NGX_HTTP_CERTCTL_RECORD_MARK  '='
+#define NGX_CERTCTL_RECORD_MARK  '='
 
 
 typedef struct {
     ngx_queue_t   queue;                    /* most recently used first */
     ngx_uint_t    n;
     ngx_uint_t    max;
-} ngx_http_certctl_list_t;
+} ngx_certctl_list_t;
 
 
 typedef struct {
     ngx_str_node_t              node;       /* key: mark and name */
-    ngx_queue_t                 queue;
-    ngx_http_certctl_list_t    *list;
+    ngx_queue_t          queue;
+    ngx_certctl_list_t  *list;
     ngx_str_t                   name;       /* NUL-terminated */
     unsigned                    record:1;
     unsigned                    told:1;     /* to look, and could not yet */
@@ -51,73 +50,90 @@ typedef struct {
     ngx_atomic_uint_t           seen;       /* of it, before the last look */
     time_t                      checked;
 
-    ngx_http_certctl_stored_t  *stored[CERTCTL_KINDS];
-} ngx_http_certctl_entry_t;
+    ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
+} ngx_certctl_entry_t;
 
 
-struct ngx_http_certctl_cache_s {
-    ngx_http_certctl_main_conf_t  *mcf;
-    ngx_rbtree_t                   tree;
-    ngx_rbtree_node_t              sentinel;
-    ngx_http_certctl_list_t        known;
-    ngx_http_certctl_list_t        unknown;
-    ngx_http_certctl_parser_t      parser;
+struct ngx_certctl_cache_s {
+    ngx_certctl_t        *certctl;
+    ngx_rbtree_t          tree;
+    ngx_rbtree_node_t     sentinel;
+    ngx_certctl_list_t    known;
+    ngx_certctl_list_t    unknown;
+    ngx_certctl_parser_t  parser;
 };
 
 
-static ngx_http_certctl_entry_t *ngx_http_certctl_entry_create(
-    ngx_http_certctl_cache_t *cache, ngx_str_t *key, uint32_t hash);
-static void ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry);
-static void ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry);
-static ngx_uint_t ngx_http_certctl_entry_fresh(
-    ngx_http_certctl_cache_t *cache, ngx_http_certctl_entry_t *entry,
+static ngx_certctl_entry_t *ngx_certctl_entry_create(
+    ngx_certctl_cache_t *cache, ngx_str_t *key, uint32_t hash);
+static void ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry);
+static void ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry);
+static ngx_uint_t ngx_certctl_entry_fresh(
+    ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
     time_t now);
-static void ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, time_t now);
-static ngx_int_t ngx_http_certctl_entry_read_kind(
-    ngx_http_certctl_cache_t *cache, ngx_http_certctl_entry_t *entry,
+static void ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, time_t now);
+static ngx_int_t ngx_certctl_entry_read_kind(
+    ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
     certctl_kind_e kind, ngx_uint_t told);
-static ngx_int_t ngx_http_certctl_entry_take(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, certctl_record_t *rec);
+static ngx_int_t ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_record_t *rec);
 
 
-ngx_http_certctl_cache_t *
-ngx_http_certctl_cache_create(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
+void
+ngx_certctl_touch(ngx_certctl_t *certctl, const char *name)
 {
-    ngx_http_certctl_cache_t  *cache;
+    if (certctl->zone) {
+        ngx_certctl_zone_touch(certctl->zone, (u_char *) name,
+                               ngx_strlen(name));
+    }
+}
 
-    cache = ngx_pcalloc(cf->pool, sizeof(ngx_http_certctl_cache_t));
+
+void
+ngx_certctl_touched(const char *name, void *certctl)
+{
+    ngx_certctl_touch(certctl, name);
+}
+
+
+ngx_certctl_cache_t *
+ngx_certctl_cache_create(ngx_conf_t *cf,
+    ngx_certctl_t *certctl)
+{
+    ngx_certctl_cache_t  *cache;
+
+    cache = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_cache_t));
     if (cache == NULL) {
         return NULL;
     }
 
-    cache->mcf = mcf;
-    cache->known.max = mcf->cache_max;
-    cache->unknown.max = NGX_HTTP_CERTCTL_UNKNOWN_MAX;
+    cache->certctl = certctl;
+    cache->known.max = certctl->cache_max;
+    cache->unknown.max = NGX_CERTCTL_UNKNOWN_MAX;
 
     ngx_rbtree_init(&cache->tree, &cache->sentinel,
                     ngx_str_rbtree_insert_value);
     ngx_queue_init(&cache->known.queue);
     ngx_queue_init(&cache->unknown.queue);
-    ngx_http_certctl_parser_init(&cache->parser);
+    ngx_certctl_parser_init(&cache->parser);
 
     return cache;
 }
 
 
-ngx_http_certctl_cache_t *
-ngx_http_certctl_cache_facts(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
+ngx_certctl_cache_t *
+ngx_certctl_cache_facts(ngx_conf_t *cf,
+    ngx_certctl_t *certctl)
 {
-    ngx_http_certctl_cache_t  *cache;
+    ngx_certctl_cache_t  *cache;
 
-    cache = ngx_http_certctl_cache_create(cf, mcf);
+    cache = ngx_certctl_cache_create(cf, certctl);
 
     if (cache) {
-        cache->known.max = NGX_HTTP_CERTCTL_FACTS_MAX;
+        cache->known.max = NGX_CERTCTL_FACTS_MAX;
         cache->parser.facts = 1;
     }
 
@@ -126,11 +142,11 @@ ngx_http_certctl_cache_facts(ngx_conf_t *cf,
 
 
 void
-ngx_http_certctl_cache_destroy(ngx_http_certctl_cache_t *cache)
+ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
 {
-    ngx_uint_t                i;
-    ngx_queue_t              *q;
-    ngx_http_certctl_list_t  *lists[2];
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    ngx_certctl_list_t  *lists[2];
 
     if (cache == NULL) {
         return;
@@ -143,31 +159,31 @@ ngx_http_certctl_cache_destroy(ngx_http_certctl_cache_t *cache)
 
         while (!ngx_queue_empty(&lists[i]->queue)) {
             q = ngx_queue_head(&lists[i]->queue);
-            ngx_http_certctl_entry_free(cache,
-                          ngx_queue_data(q, ngx_http_certctl_entry_t, queue));
+            ngx_certctl_entry_free(cache,
+                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
         }
     }
 
-    ngx_http_certctl_parser_free(&cache->parser);
+    ngx_certctl_parser_free(&cache->parser);
 }
 
 
-ngx_http_certctl_stored_t **
-ngx_http_certctl_lookup(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name,
+ngx_certctl_stored_t **
+ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
     ngx_uint_t record)
 {
-    u_char                     data[CERTCTL_NAME_MAX + 1];
-    time_t                     now;
-    uint32_t                   hash;
-    ngx_str_t                  key;
-    ngx_http_certctl_cache_t  *cache;
-    ngx_http_certctl_entry_t  *entry;
+    u_char                data[CERTCTL_NAME_MAX + 1];
+    time_t                now;
+    uint32_t              hash;
+    ngx_str_t             key;
+    ngx_certctl_cache_t  *cache;
+    ngx_certctl_entry_t  *entry;
 
-    if (mcf->store == NULL || name->len > CERTCTL_NAME_MAX) {
+    if (certctl->store == NULL || name->len > CERTCTL_NAME_MAX) {
         return NULL;
     }
 
-    data[0] = record ? NGX_HTTP_CERTCTL_RECORD_MARK : ' ';
+    data[0] = record ? NGX_CERTCTL_RECORD_MARK : ' ';
     ngx_memcpy(data + 1, name->data, name->len);
 
     key.data = data;
@@ -175,51 +191,51 @@ ngx_http_certctl_lookup(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name,
     hash = ngx_crc32_short(key.data, key.len);
 
     now = ngx_time();
-    cache = mcf->cache;
+    cache = certctl->cache;
 
-    entry = (ngx_http_certctl_entry_t *)
+    entry = (ngx_certctl_entry_t *)
                 ngx_str_rbtree_lookup(&cache->tree, &key, hash);
 
     if (entry == NULL) {
-        entry = ngx_http_certctl_entry_create(cache, &key, hash);
+        entry = ngx_certctl_entry_create(cache, &key, hash);
         if (entry == NULL) {
             return NULL;
         }
 
-        ngx_http_certctl_entry_read(cache, entry, now);
+        ngx_certctl_entry_read(cache, entry, now);
 
-    } else if (!ngx_http_certctl_entry_fresh(cache, entry, now)) {
-        ngx_http_certctl_entry_read(cache, entry, now);
+    } else if (!ngx_certctl_entry_fresh(cache, entry, now)) {
+        ngx_certctl_entry_read(cache, entry, now);
     }
 
-    ngx_http_certctl_entry_place(cache, entry);
+    ngx_certctl_entry_place(cache, entry);
 
     return entry->stored;
 }
 
 
 void
-ngx_http_certctl_hold(ngx_http_certctl_stored_t *stored)
+ngx_certctl_hold(ngx_certctl_stored_t *stored)
 {
     stored->refs++;
 }
 
 
 void
-ngx_http_certctl_unhold(ngx_http_certctl_main_conf_t *mcf,
-    ngx_http_certctl_stored_t *stored)
+ngx_certctl_unhold(ngx_certctl_t *certctl,
+    ngx_certctl_stored_t *stored)
 {
-    ngx_http_certctl_release(&mcf->cache->parser, stored);
+    ngx_certctl_release(&certctl->cache->parser, stored);
 }
 
 
-ngx_http_certctl_cert_t *
-ngx_http_certctl_record(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name)
+ngx_certctl_cert_t *
+ngx_certctl_record(ngx_certctl_t *certctl, ngx_str_t *name)
 {
-    ngx_uint_t                   i;
-    ngx_http_certctl_stored_t  **stored;
+    ngx_uint_t              i;
+    ngx_certctl_stored_t  **stored;
 
-    stored = ngx_http_certctl_lookup(mcf, name, 1);
+    stored = ngx_certctl_lookup(certctl, name, 1);
 
     for (i = 0; stored && i < CERTCTL_KINDS; i++) {
 
@@ -232,14 +248,14 @@ ngx_http_certctl_record(ngx_http_certctl_main_conf_t *mcf, ngx_str_t *name)
 }
 
 
-static ngx_http_certctl_entry_t *
-ngx_http_certctl_entry_create(ngx_http_certctl_cache_t *cache, ngx_str_t *key,
+static ngx_certctl_entry_t *
+ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *key,
     uint32_t hash)
 {
-    u_char                    *p;
-    ngx_http_certctl_entry_t  *entry;
+    u_char               *p;
+    ngx_certctl_entry_t  *entry;
 
-    entry = ngx_calloc(sizeof(ngx_http_certctl_entry_t) + key->len + 1,
+    entry = ngx_calloc(sizeof(ngx_certctl_entry_t) + key->len + 1,
                        ngx_cycle->log);
     if (entry == NULL) {
         return NULL;
@@ -253,8 +269,8 @@ ngx_http_certctl_entry_create(ngx_http_certctl_cache_t *cache, ngx_str_t *key,
     entry->node.str.len = key->len;
     entry->name.data = p + 1;
     entry->name.len = key->len - 1;
-    entry->record = (p[0] == NGX_HTTP_CERTCTL_RECORD_MARK);
-    entry->counter = ngx_certctl_zone_counter(cache->mcf->zone,
+    entry->record = (p[0] == NGX_CERTCTL_RECORD_MARK);
+    entry->counter = ngx_certctl_zone_counter(cache->certctl->zone,
                                               entry->name.data,
                                               entry->name.len);
 
@@ -265,8 +281,8 @@ ngx_http_certctl_entry_create(ngx_http_certctl_cache_t *cache, ngx_str_t *key,
 
 
 static void
-ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry)
+ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry)
 {
     ngx_uint_t  i;
 
@@ -276,7 +292,7 @@ ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
     entry->list->n--;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
-        ngx_http_certctl_release(&cache->parser, entry->stored[i]);
+        ngx_certctl_release(&cache->parser, entry->stored[i]);
     }
 
     ngx_free(entry);
@@ -286,12 +302,12 @@ ngx_http_certctl_entry_free(ngx_http_certctl_cache_t *cache,
 /* Moves entry to the head of the list it belongs to, whose last makes room. */
 
 static void
-ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry)
+ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry)
 {
-    ngx_uint_t                 i;
-    ngx_queue_t               *q;
-    ngx_http_certctl_list_t   *list;
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    ngx_certctl_list_t  *list;
 
     list = &cache->unknown;
 
@@ -312,8 +328,8 @@ ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
 
     if (++list->n > list->max) {
         q = ngx_queue_last(&list->queue);
-        ngx_http_certctl_entry_free(cache,
-                          ngx_queue_data(q, ngx_http_certctl_entry_t, queue));
+        ngx_certctl_entry_free(cache,
+                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
     }
 }
 
@@ -324,8 +340,8 @@ ngx_http_certctl_entry_place(ngx_http_certctl_cache_t *cache,
  */
 
 static ngx_uint_t
-ngx_http_certctl_entry_fresh(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, time_t now)
+ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, time_t now)
 {
     ngx_uint_t  i, same;
 
@@ -333,7 +349,7 @@ ngx_http_certctl_entry_fresh(ngx_http_certctl_cache_t *cache,
         return 0;
     }
 
-    if (now - entry->checked < NGX_HTTP_CERTCTL_RECHECK
+    if (now - entry->checked < NGX_CERTCTL_RECHECK
         && now >= entry->checked)
     {
         return 1;
@@ -343,7 +359,7 @@ ngx_http_certctl_entry_fresh(ngx_http_certctl_cache_t *cache,
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
         same += entry->stored[i]
-                && certctl_store_same(cache->mcf->store,
+                && certctl_store_same(cache->certctl->store,
                                       &entry->stored[i]->file);
     }
 
@@ -360,8 +376,8 @@ ngx_http_certctl_entry_fresh(ngx_http_certctl_cache_t *cache,
 
 
 static void
-ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, time_t now)
+ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, time_t now)
 {
     ngx_uint_t         i, told;
     ngx_atomic_uint_t  counter;
@@ -379,11 +395,11 @@ ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
-        if (ngx_http_certctl_entry_read_kind(cache, entry, i, told)
+        if (ngx_certctl_entry_read_kind(cache, entry, i, told)
             != NGX_OK)
         {
-            entry->checked = now - NGX_HTTP_CERTCTL_RECHECK
-                             + NGX_HTTP_CERTCTL_RETRY;
+            entry->checked = now - NGX_CERTCTL_RECHECK
+                             + NGX_CERTCTL_RETRY;
             entry->told = told;
         }
     }
@@ -397,8 +413,8 @@ ngx_http_certctl_entry_read(ngx_http_certctl_cache_t *cache,
  */
 
 static ngx_int_t
-ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t told)
+ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t told)
 {
     int               rc;
     ngx_int_t         ret;
@@ -409,10 +425,10 @@ ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
     name = (const char *) entry->name.data;
 
     if (!entry->record) {
-        rc = certctl_store_find(cache->mcf->store, kind, name, &rec);
+        rc = certctl_store_find(cache->certctl->store, kind, name, &rec);
 
     } else if (kind == CERTCTL_KIND_ECDSA) {
-        rc = certctl_store_read(cache->mcf->store, name, &rec);
+        rc = certctl_store_read(cache->certctl->store, name, &rec);
 
     } else {
         /* one record is of one kind, and the first turn has read it */
@@ -422,18 +438,18 @@ ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
     switch (rc) {
 
     case CERTCTL_STORE_OK:
-        ret = ngx_http_certctl_entry_take(cache, entry, &rec);
+        ret = ngx_certctl_entry_take(cache, entry, &rec);
         certctl_record_free(&rec);
         return ret;
 
     case CERTCTL_STORE_NOT_FOUND:
 
         if (told) {
-            ngx_http_certctl_release(&cache->parser, entry->stored[kind]);
+            ngx_certctl_release(&cache->parser, entry->stored[kind]);
             entry->stored[kind] = NULL;
 
             if (entry->record) {
-                ngx_http_certctl_release(&cache->parser,
+                ngx_certctl_release(&cache->parser,
                                          entry->stored[CERTCTL_KIND_RSA]);
                 entry->stored[CERTCTL_KIND_RSA] = NULL;
             }
@@ -459,27 +475,27 @@ ngx_http_certctl_entry_read_kind(ngx_http_certctl_cache_t *cache,
                                           : "");
     }
 
-    (void) ngx_atomic_fetch_add(&cache->mcf->zone->errors, 1);
+    (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
 
     return ret;
 }
 
 
 static ngx_int_t
-ngx_http_certctl_entry_take(ngx_http_certctl_cache_t *cache,
-    ngx_http_certctl_entry_t *entry, certctl_record_t *rec)
+ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_record_t *rec)
 {
-    ngx_uint_t                  i;
-    const char                 *why;
-    ngx_http_certctl_stored_t  *stored;
+    ngx_uint_t             i;
+    const char            *why;
+    ngx_certctl_stored_t  *stored;
 
-    stored = ngx_http_certctl_parse(&cache->parser, rec, &why);
+    stored = ngx_certctl_parse(&cache->parser, rec, &why);
 
     if (stored == NULL) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                       "the stored certificate for \"%V\" is not used: %s",
                       &entry->name, why);
-        (void) ngx_atomic_fetch_add(&cache->mcf->zone->errors, 1);
+        (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
         return NGX_ERROR;
     }
 
@@ -488,7 +504,7 @@ ngx_http_certctl_entry_take(ngx_http_certctl_cache_t *cache,
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
         if (i == stored->cert.kind || entry->record) {
-            ngx_http_certctl_release(&cache->parser, entry->stored[i]);
+            ngx_certctl_release(&cache->parser, entry->stored[i]);
             entry->stored[i] = NULL;
         }
     }

@@ -4,27 +4,26 @@
  * and nothing else.
  */
 
-#ifndef _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_
-#define _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_
+#ifndef _NGX_CERTCTL_COMPAT_H_INCLUDED_
+#define _NGX_CERTCTL_COMPAT_H_INCLUDED_
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 
 /* 1.25.0: a listening socket may carry QUIC instead of TLS over TCP. */
 
 #if (nginx_version >= 1025000)
-#define ngx_http_certctl_addr_tls(addr)  ((addr)->opt.ssl || (addr)->opt.quic)
+#define ngx_certctl_addr_tls(addr)  ((addr)->opt.ssl || (addr)->opt.quic)
 #else
-#define ngx_http_certctl_addr_tls(addr)  ((addr)->opt.ssl)
+#define ngx_certctl_addr_tls(addr)  ((addr)->opt.ssl)
 #endif
 
 #if (nginx_version >= 1025000 && NGX_QUIC)
-#define ngx_http_certctl_is_quic(c)  ((c)->quic != NULL)
+#define ngx_certctl_is_quic(c)  ((c)->quic != NULL)
 #else
-#define ngx_http_certctl_is_quic(c)  0
+#define ngx_certctl_is_quic(c)  0
 #endif
 
 
@@ -32,11 +31,11 @@
    which finds its argument by itself; it must run whenever ours has nothing. */
 
 #if (nginx_version >= 1029002)
-#define ngx_http_certctl_client_hello(ssl, al)                                \
+#define ngx_certctl_client_hello(ssl, al)                                \
     ngx_ssl_client_hello_callback(ssl, al, NULL)
 #else
-#define ngx_http_certctl_client_hello(ssl, al)  SSL_CLIENT_HELLO_SUCCESS
+#define ngx_certctl_client_hello(ssl, al)  SSL_CLIENT_HELLO_SUCCESS
 #endif
 
 
-#endif /* _NGX_HTTP_CERTCTL_COMPAT_H_INCLUDED_ */
+#endif /* _NGX_CERTCTL_COMPAT_H_INCLUDED_ */

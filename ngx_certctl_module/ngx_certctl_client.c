@@ -5,9 +5,8 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
-#include "ngx_http_certctl_client.h"
+#include "ngx_certctl_client.h"
 
 
 /* How keys sign, by SignatureScheme (RFC 8446 4.2.3); bits 0: any size. */
@@ -17,10 +16,10 @@ typedef struct {
     int          bits;
     ngx_uint_t   scheme;
     ngx_uint_t   tls12;         /* in TLS 1.2 a curve is no part of it */
-} ngx_http_certctl_scheme_t;
+} ngx_certctl_scheme_t;
 
 
-static const ngx_http_certctl_scheme_t  ngx_http_certctl_schemes[] = {
+static const ngx_certctl_scheme_t  ngx_certctl_schemes[] = {
     { "EC",      256, 0x0403, 0 },          /* ecdsa_secp256r1_sha256 */
     { "EC",      384, 0x0503, 0 },          /* ecdsa_secp384r1_sha384 */
     { "EC",      521, 0x0603, 0 },          /* ecdsa_secp521r1_sha512 */
@@ -44,14 +43,14 @@ static const ngx_http_certctl_scheme_t  ngx_http_certctl_schemes[] = {
 };
 
 
-static ngx_uint_t ngx_http_certctl_client_suite(SSL *ssl,
-    ngx_http_certctl_cert_t *cert);
-static ngx_uint_t ngx_http_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme,
+static ngx_uint_t ngx_certctl_client_suite(SSL *ssl,
+    ngx_certctl_cert_t *cert);
+static ngx_uint_t ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme,
     ngx_uint_t tls13);
 
 
 ngx_uint_t
-ngx_http_certctl_client_knows(SSL *ssl, ngx_http_certctl_cert_t *cert)
+ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
 {
     int         i, n;
     u_char      sig, hash;
@@ -60,7 +59,7 @@ ngx_http_certctl_client_knows(SSL *ssl, ngx_http_certctl_cert_t *cert)
 
     tls13 = (SSL_version(ssl) >= TLS1_3_VERSION);
 
-    if (!tls13 && !ngx_http_certctl_client_suite(ssl, cert)) {
+    if (!tls13 && !ngx_certctl_client_suite(ssl, cert)) {
         return 0;
     }
 
@@ -76,7 +75,7 @@ ngx_http_certctl_client_knows(SSL *ssl, ngx_http_certctl_cert_t *cert)
     for (i = 0; key && i < n; i++) {
         SSL_get_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
 
-        if (ngx_http_certctl_key_signs(key, hash << 8 | sig, tls13)) {
+        if (ngx_certctl_key_signs(key, hash << 8 | sig, tls13)) {
             return 1;
         }
     }
@@ -86,7 +85,7 @@ ngx_http_certctl_client_knows(SSL *ssl, ngx_http_certctl_cert_t *cert)
 
 
 static ngx_uint_t
-ngx_http_certctl_client_suite(SSL *ssl, ngx_http_certctl_cert_t *cert)
+ngx_certctl_client_suite(SSL *ssl, ngx_certctl_cert_t *cert)
 {
     int                    i, nid;
     STACK_OF(SSL_CIPHER)  *suites;
@@ -106,11 +105,11 @@ ngx_http_certctl_client_suite(SSL *ssl, ngx_http_certctl_cert_t *cert)
 
 
 static ngx_uint_t
-ngx_http_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme, ngx_uint_t tls13)
+ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme, ngx_uint_t tls13)
 {
-    const ngx_http_certctl_scheme_t  *s;
+    const ngx_certctl_scheme_t  *s;
 
-    for (s = ngx_http_certctl_schemes; s->type; s++) {
+    for (s = ngx_certctl_schemes; s->type; s++) {
 
         if (s->scheme == scheme
             && !(tls13 && s->tls12)

@@ -6,15 +6,14 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
-#include <ngx_http.h>
 
 #include <openssl/decoder.h>
 
-#include "ngx_http_certctl_cert.h"
-#include "ngx_http_certctl_parse.h"
+#include "ngx_certctl_cert.h"
+#include "ngx_certctl_parse.h"
 
 
-struct ngx_http_certctl_issuer_s {
+struct ngx_certctl_issuer_s {
     ngx_str_node_t   node;                  /* digest */
     X509            *x509;
     ngx_uint_t       refs;
@@ -22,36 +21,36 @@ struct ngx_http_certctl_issuer_s {
 };
 
 
-static ngx_http_certctl_stored_t *ngx_http_certctl_parse_new(
-    ngx_http_certctl_parser_t *parser, certctl_record_t *rec,
+static ngx_certctl_stored_t *ngx_certctl_parse_new(
+    ngx_certctl_parser_t *parser, certctl_record_t *rec,
     const char **why);
-static const char *ngx_http_certctl_parse_chain(
-    ngx_http_certctl_parser_t *parser, ngx_http_certctl_stored_t *stored,
+static const char *ngx_certctl_parse_chain(
+    ngx_certctl_parser_t *parser, ngx_certctl_stored_t *stored,
     certctl_record_t *rec);
-static const char *ngx_http_certctl_parse_facts(
-    ngx_http_certctl_stored_t *stored, certctl_record_t *rec);
-static EVP_PKEY *ngx_http_certctl_parse_key(ngx_http_certctl_parser_t *parser,
+static const char *ngx_certctl_parse_facts(
+    ngx_certctl_stored_t *stored, certctl_record_t *rec);
+static EVP_PKEY *ngx_certctl_parse_key(ngx_certctl_parser_t *parser,
     X509 *x509, certctl_blob_t *der);
-static const char *ngx_http_certctl_parse_staple(
-    ngx_http_certctl_stored_t *stored, certctl_record_t *rec);
-static ngx_http_certctl_issuer_t *ngx_http_certctl_issuer_get(
-    ngx_http_certctl_parser_t *parser, const u_char **p, size_t len);
-static void ngx_http_certctl_issuer_put(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_issuer_t *issuer);
-static void ngx_http_certctl_free(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_stored_t *stored);
-static ngx_int_t ngx_http_certctl_der_len(const u_char *p, size_t len);
+static const char *ngx_certctl_parse_staple(
+    ngx_certctl_stored_t *stored, certctl_record_t *rec);
+static ngx_certctl_issuer_t *ngx_certctl_issuer_get(
+    ngx_certctl_parser_t *parser, const u_char **p, size_t len);
+static void ngx_certctl_issuer_put(ngx_certctl_parser_t *parser,
+    ngx_certctl_issuer_t *issuer);
+static void ngx_certctl_free(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored);
+static ngx_int_t ngx_certctl_der_len(const u_char *p, size_t len);
 
 
 /* The key types of wire.h, as OpenSSL's decoders call them. */
 
-static const char  *ngx_http_certctl_decoders[NGX_HTTP_CERTCTL_DECODERS] = {
+static const char  *ngx_certctl_decoders[NGX_CERTCTL_DECODERS] = {
     "EC", "RSA", "ED25519"
 };
 
 
 void
-ngx_http_certctl_parser_init(ngx_http_certctl_parser_t *parser)
+ngx_certctl_parser_init(ngx_certctl_parser_t *parser)
 {
     ngx_rbtree_init(&parser->stored, &parser->stored_end,
                     ngx_str_rbtree_insert_value);
@@ -61,25 +60,25 @@ ngx_http_certctl_parser_init(ngx_http_certctl_parser_t *parser)
 
 
 void
-ngx_http_certctl_parser_free(ngx_http_certctl_parser_t *parser)
+ngx_certctl_parser_free(ngx_certctl_parser_t *parser)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_HTTP_CERTCTL_DECODERS; i++) {
+    for (i = 0; i < NGX_CERTCTL_DECODERS; i++) {
         OSSL_DECODER_CTX_free(parser->decoders[i]);
     }
 }
 
 
-ngx_http_certctl_stored_t *
-ngx_http_certctl_parse(ngx_http_certctl_parser_t *parser,
+ngx_certctl_stored_t *
+ngx_certctl_parse(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
     u_char                      key[sizeof(rec->name) + 1], *p;
-    uint32_t                    hash;
-    ngx_str_t                   name;
-    ngx_str_node_t             *node;
-    ngx_http_certctl_stored_t  *stored, *known;
+    uint32_t               hash;
+    ngx_str_t              name;
+    ngx_str_node_t        *node;
+    ngx_certctl_stored_t *stored, *known;
 
     known = NULL;
     p = ngx_cpymem(key, rec->name, ngx_strlen(rec->name));
@@ -92,9 +91,9 @@ ngx_http_certctl_parse(ngx_http_certctl_parser_t *parser,
     node = ngx_str_rbtree_lookup(&parser->stored, &name, hash);
 
     if (node) {
-        known = (ngx_http_certctl_stored_t *)
+        known = (ngx_certctl_stored_t *)
                     ((u_char *) node
-                     - offsetof(ngx_http_certctl_stored_t, node));
+                     - offsetof(ngx_certctl_stored_t, node));
 
         if (known->cert.generation == rec->generation
             && known->file.dev == rec->dev
@@ -108,7 +107,7 @@ ngx_http_certctl_parse(ngx_http_certctl_parser_t *parser,
     }
 
     ERR_set_mark();
-    stored = ngx_http_certctl_parse_new(parser, rec, why);
+    stored = ngx_certctl_parse_new(parser, rec, why);
     ERR_pop_to_mark();
 
     if (stored == NULL) {
@@ -133,8 +132,8 @@ ngx_http_certctl_parse(ngx_http_certctl_parser_t *parser,
 
 
 void
-ngx_http_certctl_release(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_stored_t *stored)
+ngx_certctl_release(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored)
 {
     if (stored == NULL || --stored->refs > 0) {
         return;
@@ -144,20 +143,20 @@ ngx_http_certctl_release(ngx_http_certctl_parser_t *parser,
         ngx_rbtree_delete(&parser->stored, &stored->node.node);
     }
 
-    ngx_http_certctl_free(parser, stored);
+    ngx_certctl_free(parser, stored);
 }
 
 
-static ngx_http_certctl_stored_t *
-ngx_http_certctl_parse_new(ngx_http_certctl_parser_t *parser,
+static ngx_certctl_stored_t *
+ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
-    size_t                      len;
-    ngx_http_certctl_stored_t  *stored;
+    size_t                 len;
+    ngx_certctl_stored_t  *stored;
 
     len = ngx_strlen(rec->name);
 
-    stored = ngx_calloc(sizeof(ngx_http_certctl_stored_t) + len + 1,
+    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 1,
                         ngx_cycle->log);
     if (stored == NULL) {
         *why = "no memory";
@@ -174,11 +173,11 @@ ngx_http_certctl_parse_new(ngx_http_certctl_parser_t *parser,
 
     stored->node.str.data = (u_char *) (stored + 1);
 
-    *why = parser->facts ? ngx_http_certctl_parse_facts(stored, rec)
-                         : ngx_http_certctl_parse_chain(parser, stored, rec);
+    *why = parser->facts ? ngx_certctl_parse_facts(stored, rec)
+                         : ngx_certctl_parse_chain(parser, stored, rec);
 
     if (*why == NULL && !parser->facts) {
-        stored->cert.key = ngx_http_certctl_parse_key(parser,
+        stored->cert.key = ngx_certctl_parse_key(parser,
                                                       stored->cert.x509,
                                                       &rec->key);
         if (stored->cert.key == NULL) {
@@ -190,16 +189,16 @@ ngx_http_certctl_parse_new(ngx_http_certctl_parser_t *parser,
             *why = "its key is not the certificate's";
 
         } else {
-            *why = ngx_http_certctl_parse_staple(stored, rec);
+            *why = ngx_certctl_parse_staple(stored, rec);
         }
     }
 
     if (*why) {
-        ngx_http_certctl_free(parser, stored);
+        ngx_certctl_free(parser, stored);
         return NULL;
     }
 
-    stored->cert.source = NGX_HTTP_CERTCTL_STORE;
+    stored->cert.source = NGX_CERTCTL_STORE;
     stored->cert.generation = rec->generation;
     stored->cert.name.data = (u_char *) stored->file.name;
     stored->cert.name.len = len;
@@ -209,14 +208,14 @@ ngx_http_certctl_parse_new(ngx_http_certctl_parser_t *parser,
 
 
 static const char *
-ngx_http_certctl_parse_chain(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_stored_t *stored, certctl_record_t *rec)
+ngx_certctl_parse_chain(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored, certctl_record_t *rec)
 {
-    X509                       *x509;
-    ngx_uint_t                  n;
-    const u_char               *p, *end;
-    const char                 *rule;
-    ngx_http_certctl_issuer_t  *issuer;
+    X509                  *x509;
+    ngx_uint_t             n;
+    const u_char          *p, *end;
+    const char            *rule;
+    ngx_certctl_issuer_t  *issuer;
 
     p = rec->chain.data;
     end = p + rec->chain.len;
@@ -226,7 +225,7 @@ ngx_http_certctl_parse_chain(ngx_http_certctl_parser_t *parser,
         return "its certificate cannot be read";
     }
 
-    rule = ngx_http_certctl_cert_fill(&stored->cert, x509);
+    rule = ngx_certctl_cert_fill(&stored->cert, x509);
     if (rule) {
         return rule;
     }
@@ -242,7 +241,7 @@ ngx_http_certctl_parse_chain(ngx_http_certctl_parser_t *parser,
             return "its chain is too long";
         }
 
-        issuer = ngx_http_certctl_issuer_get(parser, &p, end - p);
+        issuer = ngx_certctl_issuer_get(parser, &p, end - p);
         if (issuer == NULL) {
             return "its chain cannot be read";
         }
@@ -264,7 +263,7 @@ ngx_http_certctl_parse_chain(ngx_http_certctl_parser_t *parser,
  */
 
 static const char *
-ngx_http_certctl_parse_facts(ngx_http_certctl_stored_t *stored,
+ngx_certctl_parse_facts(ngx_certctl_stored_t *stored,
     certctl_record_t *rec)
 {
     X509          *x509;
@@ -278,7 +277,7 @@ ngx_http_certctl_parse_facts(ngx_http_certctl_stored_t *stored,
         return "its certificate cannot be read";
     }
 
-    rule = ngx_http_certctl_cert_fill(&stored->cert, x509);
+    rule = ngx_certctl_cert_fill(&stored->cert, x509);
 
     stored->cert.x509 = NULL;
     X509_free(x509);
@@ -297,7 +296,7 @@ ngx_http_certctl_parse_facts(ngx_http_certctl_stored_t *stored,
  */
 
 static EVP_PKEY *
-ngx_http_certctl_parse_key(ngx_http_certctl_parser_t *parser, X509 *x509,
+ngx_certctl_parse_key(ngx_certctl_parser_t *parser, X509 *x509,
     certctl_blob_t *der)
 {
     size_t         len;
@@ -309,16 +308,16 @@ ngx_http_certctl_parse_key(ngx_http_certctl_parser_t *parser, X509 *x509,
     len = der->len;
     pub = X509_get0_pubkey(x509);
 
-    for (i = 0; pub && i < NGX_HTTP_CERTCTL_DECODERS; i++) {
+    for (i = 0; pub && i < NGX_CERTCTL_DECODERS; i++) {
 
-        if (!EVP_PKEY_is_a(pub, ngx_http_certctl_decoders[i])) {
+        if (!EVP_PKEY_is_a(pub, ngx_certctl_decoders[i])) {
             continue;
         }
 
         if (parser->decoders[i] == NULL) {
             parser->decoders[i] = OSSL_DECODER_CTX_new_for_pkey(&parser->key,
                                       "DER", "PrivateKeyInfo",
-                                      ngx_http_certctl_decoders[i],
+                                      ngx_certctl_decoders[i],
                                       EVP_PKEY_KEYPAIR, NULL, NULL);
         }
 
@@ -341,7 +340,7 @@ ngx_http_certctl_parse_key(ngx_http_certctl_parser_t *parser, X509 *x509,
 /* It is checked when a client first asks for it, and then by the clock. */
 
 static const char *
-ngx_http_certctl_parse_staple(ngx_http_certctl_stored_t *stored,
+ngx_certctl_parse_staple(ngx_certctl_stored_t *stored,
     certctl_record_t *rec)
 {
     if (rec->staple.len == 0) {
@@ -362,17 +361,17 @@ ngx_http_certctl_parse_staple(ngx_http_certctl_stored_t *stored,
 
 /* A worker has thousands of leaves and a handful of issuers. */
 
-static ngx_http_certctl_issuer_t *
-ngx_http_certctl_issuer_get(ngx_http_certctl_parser_t *parser,
+static ngx_certctl_issuer_t *
+ngx_certctl_issuer_get(ngx_certctl_parser_t *parser,
     const u_char **p, size_t len)
 {
-    u_char                      digest[32];
-    uint32_t                    hash;
-    ngx_int_t                   n;
-    ngx_str_t                   key;
-    ngx_http_certctl_issuer_t  *issuer;
+    u_char                 digest[32];
+    uint32_t               hash;
+    ngx_int_t              n;
+    ngx_str_t              key;
+    ngx_certctl_issuer_t  *issuer;
 
-    n = ngx_http_certctl_der_len(*p, len);
+    n = ngx_certctl_der_len(*p, len);
 
     if (n == NGX_ERROR
         || EVP_Digest(*p, n, digest, NULL, EVP_sha256(), NULL) != 1)
@@ -384,7 +383,7 @@ ngx_http_certctl_issuer_get(ngx_http_certctl_parser_t *parser,
     key.data = digest;
     ngx_memcpy(&hash, digest, sizeof(hash));
 
-    issuer = (ngx_http_certctl_issuer_t *)
+    issuer = (ngx_certctl_issuer_t *)
                  ngx_str_rbtree_lookup(&parser->issuers, &key, hash);
 
     if (issuer) {
@@ -393,7 +392,7 @@ ngx_http_certctl_issuer_get(ngx_http_certctl_parser_t *parser,
         return issuer;
     }
 
-    issuer = ngx_calloc(sizeof(ngx_http_certctl_issuer_t), ngx_cycle->log);
+    issuer = ngx_calloc(sizeof(ngx_certctl_issuer_t), ngx_cycle->log);
     if (issuer == NULL) {
         return NULL;
     }
@@ -416,8 +415,8 @@ ngx_http_certctl_issuer_get(ngx_http_certctl_parser_t *parser,
 
 
 static void
-ngx_http_certctl_issuer_put(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_issuer_t *issuer)
+ngx_certctl_issuer_put(ngx_certctl_parser_t *parser,
+    ngx_certctl_issuer_t *issuer)
 {
     if (--issuer->refs == 0) {
         ngx_rbtree_delete(&parser->issuers, &issuer->node.node);
@@ -428,19 +427,19 @@ ngx_http_certctl_issuer_put(ngx_http_certctl_parser_t *parser,
 
 
 static void
-ngx_http_certctl_free(ngx_http_certctl_parser_t *parser,
-    ngx_http_certctl_stored_t *stored)
+ngx_certctl_free(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < CERTCTL_CHAIN_DEPTH && stored->issuers[i]; i++) {
-        ngx_http_certctl_issuer_put(parser, stored->issuers[i]);
+        ngx_certctl_issuer_put(parser, stored->issuers[i]);
     }
 
     sk_X509_free(stored->cert.chain);
     X509_free(stored->cert.x509);
     EVP_PKEY_free(stored->cert.key);
-    ngx_http_certctl_cert_unstaple(&stored->cert);
+    ngx_certctl_cert_unstaple(&stored->cert);
 
     ngx_free(stored);
 }
@@ -449,7 +448,7 @@ ngx_http_certctl_free(ngx_http_certctl_parser_t *parser,
 /* Length of the DER value at p with its header (X.690 8.1.3). */
 
 static ngx_int_t
-ngx_http_certctl_der_len(const u_char *p, size_t len)
+ngx_certctl_der_len(const u_char *p, size_t len)
 {
     int            tag, class;
     long           body;

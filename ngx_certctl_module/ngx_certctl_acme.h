@@ -1,0 +1,32 @@
+
+/*
+ * TLS-ALPN-01 (RFC 8737), on any server of this host: ngx_certctl_acme.c.
+ */
+
+#ifndef _NGX_CERTCTL_ACME_H_INCLUDED_
+#define _NGX_CERTCTL_ACME_H_INCLUDED_
+
+
+#include "ngx_certctl.h"
+
+
+/* What its handshakes need, in certctl->acme.  NGX_ERROR after telling why. */
+ngx_int_t ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl);
+void ngx_certctl_acme_free(ngx_certctl_t *certctl);
+
+/*
+ * Watches the ClientHellos of ctx.  A connection whose challenge is answered is
+ * ended by close, which does what NGINX does when a handshake has failed.
+ */
+ngx_int_t ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    SSL_CTX *ctx, ngx_connection_handler_pt close);
+
+/*
+ * A certificate that answers the challenge (RFC 8737 3), self-signed with key,
+ * to be freed; NULL with OpenSSL's error.
+ */
+X509 *ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge,
+    EVP_PKEY *key);
+
+
+#endif /* _NGX_CERTCTL_ACME_H_INCLUDED_ */

@@ -1,0 +1,32 @@
+
+/*
+ * The servers that a configuration's modules look after: ngx_certctl_server.c.
+ */
+
+#ifndef _NGX_CERTCTL_SERVER_H_INCLUDED_
+#define _NGX_CERTCTL_SERVER_H_INCLUDED_
+
+
+#include "ngx_certctl.h"
+
+
+/* One more server, zeroed, in cf's pool; NULL without memory. */
+ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
+    ngx_certctl_t *certctl);
+
+/*
+ * Takes over the certificate and status callbacks of server->ctx, once what
+ * the configuration knows of server is filled in: server->certs is found here.
+ * NGX_ERROR after telling why.
+ */
+ngx_int_t ngx_certctl_server_hook(ngx_conf_t *cf,
+    ngx_certctl_server_t *server);
+
+/* At the end of the configuration's life. */
+void ngx_certctl_servers_free(ngx_certctl_t *certctl);
+
+/* The server whose context ssl uses now; NULL when it is not one of ours. */
+ngx_certctl_server_t *ngx_certctl_ssl_server(SSL *ssl);
+
+
+#endif /* _NGX_CERTCTL_SERVER_H_INCLUDED_ */
