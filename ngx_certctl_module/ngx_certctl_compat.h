@@ -20,8 +20,11 @@
 #define ngx_certctl_addr_tls(addr)  ((addr)->opt.ssl)
 #endif
 
-#if (nginx_version >= 1025000 && NGX_QUIC)
-#define ngx_certctl_is_quic(c)  ((c)->quic != NULL)
+/* ... and a handshake is QUIC's where the socket is: c->quic is set for the
+   streams only, which come after it. */
+
+#if (nginx_version >= 1025000)
+#define ngx_certctl_is_quic(c)  ((c)->listening && (c)->listening->quic)
 #else
 #define ngx_certctl_is_quic(c)  0
 #endif

@@ -19,7 +19,8 @@ use Certctl::Process qw(built temp_dir run adopt finish wait_until alive childre
     write_file);
 use IO::Socket::INET;
 
-# conf: text of nginx.conf; workers (2); module => 0 leaves it out, or a path;
+# conf: text of nginx.conf; workers (2); module => 0 leaves it out, or a path, or
+# [paths] of several in the order in which they are loaded;
 # debug => 1 logs at debug level; points => 1 takes the module with crash points;
 # env => { CERTCTL_POINT => ... } is NGINX's environment.
 sub new {
@@ -54,7 +55,8 @@ sub configure {
     my ($self, $conf) = @_;
     my $dir  = $self->{dir};
     my $user = $> == 0 ? 'user www-data;' : '';
-    my $load = $self->{module} ? "load_module $self->{module};" : '';
+    my $load = join "\n", map { "load_module $_;" } grep { $_ }
+        ref $self->{module} ? @{ $self->{module} } : $self->{module};
     my $level = $self->{debug} ? 'debug' : 'info';
     my $temp = join "\n", map { "${_}_temp_path $dir/$_;" }
         qw(client_body proxy fastcgi uwsgi scgi);
@@ -112,7 +114,7 @@ sub accepts {
 
     return 0 if $self->workers < $self->{workers};
     return !grep { !IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $_) }
-        grep { slurp("$self->{dir}/nginx.conf") =~ /listen[^;]*\b$_\b/ }
+        grep { slurp("$self->{dir}/nginx.conf") =~ /listen(?![^;]*\bquic\b)[^;]*\b$_\b/ }
         values %{ $self->{ports} };
 }
 
