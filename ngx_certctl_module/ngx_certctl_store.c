@@ -230,7 +230,7 @@ certctl_store_open(const char *path, int create, uid_t uid, gid_t gid,
     }
 
     if (create) {
-        certctl_heal_all(store);
+        certctl_store_heal(store);
     }
 
     return store;

@@ -111,6 +111,19 @@ certctl_store_t *certctl_store_open(const char *path, int create, uid_t uid,
     gid_t gid, char *why, size_t why_len);
 void certctl_store_close(certctl_store_t *store);     /* wipes the key */
 
+/*
+ * A writer that was killed told nobody what it had changed.  Who finds its
+ * rest, the next writer of the name or certctl_store_heal(), cleans up and
+ * calls fn: the answer of any name may be another now.  To be set before
+ * there are threads.
+ */
+void certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
+    void *data);
+void certctl_store_heal(certctl_store_t *store);
+
+/* Whether a write of this record has begun and not ended, maybe never will. */
+int certctl_store_unfinished(certctl_store_t *store, const char *name);
+
 /* Whether text may name a record: [A-Za-z0-9._*-]{1,253}, not "." nor "..". */
 int certctl_name_valid(const u_char *text, size_t len);
 

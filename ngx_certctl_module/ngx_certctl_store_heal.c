@@ -95,8 +95,8 @@ finish_undo(certctl_store_t *store, int folder, const char *name)
 }
 
 
-void
-certctl_heal(certctl_store_t *store, const char *name)
+static void
+finish(certctl_store_t *store, const char *name)
 {
     int                folder, has_prev;
     certctl_sealed_t   live, prev;
@@ -131,10 +131,37 @@ certctl_heal(certctl_store_t *store, const char *name)
 }
 
 
+void
+certctl_heal(certctl_store_t *store, const char *name)
+{
+    finish(store, name);
+
+    if (store->healed != NULL) {
+        store->healed(store->healed_data);
+    }
+}
+
+
+void
+certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
+    void *data)
+{
+    store->healed = fn;
+    store->healed_data = data;
+}
+
+
+int
+certctl_store_unfinished(certctl_store_t *store, const char *name)
+{
+    return faccessat(store->writes, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+
 /* One whose lock is taken is being written by a process that lives. */
 
 void
-certctl_heal_all(certctl_store_t *store)
+certctl_store_heal(certctl_store_t *store)
 {
     int              fd;
     DIR             *dir;
@@ -161,7 +188,10 @@ certctl_heal_all(certctl_store_t *store)
             continue;
         }
 
-        certctl_heal(store, entry->d_name);
+        if (lock.stale) {
+            certctl_heal(store, entry->d_name);
+        }
+
         certctl_unlock(store, &lock);
     }
 

@@ -62,6 +62,9 @@ struct certctl_store_s {
     u_char       key[CERTCTL_SEAL_KEY];
     u_char       host[CERTCTL_SEAL_HOST];
     EVP_CIPHER  *cipher;
+
+    void       (*healed)(void *data);
+    void        *healed_data;
 };
 
 
@@ -230,8 +233,6 @@ void certctl_pending_remove(certctl_store_t *store, const char *name,
 
 /* Finishes or undoes what a writer of name left; under its lock. */
 void certctl_heal(certctl_store_t *store, const char *name);
-/* The same for every write that is left over. */
-void certctl_heal_all(certctl_store_t *store);
 
 
 /* ngx_certctl_store.c */

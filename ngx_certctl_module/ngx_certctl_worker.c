@@ -36,6 +36,12 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
         return NGX_OK;
     }
 
+    /* what the one that was killed, and that we replace, left half done */
+
+    if (certctl->store) {
+        certctl_store_heal(certctl->store);
+    }
+
     ev = &ngx_certctl_worker_event;
 
     /* a single process comes here again at each reload */

@@ -43,6 +43,21 @@ ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name, size_t len)
 
 
 void
+ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    ngx_memory_barrier();
+
+    for (i = 0; i < NGX_CERTCTL_COUNTERS; i++) {
+        (void) ngx_atomic_fetch_add(&zone->counters[i], 1);
+    }
+
+    (void) ngx_atomic_fetch_add(&zone->generation, 1);
+}
+
+
+void
 ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
     time_t now)
 {

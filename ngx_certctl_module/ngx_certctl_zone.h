@@ -67,6 +67,9 @@ ngx_atomic_t *ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name,
 void ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
 
+/* So has every name's, for all we know. */
+void ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone);
+
 /*
  * Counts a handshake with the certificate of this SHA-256 digest, and looks it
  * up.  The table is bounded: of thousands that came and went the one that was

@@ -203,8 +203,11 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
     put->has_old = (rc == CERTCTL_STORE_OK);
     generation = put->has_old ? put->old.generation : 0;
 
+    /* a write that ended in between, or never, may have told nobody yet */
+
     if (put->has_old
         && put->old.chain.len == put->der_len
+        && !certctl_store_unfinished(call->mcf->certctl.store, call->name)
         && ngx_memcmp(put->old.chain.data, put->der, put->der_len) == 0)
     {
         /* before If-Match: the change was made already (RFC 9110 13.1.1) */

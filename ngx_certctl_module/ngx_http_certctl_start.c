@@ -24,6 +24,7 @@ static ngx_int_t ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone,
     void *data);
 static ngx_int_t ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf,
     ngx_log_t *log);
+static void ngx_http_certctl_healed(void *zone);
 static void ngx_http_certctl_cleanup(void *data);
 
 
@@ -207,7 +208,17 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         return NGX_OK;
     }
 
+    certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
+                          mcf->certctl.zone);
+
     return mcf->agents ? ngx_http_certctl_agent_start(mcf, log) : NGX_OK;
+}
+
+
+static void
+ngx_http_certctl_healed(void *zone)
+{
+    ngx_certctl_zone_touch_all(zone);
 }
 
 
