@@ -29,7 +29,7 @@ daemon   = $B/certctld
 client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so
 units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
-tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c))
+tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c)) $B/t/bench/handshake
 benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
 
 # A fuzzer is a program of its own: libFuzzer's when FUZZER is set, else one that

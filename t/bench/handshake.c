@@ -3,12 +3,17 @@
  * completes, and whether one failed.
  *
  *     handshake -p port -s name [-c concurrency] [-t seconds | -n count]
- *               [-k names] [-C ca.pem]
+ *               [-k names] [-C ca.pem] [-r rate] [-o file]
  *
  * name may hold a "#", which becomes a running number below names.  With -C
- * each chain is verified.  SIGTERM ends it early; either way it prints
+ * each chain is verified, with -r at most that many begin in a second.  SIGTERM
+ * ends it early; either way it prints
  *
  *     done N failed N seconds S cpu S
+ *
+ * With -o it asks for a staple, and writes a line for each connection: when it
+ * began and ended (CLOCK_MONOTONIC), the port it came from, the name, SHA-256
+ * of leaf and staple (or "-"), and "ok" or why it failed.
  *
  * A handshake counts when the server's session ticket has come: only then has
  * it seen the client's Finished (RFC 8446 section 4.6.1).  The connection is
@@ -19,6 +24,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -39,6 +45,8 @@
 struct conn {
     int     fd;
     SSL    *ssl;
+    int     port;
+    char    name[256];
     double  begun;
     bool    ticket;
 };
@@ -50,12 +58,14 @@ static struct {
     long         concurrency;
     long         names;
     long         count;
+    double       rate;
     double       seconds;
 } options = { .concurrency = 16, .names = 1, .seconds = 2 };
 
 static struct conn            conns[CONNECTIONS_MAX];
 static long                   begun, done, failed;
-static double                 until;
+static double                 start, until;
+static FILE                  *records;
 static int                    poller;
 static SSL_CTX               *ctx;
 static volatile sig_atomic_t  stop;
@@ -90,24 +100,69 @@ on_ticket(SSL *ssl, SSL_SESSION *session)
 }
 
 
+/* SHA-256 in hex, or "-" of nothing. */
+static const char *
+digest(const unsigned char *data, long len, char *hex)
+{
+    unsigned char  md[32];
+
+    if (len <= 0 || !EVP_Digest(data, len, md, NULL, EVP_sha256(), NULL)) {
+        return "-";
+    }
+
+    for (int i = 0; i < 32; i++) {
+        snprintf(hex + 2 * i, 3, "%02x", md[i]);
+    }
+
+    return hex;
+}
+
+
+static void
+record(struct conn *c, const char *result)
+{
+    X509                 *leaf = c->ssl ? SSL_get1_peer_certificate(c->ssl)
+                                        : NULL;
+    unsigned char        *der = NULL;
+    const unsigned char  *staple = NULL;
+    char                  cert_hex[65], staple_hex[65];
+    long                  len, staple_len;
+
+    len = leaf ? i2d_X509(leaf, &der) : 0;
+    staple_len = c->ssl ? SSL_get_tlsext_status_ocsp_resp(c->ssl, &staple)
+                        : 0;
+
+    fprintf(records, "%.6f %.6f %d %s %s %s %s\n", c->begun, now(), c->port,
+            c->name, digest(der, len, cert_hex),
+            digest(staple, staple_len, staple_hex), result);
+
+    OPENSSL_free(der);
+    X509_free(leaf);
+}
+
+
 /* The first failures are told, then they are only counted. */
 static void
-tell(const char *what)
+tell(struct conn *c, const char *what)
 {
     unsigned long  code = ERR_peek_error();
     int            saved = errno;
-    char           text[256] = "";
-
-    if (failed++ >= 5) {
-        return;
-    }
+    char           text[256] = "the server closed";
 
     if (code) {
         ERR_error_string_n(code, text, sizeof(text));
+
+    } else if (saved) {
+        snprintf(text, sizeof(text), "%s", strerror(saved));
     }
 
-    fprintf(stderr, "handshake: %s: %s\n", what,
-            code ? text : saved ? strerror(saved) : "the server closed");
+    if (records) {
+        record(c, text);
+    }
+
+    if (failed++ < 5) {
+        fprintf(stderr, "handshake: %s: %s\n", what, text);
+    }
 }
 
 
@@ -134,6 +189,14 @@ more(void)
 }
 
 
+/* Whether the next one's time has come. */
+static bool
+due(void)
+{
+    return options.rate <= 0 || begun <= (now() - start) * options.rate;
+}
+
+
 /* A name of its own for each connection, where there are several. */
 static void
 name_of(long n, char *name, size_t size)
@@ -154,16 +217,24 @@ static bool
 dial(struct conn *c)
 {
     int                 one = 1;
-    struct sockaddr_in  to = { .sin_family = AF_INET };
+    socklen_t           len = sizeof(struct sockaddr_in);
+    struct sockaddr_in  to = { .sin_family = AF_INET }, from = { 0 };
 
     to.sin_port = htons(options.port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
     c->fd = socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0);
 
-    return c->fd >= 0
-           && connect(c->fd, (struct sockaddr *) &to, sizeof(to)) == 0
-           && ioctl(c->fd, FIONBIO, &one) == 0
+    if (c->fd < 0
+        || connect(c->fd, (struct sockaddr *) &to, sizeof(to)) != 0
+        || getsockname(c->fd, (struct sockaddr *) &from, &len) != 0)
+    {
+        return false;
+    }
+
+    c->port = ntohs(from.sin_port);
+
+    return ioctl(c->fd, FIONBIO, &one) == 0
            && setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))
               == 0;
 }
@@ -172,28 +243,30 @@ dial(struct conn *c)
 static void
 begin(struct conn *c)
 {
-    char                name[256];
     struct epoll_event  event = { .events = EPOLLIN, .data.ptr = c };
 
-    name_of(begun++, name, sizeof(name));
+    name_of(begun++, c->name, sizeof(c->name));
     ERR_clear_error();
 
     c->ticket = false;
+    c->port = 0;
     c->begun = now();
 
     if (!dial(c)) {
-        tell("connect");
+        tell(c, "connect");
         end(c);
         return;
     }
 
     c->ssl = SSL_new(ctx);
     if (c->ssl == NULL || SSL_set_fd(c->ssl, c->fd) != 1
-        || SSL_set_tlsext_host_name(c->ssl, name) != 1
-        || SSL_set1_host(c->ssl, name) != 1
+        || SSL_set_tlsext_host_name(c->ssl, c->name) != 1
+        || SSL_set1_host(c->ssl, c->name) != 1
+        || (records
+            && !SSL_set_tlsext_status_type(c->ssl, TLSEXT_STATUSTYPE_ocsp))
         || epoll_ctl(poller, EPOLL_CTL_ADD, c->fd, &event) != 0)
     {
-        tell("setup");
+        tell(c, "setup");
         end(c);
         return;
     }
@@ -219,6 +292,10 @@ advance(struct conn *c)
     }
 
     if (c->ticket) {
+        if (records) {
+            record(c, "ok");
+        }
+
         done++;
         return true;
     }
@@ -227,16 +304,16 @@ advance(struct conn *c)
         return false;
     }
 
-    tell("handshake");
+    tell(c, "handshake");
     return true;
 }
 
 
-/* One connection after another in each place, until nothing more is wanted. */
+/* One connection after another in each place, as long as one is wanted. */
 static void
 go_on(struct conn *c)
 {
-    while (c->ssl == NULL && more()) {
+    while (c->ssl == NULL && more() && due()) {
         begin(c);
 
         if (c->ssl != NULL && advance(c)) {
@@ -259,7 +336,7 @@ pending(void)
 
         if (now() - conns[i].begun > PATIENCE) {
             errno = ETIMEDOUT;
-            tell("handshake");
+            tell(&conns[i], "handshake");
             end(&conns[i]);
             continue;
         }
@@ -284,7 +361,7 @@ run(void)
     }
 
     for ( ;; ) {
-        n = epoll_wait(poller, events, 64, 1000);
+        n = epoll_wait(poller, events, 64, options.rate > 0 ? 1 : 1000);
 
         for (i = 0; i < n; i++) {
             struct conn  *c = events[i].data.ptr;
@@ -295,7 +372,13 @@ run(void)
             }
         }
 
-        if ((n <= 0 || !more()) && pending() == 0) {
+        for (place = 0; options.rate > 0 && place < options.concurrency;
+             place++)
+        {
+            go_on(&conns[place]);
+        }
+
+        if ((n <= 0 || !more()) && pending() == 0 && !more()) {
             return;
         }
     }
@@ -332,7 +415,7 @@ parse(int argc, char **argv)
 {
     int  c;
 
-    while ((c = getopt(argc, argv, "p:s:c:t:n:k:C:")) != -1) {
+    while ((c = getopt(argc, argv, "p:s:c:t:n:k:C:r:o:")) != -1) {
         switch (c) {
         case 'p': options.port = (int) strtol(optarg, NULL, 10); break;
         case 's': options.name = optarg; break;
@@ -341,6 +424,8 @@ parse(int argc, char **argv)
         case 'n': options.count = strtol(optarg, NULL, 10); break;
         case 'k': options.names = strtol(optarg, NULL, 10); break;
         case 'C': options.ca = optarg; break;
+        case 'r': options.rate = strtod(optarg, NULL); break;
+        case 'o': records = fopen(optarg, "w"); break;
         default: return false;
         }
     }
@@ -354,12 +439,12 @@ parse(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-    double         start;
     struct rusage  use;
 
     if (!parse(argc, argv)) {
         fprintf(stderr, "usage: handshake -p port -s name [-c concurrency] "
-                "[-t seconds | -n count] [-k names] [-C ca.pem]\n");
+                "[-t seconds | -n count] [-k names] [-C ca.pem] [-r rate] "
+                "[-o file]\n");
         return 2;
     }
 
@@ -382,5 +467,5 @@ main(int argc, char **argv)
            use.ru_utime.tv_sec + use.ru_stime.tv_sec
            + (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
     SSL_CTX_free(ctx);
-    return 0;
+    return records && fclose(records) != 0;
 }

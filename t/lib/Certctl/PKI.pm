@@ -270,6 +270,9 @@ sub openssl {
     return $out;
 }
 
+# For a child process, whose files would be its parent's else.
+sub scratch_anew { $dir = undef; return }
+
 sub scratch {
     my ($name) = @_;
 

@@ -1,0 +1,350 @@
+#!/usr/bin/perl
+# Swaps, staples, removals and challenges of the same names at once, under load,
+# with workers killed at random and reloads between: no handshake fails but those
+# of a worker that was killed, each shows what was live at that moment, and each
+# write that was acknowledged is there in the end.
+#
+# CHAOS_SECONDS=8 makes it longer.
+
+use strict;
+use warnings;
+use Test::More;
+use Certctl::Edge;
+use Certctl::HTTP;
+use Certctl::PKI 'fingerprint';
+use Certctl::Process qw(alive built sanitized slurp spawn finish wait_until write_file);
+use Certctl::TLS 'handshake';
+use Digest::SHA 'sha256_hex';
+use List::Util qw(max min sum0);
+use POSIX ();
+use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
+
+my $client = ($ENV{B} || 'build') . '/t/bench/handshake';
+plan skip_all => "the load client $client is not built" if !-x $client;
+
+my $SECONDS = $ENV{CHAOS_SECONDS} // 8;
+my $RATE    = 1000;                     # handshakes a second, if the machine can
+my $NAMES   = 4;
+# below these the run proves nothing
+my %LEAST   = (handshakes => 100 * $SECONDS, swap => 3 * $SECONDS, staple => max(4, $SECONDS / 4), remove => $SECONDS,
+    challenge => $SECONDS, kill => max(3, $SECONDS / 2), reload => 2);
+my $LIMIT   = $ENV{CHAOS_LIMIT} // 15 * $SECONDS + 60; # seconds until the run has failed to reach them
+
+my @ocsp = (ocsp => 'http://127.0.0.1:1/');
+my $ca   = Certctl::PKI->ca('Root CA')->sub_ca('Test CA');
+my $edge = Certctl::Edge->new(workers => 2, ca => $ca, conf => <<'CONF');
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name *.example;
+        certctl on;
+        ssl_certificate %%DIR%%/static.pem;
+        ssl_certificate_key %%DIR%%/static.key;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_http%%;
+        location / { return 204; }
+    }
+CONF
+my $dir  = $edge->dir;
+my $url  = '/certctl/v1';
+my @name = map { "c$_.example" } 0 .. $NAMES - 1;
+
+# What a name has while nothing is stored for it: older than anything that will be.
+my ($static, $static_key, $static_chain) = $ca->issue(names => ['*.example'], from => -30 * 86400);
+$edge->file('static.pem', $static_chain);
+$edge->file('static.key', $static_key, 0600);
+$edge->start;
+mkdir "$dir/live";
+
+sub now { return clock_gettime(CLOCK_MONOTONIC) }
+
+# Each writer notes its operations in a file of its own: sent, answered, kind,
+# name, certificate, staple, status. A status of 599 is no answer: it may have
+# happened or not.
+my $ops;
+sub noted {
+    printf {$ops} "%.6f %.6f %s %s %s %s %d\n", @_;
+    $ops->flush;
+    return $_[-1];
+}
+
+sub timed {
+    my ($request) = @_;
+    my $sent = now();
+    my $r = $request->();
+    return ($sent, now(), $r);
+}
+
+# The names' certificates as the writers know them, for those who staple.
+sub live {
+    my ($name, $crt) = @_;
+
+    return slurp("$dir/live/$name") if @_ == 1;
+    write_file("$dir/live/$name.$$", $crt);
+    return rename "$dir/live/$name.$$", "$dir/live/$name";
+}
+
+my %writer = (
+    swap => sub {
+        my ($api, $name) = @_;
+        my ($crt, $key, $chain) = $ca->issue(names => [$name], @ocsp);
+        my $staple = rand() < 0.5 ? $ca->ocsp($crt) : undef;
+        my $body = $chain . ($staple ? Certctl::PKI::der_to_pem($staple, 'OCSP RESPONSE') : '') . $key;
+        my ($sent, $got, $r) = timed(sub { $api->put("$url/certificates/$name?keygen=server", $body,
+            'content-type' => 'application/x-pem-file') });
+
+        noted($sent, $got, 'swap', $name, fingerprint($crt), $staple ? sha256_hex($staple) : '-', $r->{status});
+        live($name, $crt) if $r->{status} == 200;
+    },
+    staple => sub {
+        my ($api, $name) = @_;
+        my $crt = live($name) // return sleep 0.01;
+        my $staple = $ca->ocsp($crt);
+        my ($sent, $got, $r) = timed(sub { $api->put("$url/ocsp/" . fingerprint($crt) . "?name=$name", $staple,
+            'content-type' => 'application/ocsp-response') });
+
+        noted($sent, $got, 'staple', $name, fingerprint($crt), sha256_hex($staple), $r->{status});
+    },
+    remove => sub {
+        my ($api, $name) = @_;
+        my ($sent, $got, $r) = timed(sub { $api->delete("$url/certificates/$name") });
+
+        noted($sent, $got, 'remove', $name, fingerprint($static), '-', $r->{status});
+        sleep 0.05 + rand 0.1;
+    },
+    # pushed, answered by whichever worker, withdrawn, not answered any more
+    challenge => sub {
+        my ($api, $name) = @_;
+        my $digest = sha256_hex(rand);
+        my %says = (1 => '', 0 => '');
+        my $begin = now();
+        my $ok = 200;
+
+        for my $there (1, 0) {
+            my $r = $there ? $api->put("$url/challenges/tls-alpn-01/$name", $digest, 'content-type' => 'text/plain')
+                : $api->delete("$url/challenges/tls-alpn-01/$name");
+            my $h = handshake($edge->port(1), sni => $name, alpn => ['acme-tls/1'], staple => 0);
+            my $der = $h->{leaf} ? Certctl::PKI::pem_to_der($h->{leaf}) : '';
+            my $shown = index($der, pack 'H*', $digest) >= 0 ? 1 : 0;
+
+            $ok = $r->{status} if $r->{status} != 200;
+            $ok = "5$there" if $ok == 200 && $shown != $there;
+        }
+
+        noted($begin, now(), 'challenge', $name, '-', '-', $ok);
+        $api->get("$url/$_") for qw(certificates metrics);
+    },
+);
+
+sub writer {
+    my ($kind) = @_;
+    my $pid = fork // die "fork: $!";
+    return $pid if $pid;
+
+    # ends by _exit: what this test has started is its parent's to end
+    eval {
+        my $stop = 0;
+        $SIG{TERM} = sub { $stop = 1 };
+        $SIG{PIPE} = 'IGNORE';          # a worker that is killed
+        srand $$;
+        Certctl::PKI::scratch_anew();   # others of us have theirs
+        open $ops, '>', "$dir/ops.$kind" or die $!;
+        my $api = Certctl::HTTP->new(port => $edge->port('control'), cert => "$dir/controller.pem",
+            key => "$dir/controller.key");
+        $writer{$kind}->($api, $name[rand @name]) until $stop;
+        1;
+    } or write_file("$dir/died.$kind", $@);
+    POSIX::_exit(-e "$dir/died.$kind" ? 1 : 0);
+}
+
+# Ports that clients of a process come from. It is stopped before, so that they
+# are all that its death can break.
+sub clients {
+    my ($pid) = @_;
+    my %inode = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1, 1) : () } glob "/proc/$pid/fd/*";
+    my %port;
+
+    for (split /\n/, slurp('/proc/net/tcp')) {
+        my @f = split;
+        $port{ hex $1 } = 1 if $inode{ $f[9] // '' } && $f[2] =~ /:(\w+)$/;
+    }
+
+    return \%port;
+}
+
+my @killed;                             # { begin, end, ports } of each
+sub kill_one {
+    my @workers = $edge->workers or return;
+    my $pid = $workers[rand @workers];
+
+    kill 'STOP', $pid or return;
+    wait_until(5, sub { !grep { (slurp("$_/stat") // ') T') !~ /\) [TZX]/ } glob "/proc/$pid/task/*" });
+    my %k = (begin => now(), ports => clients($pid));
+    kill 'KILL', $pid;
+    wait_until(20, sub { !alive($pid) && $edge->workers >= $edge->{workers} });
+    push @killed, { %k, end => now() };
+    return;
+}
+
+my %pid = map { ($_, writer($_)) } sort keys %writer;
+my $load = spawn("$dir/load.log", $client, '-p', $edge->port(1), '-s', 'c#.example', '-k', $NAMES, '-c', 24,
+    '-r', $RATE, '-t', 2 * $LIMIT, '-o', "$dir/load");
+my ($begin, $reloads) = (now(), 0);
+
+sub count {
+    my ($kind) = @_;
+    return $kind eq 'kill' ? scalar @killed : $kind eq 'reload' ? $reloads
+        : $kind eq 'handshakes' ? (slurp("$dir/load") // '') =~ tr/\n//
+        : scalar(() = (slurp("$dir/ops.$kind") // '') =~ / 200$/mg);
+}
+
+sub lacking { return grep { count($_) < $LEAST{$_} } sort keys %LEAST }
+
+while (1) {
+    my $spent = now() - $begin;
+
+    last if $spent > $LIMIT || ($spent > $SECONDS && !lacking());
+    sleep 0.3 + rand 0.8;
+    kill_one();
+
+    if ($reloads < $LEAST{reload} && $spent > $SECONDS * ($reloads + 1) / ($LEAST{reload} + 1)) {
+        $reloads++;
+        ok($edge->reload, 'reload');
+    }
+}
+
+kill 'TERM', values %pid;
+for my $kind (sort keys %pid) {
+    waitpid $pid{$kind}, 0;
+    is($?, 0, "$kind: no writer died") or diag slurp("$dir/died.$kind") // '';
+}
+is(finish($load, 'TERM', 30), 0, 'nor did the load') or diag slurp("$dir/load.log");
+
+my $spent = now() - $begin;
+for my $kind (sort keys %LEAST) {
+    cmp_ok(count($kind), '>=', $LEAST{$kind}, "$kind: " . count($kind));
+}
+diag sprintf '%.1f s: %s', $spent, join ', ', map { "$_ " . count($_) } sort keys %LEAST;
+
+# The operations, and what their answers may be.
+
+my @ops = map { my %o; @o{qw(sent got kind name crt staple status)} = split; \%o }
+    map { split /\n/ } map { slurp($_) } glob "$dir/ops.*";
+my %allowed = (swap => [200, 409], staple => [200, 404, 409], remove => [200, 404, 409], challenge => [200]);
+
+# Whether a worker was killed in this time.
+sub struck {
+    my ($from, $to) = @_;
+    return grep { $_->{begin} <= $to && $_->{end} >= $from } @killed;
+}
+
+my @slow = grep { $_->{got} - $_->{sent} > (sanitized() ? 40 : 10) } @ops;
+is(scalar @slow, 0, 'no answer was waited for long') or diag join "\n", map { "$_->{kind} $_->{name}" } @slow;
+my @odd = grep { my $o = $_; !grep { $o->{status} == $_ } @{ $allowed{ $o->{kind} } } } @ops;
+is(join('; ', map { "$_->{kind} $_->{name} $_->{status}" } grep { !struck($_->{sent}, $_->{got}) } @odd), '',
+    'each answer is one that may be (' . @odd . ' were cut off by a kill)');
+
+# What a name was at each time. An operation that was answered with 200 has
+# happened between its request and its answer, another one may have.
+
+my (%versions, %staples, %done);
+$_->{got} = 9**9**9, push @{ $versions{$_->{name}}{ $_->{crt} } }, { %$_, sent => 0, got => 0 }
+    for map { { name => $_, crt => fingerprint($static), staple => '-' } } @name;
+
+for my $o (grep { $_->{kind} ne 'challenge' && $_->{status} != 409 } @ops) {
+    if ($o->{kind} eq 'staple') {
+        push @{ $staples{ $o->{crt} } }, $o if $o->{status} != 404;
+        next;
+    }
+
+    push @{ $versions{ $o->{name} }{ $o->{crt} } }, $o;
+    push @{ $done{ $o->{name} } }, $o if $o->{status} == 200;
+}
+
+# For binary search: until when, the latest request among those answered by then.
+my %edge = map { ($_, later($done{$_})) } @name;
+
+sub later {
+    my ($ops) = @_;
+    my $sent = 0;
+    return [map { $sent = max($sent, $_->{sent}); [$_->{got}, $sent] } sort { $a->{got} <=> $b->{got} } @{ $ops // [] }];
+}
+
+sub replaced_by {
+    my ($list, $time) = @_;
+    my ($low, $high) = (0, scalar @$list);
+
+    while ($low < $high) {
+        my $mid = int(($low + $high) / 2);
+        $list->[$mid][0] < $time ? ($low = $mid + 1) : ($high = $mid);
+    }
+
+    return $low ? $list->[$low - 1][1] : 0;
+}
+
+# '' when name had this certificate and staple at some time from $from to $to.
+sub judge {
+    my ($name, $crt, $staple, $from, $to) = @_;
+    my $versions = $versions{$name}{$crt} // return 'a certificate that nobody gave it';
+    my $after = replaced_by($edge{$name}, $from);
+    my @can = grep { $_->{sent} <= $to && $_->{got} >= $after } @$versions
+        or return 'a certificate that was replaced before, or not yet there';
+    my @given = grep { $_->{sent} <= $to } @{ $staples{$crt} // [] };
+    my $newest = max(0, map { $_->{sent} } grep { $_->{got} < $from && $_->{status} == 200 } @given);
+
+    return '' if grep { $_->{staple} eq $staple && $_->{got} >= $newest } @can;
+    return '' if grep { $_->{staple} eq $staple && $_->{got} >= $newest } @given;
+    return $staple eq '-' ? 'without its staple' : 'a staple that is not its own, or an old one';
+}
+
+my (%lie, @unexplained, $failed, $stapled);
+for (split /\n/, slurp("$dir/load")) {
+    my ($from, $to, $port, $name, $crt, $staple, $result) = split ' ', $_, 7;
+
+    if ($result eq 'ok') {
+        my $why = judge($name, $crt, $staple, $from, $to);
+        push @{ $lie{$why} }, $_ if $why;
+        $stapled++ if $staple ne '-';
+        next;
+    }
+
+    $failed++;
+    push @unexplained, $_
+        if !grep { $_->{ports}{$port} && $from <= $_->{begin} && $to >= $_->{begin} } @killed;
+}
+
+is(scalar @unexplained, 0, 'no handshake failed but of clients of a killed worker (' . ($failed // 0) . ')')
+    or diag join "\n", @unexplained[0 .. min(9, $#unexplained)];
+is(scalar(map { @$_ } values %lie), 0, 'each handshake showed what was live at its time')
+    or diag map { "$_:\n  " . join("\n  ", @{ $lie{$_} }[0 .. min(4, $#{ $lie{$_} })]) . "\n" } keys %lie;
+cmp_ok($stapled // 0, '>', 0, 'some with a staple: ' . ($stapled // 0));
+
+# In the end, in each worker, after a reload, and from the disk.
+
+my %last;
+for my $when ('in the end', 'after a reload', 'after a restart') {
+    $edge->reload(wait_old => 1) if $when =~ /reload/;
+    do { $edge->stop; delete $edge->{control}; $edge->start } if $when =~ /restart/;
+
+    for my $name (@name) {
+        my %seen = map { my $h = handshake($edge->port(1), sni => $name);
+            ("$h->{fingerprint} " . (defined $h->{staple} ? sha256_hex($h->{staple}) : '-'), 1) } 1 .. 12;
+        my ($one, @more) = sort keys %seen;
+
+        is(scalar @more, 0, "$when: $name: all workers agree") or diag join "\n", $one, @more;
+        $last{$name} //= $one;
+        is($one, $last{$name}, "$when: $name: is what it was") if $when ne 'in the end';
+        is(judge($name, split(/ /, $one), now(), now()), '', "$when: $name: no acknowledged write is lost");
+    }
+}
+
+my @half = split /\n/, `find $dir/store -name '[+%=]*' ; find $dir/store/writes $dir/store/damaged -type f`;
+is("@half", '', 'nothing half written is left, nothing was damaged');
+is($edge->control->get("$url/status")->{json}{challenges_pending}, 0, 'no challenge is left');
+
+is(join('', grep { /\[(?:alert|emerg|crit)\]/ && !/exited on signal 9$/ } $edge->log =~ /(.*\n)/g), '',
+    'nothing else alarming in the log');
+is(scalar(() = $edge->log =~ /worker process \d+ exited on signal 9$/mg), scalar @killed, 'who was killed was killed by us');
+unlike($edge->log =~ s/^src\/\S+ runtime error:.*//gmr, qr/Sanitizer:|runtime error:/, 'no sanitizer spoke');
+is($edge->stop, 0, 'NGINX ends in peace');
+done_testing;
