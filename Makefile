@@ -27,7 +27,7 @@ sources  = $(wildcard $(rooms:%=controller/%/*.c))
 objects  = $(patsubst controller/%.c,$B/obj/%.o,$(sources)) $B/obj/sql.o
 daemon   = $B/certctld
 client   = $B/certctl
-module   = $B/ngx_http_certctl_module.so
+module   = $B/ngx_http_certctl_module.so $B/ngx_stream_certctl_module.so
 units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
 tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c)) $B/t/bench/handshake
 benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
@@ -78,8 +78,8 @@ $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/em
 	@mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
-$(module): config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
-	$(say) MODULE $@
+$(module) &: config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
+	$(say) MODULE $(module)
 	$(Q)NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) MODULE_CC_OPT='$(POINTS)' ngx_certctl_module/build
 
 # Unit tests are programs: each takes from the archive what it calls, also of

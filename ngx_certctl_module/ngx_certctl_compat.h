@@ -34,10 +34,26 @@
    which finds its argument by itself; it must run whenever ours has nothing. */
 
 #if (nginx_version >= 1029002)
-#define ngx_certctl_client_hello(ssl, al)                                \
+#define ngx_certctl_client_hello(ssl, al)                                     \
     ngx_ssl_client_hello_callback(ssl, al, NULL)
 #else
 #define ngx_certctl_client_hello(ssl, al)  SSL_CLIENT_HELLO_SUCCESS
+#endif
+
+
+/* 1.25.5: stream has virtual servers with names, ssl_reject_handshake, and a
+   configuration of the SSL module that is called as in http. */
+
+#if (nginx_version >= 1025005)
+#define NGX_CERTCTL_STREAM_NAMES  1
+#define ngx_certctl_stream_ssl_t  ngx_stream_ssl_srv_conf_t
+#define ngx_certctl_stream_rejects(conf, prev)                                \
+    ((conf)->reject_handshake == 1                                            \
+     || ((conf)->reject_handshake == NGX_CONF_UNSET                           \
+         && (prev)->reject_handshake == 1))
+#else
+#define ngx_certctl_stream_ssl_t  ngx_stream_ssl_conf_t
+#define ngx_certctl_stream_rejects(conf, prev)  0
 #endif
 
 

@@ -85,6 +85,36 @@ done:
 }
 
 
+ngx_int_t
+ngx_certctl_placeholder_give(ngx_conf_t *cf, ngx_array_t **certs,
+    ngx_array_t **keys)
+{
+    ngx_str_t  *cert, *key;
+
+    *certs = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+    *keys = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+
+    if (*certs == NULL || *keys == NULL) {
+        return NGX_ERROR;
+    }
+
+    cert = ngx_array_push(*certs);
+    key = ngx_array_push(*keys);
+
+    if (cert == NULL || key == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "cannot make the placeholder certificate");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 void
 ngx_certctl_placeholder_free(void)
 {

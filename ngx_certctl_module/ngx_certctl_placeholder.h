@@ -22,6 +22,11 @@
  */
 ngx_int_t ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
 
+/* The same as the values of these directives, which nobody wrote.  NGX_ERROR
+   after telling why. */
+ngx_int_t ngx_certctl_placeholder_give(ngx_conf_t *cf, ngx_array_t **certs,
+    ngx_array_t **keys);
+
 /* At the end of a process: wipes the key's text. */
 void ngx_certctl_placeholder_free(void);
 

@@ -37,7 +37,10 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
     server = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_server_t));
     place = ngx_array_push(&certctl->servers);
 
-    if (server == NULL || place == NULL) {
+    if (server == NULL || place == NULL
+        || ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
         return NULL;
     }
 
@@ -45,6 +48,28 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
     *place = server;
 
     return server;
+}
+
+
+ngx_int_t
+ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
+    ngx_str_t *name)
+{
+    ngx_str_t  *copy;
+
+    if (name->len == 0) {
+        return NGX_OK;
+    }
+
+    copy = ngx_array_push(&server->names);
+    if (copy == NULL) {
+        return NGX_ERROR;
+    }
+
+    copy->len = name->len;
+    copy->data = ngx_pstrdup(cf->pool, name);
+
+    return copy->data ? NGX_OK : NGX_ERROR;
 }
 
 

@@ -14,6 +14,10 @@
 ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
     ngx_certctl_t *certctl);
 
+/* Adds a copy of one of its names; "" is none. */
+ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
+    ngx_certctl_server_t *server, ngx_str_t *name);
+
 /*
  * Takes over the certificate and status callbacks of server->ctx, once what
  * the configuration knows of server is filled in: server->certs is found here.

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_certctl_conf.h"
 #include "ngx_http_certctl_module.h"
 #include "ngx_certctl_placeholder.h"
 #include "ngx_http_certctl_server.h"
@@ -31,8 +32,6 @@ static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
 static ngx_int_t ngx_http_certctl_init_process(ngx_cycle_t *cycle);
 static void ngx_http_certctl_exit(ngx_cycle_t *cycle);
 
-static char *ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 static char *ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -62,9 +61,9 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
 
     { ngx_string("certctl_certificate"),
       NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_http_certctl_certificate,
+      ngx_certctl_set_name_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
-      0,
+      offsetof(ngx_http_certctl_srv_conf_t, certificate),
       NULL },
 
     { ngx_string("certctl_challenge"),
@@ -273,10 +272,7 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
     if (conf->certificate.len && !conf->enable) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_certificate\" has no effect while certctl is "
-                      "off: add \"certctl on;\" to the server in %s:%ui",
-                      cscf->file_name, cscf->line);
+        ngx_certctl_conf_useless_name(cf, cscf->file_name, cscf->line);
         return NGX_CONF_ERROR;
     }
 
@@ -289,45 +285,13 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (!conf->tls) {
         if (own) {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "\"certctl on\" has no effect without "
-                          "\"listen ... ssl;\" in the server in %s:%ui",
-                          cscf->file_name, cscf->line);
+            ngx_certctl_conf_no_tls(cf, cscf->file_name, cscf->line);
         }
 
         return NGX_CONF_OK;
     }
 
     return ngx_http_certctl_complete(cf, mcf, conf);
-}
-
-
-static char *
-ngx_http_certctl_certificate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_certctl_srv_conf_t *scf = conf;
-
-    ngx_str_t  *value;
-
-    if (scf->certificate.data) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (!certctl_name_valid(value[1].data, value[1].len)
-        || ngx_strcmp(value[1].data, CERTCTL_WIRE_IDENTITY) == 0)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid certificate name \"%V\": write the name "
-                           "of a record, up to %d letters, digits and \"._*-\"",
-                           &value[1], CERTCTL_NAME_MAX);
-        return NGX_CONF_ERROR;
-    }
-
-    scf->certificate = value[1];
-
-    return NGX_CONF_OK;
 }
 
 

@@ -100,6 +100,7 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_string(json, "file", server->file.data,
                                  server->file.len);
     ngx_http_certctl_json_number(json, "line", server->line);
+    ngx_http_certctl_json_text(json, "protocol", server->protocol);
     ngx_http_certctl_entry_strings(json, "names", &server->names);
     ngx_http_certctl_entry_strings(json, "listen", &server->listens);
     ngx_http_certctl_json_flag(json, "agent", server->agent);

@@ -92,7 +92,6 @@ char *
 ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     ngx_http_certctl_srv_conf_t *scf)
 {
-    ngx_str_t                *cert, *key;
     ngx_http_ssl_srv_conf_t  *sscf, *prev;
 
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
@@ -109,23 +108,10 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
         return NGX_CONF_OK;
     }
 
-    sscf->certificates = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-    sscf->certificate_keys = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-
-    if (sscf->certificates == NULL || sscf->certificate_keys == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    cert = ngx_array_push(sscf->certificates);
-    key = ngx_array_push(sscf->certificate_keys);
-
-    if (cert == NULL || key == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "cannot make the placeholder certificate");
+    if (ngx_certctl_placeholder_give(cf, &sscf->certificates,
+                                     &sscf->certificate_keys)
+        != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -227,33 +213,14 @@ static ngx_int_t
 ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
     ngx_http_core_srv_conf_t *cscf)
 {
-    ngx_str_t               *name;
     ngx_uint_t               i;
     ngx_http_server_name_t  *sn;
 
     sn = cscf->server_names.elts;
 
-    if (ngx_array_init(&server->names, cf->pool, cscf->server_names.nelts + 1,
-                       sizeof(ngx_str_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (sn[i].name.len == 0) {
-            continue;
-        }
-
-        name = ngx_array_push(&server->names);
-        if (name == NULL) {
-            return NGX_ERROR;
-        }
-
-        name->len = sn[i].name.len;
-        name->data = ngx_pstrdup(cf->pool, &sn[i].name);
-        if (name->data == NULL) {
+        if (ngx_certctl_server_name(cf, server, &sn[i].name) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -8,6 +8,7 @@ use Test::More;
 
 configuration();
 directives();
+stream_directives();
 variables();
 control_requests();
 routes();
@@ -75,9 +76,26 @@ sub directives {
     return;
 }
 
+# Those of stream{} <-> the table in docs/directives.md, with the context.
+sub stream_directives {
+    my (%row, %said);
+    my $table = source('ngx_certctl_module/ngx_stream_certctl_module.c');
+    my %context = (MAIN => 'stream', SRV => 'server');
+
+    while ($table =~ /\{ ngx_string\("(certctl\w*)"\),\s*([A-Z_0-9|\s]+),/g) {
+        my ($name, $flags) = ($1, $2);
+        $row{$name} = join ', ', map { $context{$_} } $flags =~ /NGX_STREAM_(MAIN|SRV)_CONF/g;
+    }
+
+    my ($text) = document('docs/directives.md') =~ /^## Stream servers\n(.*?)^## /ms;
+    $said{$1} = $2 while $text =~ /^\| `(certctl\w*) [^`]*` \| ([a-z, ]+) \|/mg;
+    is_deeply(\%said, \%row, 'directives of stream');
+    return;
+}
+
 sub variables {
-    my ($table) = source('ngx_certctl_module/ngx_http_certctl_variables.c')
-        =~ /ngx_http_certctl_vars\[\] = \{(.*?)\n\};/s;
+    my ($table) = source('ngx_certctl_module/ngx_certctl_value.c')
+        =~ /ngx_certctl_values\[\] = \{(.*?)\n\};/s;
     my %row  = map { ($_, 1) } $table =~ /ngx_string\("(\w+)"\)/g;
     my %said = map { ($_, 1) } document('docs/directives.md') =~ /^\W*`?\$(certctl_\w+)/mg;
 

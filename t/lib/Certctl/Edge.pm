@@ -11,7 +11,8 @@ package Certctl::Edge;
 #
 # conf is what stands in http{} beside certctl_store and the control listener;
 # store => another place for the store (a mount);
-# main => text before http{}, http => text in it before the servers.
+# main => text before http{}, http => text in it before the servers;
+# stream => a stream{} that stands before http{}, stream_last => one behind it.
 
 use strict;
 use warnings;
@@ -40,8 +41,9 @@ sub new {
 sub servers {
     my ($self, $conf) = @_;
 
-    return $self->configure(($self->{main} // '') . <<"CONF" . "$conf\n}\n");
+    return $self->configure(($self->{main} // '') . <<"CONF"
 %%MAIN%%
+@{[ $self->{stream} // '' ]}
 http {
     %%HTTP%%
     certctl_store @{[ $self->{store} // "%%DIR%%/store" ]};
@@ -53,6 +55,7 @@ http {
         certctl_agent;
     }
 CONF
+        . "$conf\n}\n" . ($self->{stream_last} // ''));
 }
 
 sub ca { return $_[0]{ca} }

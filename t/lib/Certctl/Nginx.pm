@@ -21,6 +21,7 @@ use IO::Socket::INET;
 
 # conf: text of nginx.conf; workers (2); module => 0 leaves it out, or a path, or
 # [paths] of several in the order in which they are loaded;
+# stream => 1 loads NGINX's stream module and ours for it;
 # debug => 1 logs at debug level; points => 1 takes the module with crash points;
 # env => { CERTCTL_POINT => ... } is NGINX's environment.
 sub new {
@@ -55,8 +56,7 @@ sub configure {
     my ($self, $conf) = @_;
     my $dir  = $self->{dir};
     my $user = $> == 0 ? 'user www-data;' : '';
-    my $load = join "\n", map { "load_module $_;" } grep { $_ }
-        ref $self->{module} ? @{ $self->{module} } : $self->{module};
+    my $load = join "\n", map { "load_module $_;" } $self->modules;
     my $level = $self->{debug} ? 'debug' : 'info';
     my $temp = join "\n", map { "${_}_temp_path $dir/$_;" }
         qw(client_body proxy fastcgi uwsgi scgi);
@@ -74,6 +74,28 @@ sub configure {
     $conf =~ s/%%(\w+)%%/$value{$1} \/\/ die "unknown placeholder $1"/ge;
     $self->file('nginx.conf', $conf);
     return $self;
+}
+
+# The shared objects to load, in this order.
+sub modules {
+    my ($self) = @_;
+    my @modules = grep { $_ } ref $self->{module} ? @{ $self->{module} } : $self->{module};
+
+    if (grep { defined $self->{$_} } qw(stream stream_last)) {
+        unshift @modules, stream_module();
+        push @modules, built('ngx_stream_certctl_module.so', $self->{points});
+    }
+
+    return @modules;
+}
+
+# Where NGINX's own dynamic stream module is: beside a server that was built here,
+# else where its package has it; undef without it.
+sub stream_module {
+    my $own = binary() =~ s{/nginx$}{/ngx_stream_module.so}r;
+    my ($folder) = `${\ binary() } -V 2>&1` =~ /--modules-path=(\S+)/;
+
+    return (grep { defined && -f } $own, map { "$_/ngx_stream_module.so" } $folder // ())[0];
 }
 
 sub command {
