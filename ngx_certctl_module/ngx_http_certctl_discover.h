@@ -51,6 +51,7 @@ typedef struct {
 
     u_char           spki[NGX_HTTP_CERTCTL_FOUND_KEYS][32];
     ngx_uint_t       keys;
+    int64_t          work;          /* iterations to open its PKCS#12 */
     unsigned         unknown:1;     /* a key is encrypted, or one too many */
 } ngx_http_certctl_found_t;
 

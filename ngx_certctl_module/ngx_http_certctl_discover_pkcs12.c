@@ -11,16 +11,20 @@
 /* Deriving a key takes as long as a file says: longer ones are left closed. */
 #define NGX_HTTP_CERTCTL_ITERATIONS  100000
 
+/* And of all of a file's: it may have thousands of encrypted parts. */
+#define NGX_HTTP_CERTCTL_WORK        1000000
+
 
 static ngx_uint_t ngx_http_certctl_pkcs12_open(PKCS12 *p12,
     const char **pass, const char **why);
-static ngx_uint_t ngx_http_certctl_pkcs12_cheap(const X509_ALGOR *alg);
-static STACK_OF(PKCS12_SAFEBAG) *ngx_http_certctl_pkcs12_bags(PKCS7 *p7,
-    const char *pass);
+static ngx_uint_t ngx_http_certctl_pkcs12_cheap(
+    ngx_http_certctl_found_t *found, const X509_ALGOR *alg);
+static STACK_OF(PKCS12_SAFEBAG) *ngx_http_certctl_pkcs12_bags(
+    ngx_http_certctl_found_t *found, PKCS7 *p7, const char *pass);
 static void ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
     PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys);
-static EVP_PKEY *ngx_http_certctl_pkcs12_key(PKCS12_SAFEBAG *bag,
-    const char *pass);
+static EVP_PKEY *ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass);
 
 
 void
@@ -41,7 +45,8 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
 
     for (i = 0; i < sk_PKCS7_num(safes); i++) {
 
-        bags = ngx_http_certctl_pkcs12_bags(sk_PKCS7_value(safes, i), pass);
+        bags = ngx_http_certctl_pkcs12_bags(found, sk_PKCS7_value(safes, i),
+                                            pass);
 
         if (bags == NULL) {
             found->why = "encrypted";
@@ -112,7 +117,8 @@ ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
 /* Whether alg's iterations are few enough (RFC 8018 A.2, A.3). */
 
 static ngx_uint_t
-ngx_http_certctl_pkcs12_cheap(const X509_ALGOR *alg)
+ngx_http_certctl_pkcs12_cheap(ngx_http_certctl_found_t *found,
+    const X509_ALGOR *alg)
 {
     int                 type;
     int64_t             times;
@@ -160,12 +166,21 @@ ngx_http_certctl_pkcs12_cheap(const X509_ALGOR *alg)
         }
     }
 
-    return times >= 0 && times <= NGX_HTTP_CERTCTL_ITERATIONS;
+    if (times < 0 || times > NGX_HTTP_CERTCTL_ITERATIONS
+        || times > NGX_HTTP_CERTCTL_WORK - found->work)
+    {
+        return 0;
+    }
+
+    found->work += times;
+
+    return 1;
 }
 
 
 static STACK_OF(PKCS12_SAFEBAG) *
-ngx_http_certctl_pkcs12_bags(PKCS7 *p7, const char *pass)
+ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
+    const char *pass)
 {
     if (PKCS7_type_is_data(p7)) {
         return PKCS12_unpack_p7data(p7);
@@ -173,7 +188,8 @@ ngx_http_certctl_pkcs12_bags(PKCS7 *p7, const char *pass)
 
     if (PKCS7_type_is_encrypted(p7)
         && p7->d.encrypted && p7->d.encrypted->enc_data
-        && ngx_http_certctl_pkcs12_cheap(p7->d.encrypted->enc_data->algorithm))
+        && ngx_http_certctl_pkcs12_cheap(found,
+                                     p7->d.encrypted->enc_data->algorithm))
     {
         return PKCS12_unpack_p7encdata(p7, pass, 0);
     }
@@ -204,7 +220,7 @@ ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
     } else if ((type == NID_keyBag || type == NID_pkcs8ShroudedKeyBag)
                && keys)
     {
-        key = ngx_http_certctl_pkcs12_key(bag, pass);
+        key = ngx_http_certctl_pkcs12_key(found, bag, pass);
         ngx_http_certctl_found_key(found, key);
         EVP_PKEY_free(key);
     }
@@ -212,7 +228,8 @@ ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
 
 
 static EVP_PKEY *
-ngx_http_certctl_pkcs12_key(PKCS12_SAFEBAG *bag, const char *pass)
+ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass)
 {
     EVP_PKEY             *key;
     const X509_ALGOR     *alg;
@@ -224,7 +241,7 @@ ngx_http_certctl_pkcs12_key(PKCS12_SAFEBAG *bag, const char *pass)
 
     X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &alg, NULL);
 
-    if (!ngx_http_certctl_pkcs12_cheap(alg)) {
+    if (!ngx_http_certctl_pkcs12_cheap(found, alg)) {
         return NULL;
     }
 

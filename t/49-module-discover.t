@@ -163,6 +163,25 @@ subtest 'formats' => sub {
     is_deeply($walk->{limits}, [], 'no limit was met');
 };
 
+# A file may be encrypted in a thousand parts, and each take its time to open.
+subtest 'a PKCS#12 that would take minutes' => sub {
+    fresh();
+    my $p12 = pkcs12('', qw(-keypbe NONE -certpbe AES-256-CBC -iter 100000));
+    my ($version, $data) = Certctl::PKI::der_children($p12);
+    my ($oid, $content) = Certctl::PKI::der_children($data);
+    my ($octets) = Certctl::PKI::der_take(Certctl::PKI::der_children($content));
+    my ($encrypted, @rest) = Certctl::PKI::der_children($octets);
+
+    put('many.p12', Certctl::PKI::tlv(0x30, $version, Certctl::PKI::tlv(0x30, $oid, Certctl::PKI::tlv(0xa0,
+        Certctl::PKI::tlv(0x04, Certctl::PKI::tlv(0x30, ($encrypted) x 500, @rest))))));
+    put('one.pem', $crt);
+
+    my $walk = walk();
+    is(left($walk, 'many.p12'), 'encrypted', 'what is over is not opened');
+    is(scalar @{ file($walk, 'one.pem')->{certificates} }, 1, 'the walk goes on');
+    is_deeply($walk->{limits}, [], 'within its time');
+};
+
 subtest 'keys: found, mismatch, unknown, none' => sub {
     fresh();
     my $other = new_key('ec-p256');
