@@ -15,6 +15,16 @@ cmp_ok(scalar @fuzzers, '>', 10, 'there are fuzzers');
 is(join(' ', map { m{([^/]+)/$} } glob 't/fuzz/corpus/*/'), join(' ', sort @fuzzers),
     'each has a corpus, and each corpus a fuzzer');
 
+# whatever a control request takes is named beside the fuzzers that read it
+my $table = slurp('t/fuzz/README.md');
+my @routes = slurp('ngx_certctl_module/ngx_http_certctl_request.c') =~ m{^    \{ \S+, "(/[^"]+)",$}mg;
+
+cmp_ok(scalar @routes, '>', 10, 'the control requests are found');
+is(join(' ', grep { $table !~ /^\|.*`\Q$_\E`/m } @routes), '', 'each has its fuzzers');
+my %is = map { ($_, 1) } @fuzzers;
+my $rows = join "\n", $table =~ /^\|.*$/mg;
+is(join(' ', grep { !$is{$_} } $rows =~ /`([a-z_]+)`/g), '', 'which are there');
+
 for my $name (@fuzzers) {
     my @inputs = glob "t/fuzz/corpus/$name/*";
     my $program = "$B/t/fuzz/$name";
@@ -35,3 +45,11 @@ for my $name (@fuzzers) {
 cmp_ok($bytes, '<', 200 * 1024, 'the corpora are small');
 
 done_testing();
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $in, '<', $file or die "$file: $!";
+    local $/;
+    return scalar <$in>;
+}

@@ -66,93 +66,10 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     call->status = status;
 }
 
-void
-ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
-    const char *fmt, ...)
-{
-}
-
-/* Its only callers print a number or a text into 80 bytes. */
-u_char *
-ngx_snprintf(u_char *buf, size_t max, const char *fmt, ...)
-{
-    FUZZ_MUST(max == 79);
-    *buf++ = '?';
-    *buf = '\0';
-
-    return buf;
-}
-
 ngx_int_t
 ngx_strncasecmp(u_char *s1, u_char *s2, size_t n)
 {
     return strncasecmp((char *) s1, (char *) s2, n);
-}
-
-ngx_int_t
-ngx_atoi(u_char *text, size_t n)
-{
-    ngx_int_t  value = n ? 0 : NGX_ERROR;
-
-    for (size_t i = 0; i < n; i++) {
-        if (text[i] < '0' || text[i] > '9'
-            || value > (NGX_MAX_INT_T_VALUE - 9) / 10)
-        {
-            return NGX_ERROR;
-        }
-
-        value = value * 10 + (text[i] - '0');
-    }
-
-    return value;
-}
-
-void
-ngx_strlow(u_char *to, u_char *from, size_t n)
-{
-    while (n--) {
-        *to++ = (u_char) tolower(*from++);
-    }
-}
-
-/* %ui and %xi are all that is asked for. */
-u_char *
-ngx_sprintf(u_char *buf, const char *fmt, ...)
-{
-    va_list      args;
-    ngx_uint_t   n;
-
-    va_start(args, fmt);
-
-    for ( ; *fmt; fmt++) {
-        if (*fmt != '%') {
-            *buf++ = *fmt;
-            continue;
-        }
-
-        n = va_arg(args, ngx_uint_t);
-        buf += snprintf((char *) buf, 21, fmt[1] == 'x' ? "%lx" : "%lu", n);
-        fmt += 2;
-    }
-
-    va_end(args);
-
-    return buf;
-}
-
-/* The line at *p in memory of its own. */
-static ngx_str_t
-line(const uint8_t **p, const uint8_t *end)
-{
-    const uint8_t  *stop = memchr(*p, '\n', end - *p);
-    ngx_str_t       ret;
-
-    stop = stop ? stop : end;
-    ret.len = stop - *p;
-    ret.data = fuzz_copy(*p, ret.len);
-    *p = stop + (stop < end);
-
-    return ret;
 }
 
 static void
@@ -205,7 +122,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     r->method = *data == 'P' ? NGX_HTTP_POST : *data == 'U' ? NGX_HTTP_PUT
                 : *data == 'D' ? NGX_HTTP_DELETE : NGX_HTTP_GET;
-    r->unparsed_uri = line(&p, end);
+    r->unparsed_uri = shim_line(&p, end);
     query = memchr(r->unparsed_uri.data, '?', r->unparsed_uri.len);
 
     if (query) {
@@ -213,9 +130,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         r->args.len = r->unparsed_uri.data + r->unparsed_uri.len - query - 1;
     }
 
-    type.value = line(&p, end);
-    length = line(&p, end);
-    match.value = line(&p, end);
+    type.value = shim_line(&p, end);
+    length = shim_line(&p, end);
+    match.value = shim_line(&p, end);
     number = fuzz_text(length.data, length.len);
 
     r->headers_in.content_type = type.value.len ? &type : NULL;
