@@ -169,6 +169,7 @@ sub sum {
 sub verdict {
     my ($figure, $what) = @_;
 
+    return if !defined $figure->{value};        # not measured
     return sprintf '%s%s (%s %s)%s', $what, small($figure->{value}),
         defined $figure->{least} ? '>=' : '<=', readable($figure->{least} // $figure->{most}),
         met($figure) ? '' : ' NOT MET';

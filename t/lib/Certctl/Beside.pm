@@ -24,7 +24,7 @@ use Certctl::Bench qw(cpu_seconds memory_kb pin);
 use Certctl::Edge;
 use Certctl::Nginx;
 use Certctl::Port 'free_port';
-use Certctl::Process qw(children finish run slurp spawn temp_dir wait_until write_file);
+use Certctl::Process qw(adopt children finish run slurp temp_dir wait_until write_file);
 use Cwd 'abs_path';
 use File::Basename 'dirname';
 use IO::Socket::INET;
@@ -300,7 +300,11 @@ frontend tls
     bind 127.0.0.1:$port ssl crt $dir/crt/
     http-request return status 200 content-type text/plain lf-string "%[thread]"
 CONF
-    $self->{pid} = spawn("$dir/haproxy.log", @core, 'haproxy', '-db', '-f', "$dir/haproxy.cfg");
+    # in the background, as NGINX: a session of its own is scheduled by itself
+    run("$dir/haproxy.log", @core, 'haproxy', '-D', '-p', "$dir/haproxy.pid", '-f',
+        "$dir/haproxy.cfg") == 0 or die 'haproxy: ', slurp("$dir/haproxy.log");
+    ($self->{pid}) = (slurp("$dir/haproxy.pid") // '') =~ /(\d+)/ or die "haproxy: no pid\n";
+    adopt($self->{pid}, "$dir/haproxy.log");
     wait_until(30, sub { return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) })
         or die 'haproxy: ', slurp("$dir/haproxy.log");
     return;
