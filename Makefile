@@ -159,7 +159,8 @@ test:                                ## install what tests need, build, run them
 
 test-matrix:                         ## the module's tests on each Debian of SUITES
 	@t/setup test matrix
-	@TESTS='$(filter t/4%,$(TESTS))' t/matrix $(SUITES)
+	@t/matrix prepare $(SUITES)
+	@TESTS='$(filter t/4%,$(TESTS))' t/matrix test $(SUITES)
 
 fuzz:                                ## run libFuzzer (FUZZ=name: one, SECONDS=60 for each)
 	@t/setup build run fuzz

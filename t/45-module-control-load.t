@@ -109,7 +109,7 @@ subtest 'more requests than threads' => sub {
     my $release = hold('shop');
     my @waiting = map { begin('POST', '/certificates/shop/rollback') } 1 .. 80;
 
-    ok(wait_until(5, sub { 16 == grep { ready($_) } @waiting }), '64 wait, 16 are sent away');
+    ok(wait_until(30, sub { 16 == grep { ready($_) } @waiting }), '64 wait, 16 are sent away');
 
     my @sent = grep { ready($_) } @waiting;
     my @texts = map { answer($_) } @sent;
