@@ -20,6 +20,7 @@ static ngx_int_t ngx_http_certctl_init_server(ngx_conf_t *cf,
     ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
 static ngx_int_t ngx_http_certctl_copy_names(ngx_conf_t *cf,
     ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
+static void ngx_http_certctl_beside_lua(ngx_conf_t *cf);
 
 
 char *
@@ -153,6 +154,8 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
         }
     }
 
+    ngx_http_certctl_beside_lua(cf);
+
     return NGX_OK;
 }
 
@@ -226,4 +229,30 @@ ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * OpenSSL has one place for each callback and does not tell who had it before,
+ * so nobody can be asked whether this configuration uses what is replaced.
+ */
+
+static void
+ngx_http_certctl_beside_lua(ngx_conf_t *cf)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; cf->cycle->modules[i]; i++) {
+
+        if (ngx_strcmp(cf->cycle->modules[i]->name, "ngx_http_lua_module")
+            == 0)
+        {
+            ngx_log_error(NGX_LOG_NOTICE, cf->log, 0,
+                          "certctl: \"ssl_certificate_by_lua*\" needs "
+                          "\"certctl off\" in its server, and "
+                          "\"ssl_client_hello_by_lua*\" needs "
+                          "\"certctl_challenge off\"");
+            return;
+        }
+    }
 }

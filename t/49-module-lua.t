@@ -95,6 +95,8 @@ for my $first (0, 1) {
     }
 
     $edge->start;
+    like($edge->log, qr/\[notice\].*"ssl_certificate_by_lua\*" needs "certctl off"/,
+        "$when: the log says what Lua needs");
     subtest $when => \&together, $edge;
     $edge->stop;
 }
