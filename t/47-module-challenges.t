@@ -271,6 +271,7 @@ subtest 'refusals' => sub {
         ['tls-alpn-01/a.example',      'ab' x 31,     422, qr/64 hex/],
         ['tls-alpn-01/a.example',      'gg' x 32,     422, qr/64 hex/],
         ['tls-alpn-01/a.example',      'ab' x 33,     413, qr/64 bytes/],
+        ['tls-alpn-01/a.example',      "t.$thumb",    422, qr/SHA-256/],
     );
 
     for my $bad (@bad) {
@@ -293,6 +294,12 @@ subtest 'expiry, number, reload, restart' => sub {
 
     is(http01($edge, 'short', '?ttl=1')->{status}, 200, 'one for a second');
     ok(wait_until(10, sub { ask($edge, 'redirect', well_known('short'))->{status} == 301 }), 'expired');
+
+    is(put($edge, 'tls-alpn-01/short.example?ttl=1', 'ab' x 32)->{status}, 200, 'and of the other type');
+    ok(wait_until(10, sub {
+        return handshake($edge->port('reject'), sni => 'short.example', alpn => $acme)->{error} ne '';
+    }), 'expired, whatever was shown before');
+
     # each worker has a clock of its own
     ok(wait_until(10, sub { return status($edge)->{challenges_pending} == 0 }), 'none is pending');
 
@@ -304,6 +311,7 @@ subtest 'expiry, number, reload, restart' => sub {
     my $r = http01($edge, 'one-more');
     is($r->{status}, 507, 'one more is too many');
     like($r->{json}{error}, qr/512 challenges/, 'by its rule');
+    is(put($edge, 'tls-alpn-01/one.example', 'ab' x 32)->{status}, 507, 'of whatever type');
     is(http01($edge, 'many-7')->{status}, 200, 'one that is there is replaced');
     is(ask($edge, 'redirect', well_known("many-$_"))->{body}, "many-$_.$thumb", "many-$_ is answered") for 1, 7, 512;
     cmp_ok(status($edge)->{counters}{challenges_answered}, '>=', $answered + 3, 'answers are counted');
