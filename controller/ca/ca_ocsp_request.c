@@ -11,6 +11,29 @@ enum nonce { NONCE_NONE, NONCE_IGNORED, NONCE_ECHOED, NONCE_MALFORMED };
 /* The issuer part of a CertID, by the hashes that we answer to. */
 static const EVP_MD *(*const digests[])(void) = { EVP_sha1, EVP_sha256 };
 
+static OCSP_CERTID *
+request_id(OCSP_REQUEST *request, int i)
+{
+    return OCSP_onereq_get0_id(OCSP_request_onereq_get0(request, i));
+}
+
+/* An answer repeats them: the parameters of a hash algorithm may be what OpenSSL
+ * reads, but cannot copy. */
+static bool
+ids_copyable(OCSP_REQUEST *request)
+{
+    OCSP_CERTID  *copy;
+    bool          good = true;
+
+    for (int i = 0; good && i < OCSP_request_onereq_count(request); i++) {
+        copy = OCSP_CERTID_dup(request_id(request, i));
+        good = copy != NULL;
+        OCSP_CERTID_free(copy);
+    }
+
+    return good;
+}
+
 static OCSP_REQUEST *
 request_read(const unsigned char *der, size_t len)
 {
@@ -24,7 +47,8 @@ request_read(const unsigned char *der, size_t len)
     request = d2i_OCSP_REQUEST(NULL, &p, (long) len);
 
     if (request == NULL || p != der + len || OCSP_request_onereq_count(request) < 1
-        || OCSP_request_onereq_count(request) > CA_OCSP_SINGLES_MAX)
+        || OCSP_request_onereq_count(request) > CA_OCSP_SINGLES_MAX
+        || !ids_copyable(request))
     {
         return NULL;
     }
@@ -103,12 +127,6 @@ issued_by(const struct ca *ca, OCSP_CERTID *id)
     }
 
     return false;
-}
-
-static OCSP_CERTID *
-request_id(OCSP_REQUEST *request, int i)
-{
-    return OCSP_onereq_get0_id(OCSP_request_onereq_get0(request, i));
 }
 
 /* Whose certificate the first CertID that we know asks for; it signs for all. */
