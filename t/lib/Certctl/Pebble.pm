@@ -44,8 +44,10 @@ sub start {
         privateKey  => write_file("$dir/pebble.key", $key, 0600),
         httpPort => 0 + $o{http}, tlsPort => 0 + $o{tls} } }));
 
-    # newer ones have more that is listened on unless it is said not to
+    # newer ones have more that is listened on unless it is said not to, and
+    # another name for this
     my $usage = `pebble-challtestsrv -h 2>&1`;
+    my ($dns) = $usage =~ /^\s+(-dns01|-dnsserver)\b/m;
     my @off = map { ("-$_", '') } grep { $usage =~ /^\s+-$_\b/m }
         qw(http01 https01 tlsalpn01 doh defaultIPv6);
 
@@ -55,7 +57,7 @@ sub start {
 
     $self->{pids} = [
         spawn("$dir/dns.log", 'pebble-challtestsrv', @off, '-defaultIPv4', '127.0.0.1',
-            '-dns01', "127.0.0.1:$port{dns}", '-management', "127.0.0.1:$port{names}"),
+            $dns, "127.0.0.1:$port{dns}", '-management', "127.0.0.1:$port{names}"),
         spawn("$dir/pebble.log", 'pebble', '-config', "$dir/pebble.json",
             '-dnsserver', "127.0.0.1:$port{dns}")];
 
