@@ -92,6 +92,18 @@ is($ngx->stop, 0, 'stop');
 ok(!scalar(grep { alive($_) } @all), 'nothing is left');
 isnt(handshake($ngx->port(1))->{error}, '', 'refused connection is an error');
 
+# What a sanitizer says of a worker is found in the log, and fails the test.
+SKIP: {
+    skip 'NGINX is not sanitized', 2 if !$ENV{SAN} || $ENV{SAN} !~ /address/;
+
+    my $crash = Certctl::Nginx->new(module => 0, workers => 1,
+        conf => "%%MAIN%%\nhttp { %%HTTP%% server { listen 127.0.0.1:%%PORT_1%%; } }\n")->start;
+    kill 'SEGV', ($crash->workers)[0];
+    ok($crash->logged(qr/SUMMARY: AddressSanitizer/), 'a worker that crashes is reported');
+    $crash->stop;
+    ok(scalar(grep { /AddressSanitizer: SEGV/ } Certctl::Process::forgive()), 'and would have failed this test');
+}
+
 done_testing();
 
 sub openssl {

@@ -205,6 +205,10 @@ while (1) {
 
     last if $spent > $LIMIT || ($spent > $SECONDS && !lacking());
     sleep 0.3 + rand 0.8;
+
+    # a slow machine needs its time to do anything but die
+    my $made = count('handshakes');
+    wait_until(2, sub { count('handshakes') > $made + 50 });
     kill_one();
 
     if ($reloads < $LEAST{reload} && $spent > $SECONDS * ($reloads + 1) / ($LEAST{reload} + 1)) {

@@ -156,6 +156,10 @@ sub inspect {
     }
 }
 
+# What was said so far, which then is no failure any more: for a test that made
+# it be said.
+sub forgive { return splice @reports }
+
 END {
     if ($$ == $owner) {
         my $status = $?;
