@@ -48,12 +48,12 @@ SUITES   = bookworm trixie forky
 Q        = $(if $(V),,@)
 say      = @printf '  %-6s %s\n'
 
-.PHONY: all help deps demo module test test-matrix fuzz fuzzers bench bench-module clean
+.PHONY: all help deps demo module test test-matrix test-valgrind fuzz fuzzers bench bench-module clean
 
 all: $(daemon) $(client) $(module)
 
 help:                                ## what make can do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(daemon): $(objects) $B/obj/startup.o $B/obj/routes.o $B/obj/main.o
 	$(say) LINK $@
@@ -161,6 +161,15 @@ test-matrix:                         ## the module's tests on each Debian of SUI
 	@t/setup test matrix
 	@t/matrix prepare $(SUITES)
 	@TESTS='$(filter t/4%,$(TESTS))' t/matrix test $(SUITES)
+
+# What measures time, has an NGINX of its own or preloads a library stays out.
+watched  = $(filter-out t/41-% t/44-module-clock.t t/45-module-control-load.t,$(wildcard t/4*.t)) t/03-harness.t
+
+test-valgrind:                       ## the module's tests with NGINX beneath valgrind, slow
+	@t/setup build run test valgrind
+	@$(build) module $(tools)
+	@$(build) B=$(pointed) POINTS=-DCERTCTL_POINTS module
+	VALGRIND=1 B=$B POINTED=$(pointed) t/run -j$(JOBS) $(or $(filter t/4%,$(TESTS)),$(watched))
 
 fuzz:                                ## run libFuzzer (FUZZ=name: one, SECONDS=60 for each)
 	@t/setup build run fuzz

@@ -9,7 +9,7 @@ use Test::More;
 use Certctl::HTTP;
 use Certctl::Nginx;
 use Certctl::PKI qw(fingerprint pem_split san_names not_after);
-use Certctl::Process qw(alive write_file temp_dir);
+use Certctl::Process qw(alive run write_file temp_dir);
 use Certctl::TLS 'handshake';
 
 my $root = Certctl::PKI->ca('Harness Root');
@@ -92,16 +92,27 @@ is($ngx->stop, 0, 'stop');
 ok(!scalar(grep { alive($_) } @all), 'nothing is left');
 isnt(handshake($ngx->port(1))->{error}, '', 'refused connection is an error');
 
-# What a sanitizer says of a worker is found in the log, and fails the test.
+# What a sanitizer or valgrind says is found, and fails the test.
 SKIP: {
-    skip 'NGINX is not sanitized', 2 if !$ENV{SAN} || $ENV{SAN} !~ /address/;
+    my $asan = ($ENV{SAN} // '') =~ /address/;
+    skip 'neither sanitizers nor valgrind watch NGINX', 1 if !$asan && !$ENV{VALGRIND};
 
     my $crash = Certctl::Nginx->new(module => 0, workers => 1,
-        conf => "%%MAIN%%\nhttp { %%HTTP%% server { listen 127.0.0.1:%%PORT_1%%; } }\n")->start;
-    kill 'SEGV', ($crash->workers)[0];
-    ok($crash->logged(qr/SUMMARY: AddressSanitizer/), 'a worker that crashes is reported');
-    $crash->stop;
-    ok(scalar(grep { /AddressSanitizer: SEGV/ } Certctl::Process::forgive()), 'and would have failed this test');
+        conf => "%%MAIN%%\nhttp { %%HTTP%% server { listen 127.0.0.1:%%PORT_1%%; } }\n");
+
+    if ($asan) {
+        $crash->start;
+        kill 'SEGV', ($crash->workers)[0];
+        $crash->logged(qr/SUMMARY: AddressSanitizer/);
+        $crash->stop;
+    } else {
+        # as a worker is: a child that reads where nothing is
+        run($crash->dir . '/perl.log', $crash->watcher, $^X, '-e', 'if (!fork) { unpack "p", pack "J", 8 } wait');
+        Certctl::Process::inspect_valgrind($crash->dir);
+    }
+
+    ok(scalar(grep { /AddressSanitizer: SEGV|Invalid read/ } Certctl::Process::forgive()),
+        'a crash is reported, and would have failed this test');
 }
 
 done_testing();

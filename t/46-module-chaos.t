@@ -4,7 +4,10 @@
 # of a worker that was killed, each shows what was live at that moment, and each
 # write that was acknowledged is there in the end.
 #
-# CHAOS_SECONDS=8 makes it longer.
+# CHAOS_SECONDS (8) makes it longer; it goes on until enough of each has happened,
+# and fails when that takes too long. A handshake that failed is excused only by
+# the port that it came from: a worker is stopped, its sockets are read, and then
+# it is killed.
 
 use strict;
 use warnings;

@@ -8,6 +8,7 @@ package Certctl::HTTP;
 
 use strict;
 use warnings;
+use Certctl::Process 'patience';
 use HTTP::Tiny;
 use JSON::PP ();
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
@@ -19,7 +20,7 @@ my $json = JSON::PP->new->canonical->utf8->allow_nonref;
 sub new {
     my ($class, %o) = @_;
     my $http = HTTP::Tiny->new(
-        agent => 'certctl-test', timeout => $o{timeout} // 30, max_redirect => 0,
+        agent => 'certctl-test', timeout => $o{timeout} // 30 * patience(), max_redirect => 0,
         verify_SSL => $o{ca} ? 1 : 0, keep_alive => 1,
         SSL_options => {
             ($o{ca} ? (SSL_ca_file => $o{ca}) : (SSL_verify_mode => 0)),

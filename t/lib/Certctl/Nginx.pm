@@ -16,7 +16,8 @@ use strict;
 use warnings;
 use Certctl::Port 'free_port';
 use Certctl::Process qw(built temp_dir run adopt finish wait_until alive children slurp
-    write_file);
+    valgrind write_file);
+use Cwd ();
 use IO::Socket::INET;
 
 # conf: text of nginx.conf; workers (2); module => 0 leaves it out, or a path, or
@@ -100,8 +101,18 @@ sub stream_module {
 
 sub command {
     my ($self, @arguments) = @_;
-    return ($self->{binary}, '-p', $self->{dir}, '-e', "$self->{dir}/error.log",
+    return ($self->watcher, $self->{binary}, '-p', $self->{dir}, '-e', "$self->{dir}/error.log",
         '-c', "$self->{dir}/nginx.conf", @arguments);
+}
+
+# Valgrind's memcheck, with VALGRIND=1. A process that ends by itself and one
+# that another binary replaces are watched like the first.
+sub watcher {
+    my ($self) = @_;
+
+    return () if !valgrind();
+    return ('valgrind', '-q', '--trace-children=yes', '--vgdb=no', '--leak-check=no', '--gen-suppressions=all',
+        '--num-callers=30', '--suppressions=' . Cwd::abs_path('t/valgrind.supp'), "--log-file=$self->{dir}/valgrind.%p");
 }
 
 # nginx -t: (whether it is accepted, what it said).
@@ -110,6 +121,7 @@ sub test {
     my $ok  = run("$self->{dir}/test.log", $self->command('-t')) == 0;
     my $say = slurp("$self->{dir}/test.log");
     unlink "$self->{dir}/test.log";
+    Certctl::Process::inspect_valgrind($self->{dir}) if valgrind() && !$self->pid;
     return ($ok, $say);
 }
 
@@ -145,7 +157,11 @@ sub workers {
     my ($self) = @_;
     my $master = $self->pid // return;
 
-    return grep { (slurp("/proc/$_/cmdline") // '') =~ /worker process(?! is)/ }
+    # beneath valgrind the title that NGINX gives itself is not to be seen
+    my $log = valgrind() ? $self->log : '';
+
+    return grep { valgrind() ? $log =~ /start worker process $_$/m && $log !~ / $_#\d+: gracefully shutting down/
+        : (slurp("/proc/$_/cmdline") // '') =~ /worker process(?! is)/ }
         children($master);
 }
 
@@ -210,6 +226,7 @@ sub stop {
     }
 
     Certctl::Process::inspect("$self->{dir}/stderr.log");
+    Certctl::Process::inspect_valgrind($self->{dir}) if valgrind();
     return $status;
 }
 

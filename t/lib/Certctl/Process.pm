@@ -12,7 +12,7 @@ use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
 our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until alive children slurp
-    write_file sanitized);
+    write_file sanitized valgrind patience);
 
 my %started;                # process id => file of its stderr
 my @reports;
@@ -100,7 +100,7 @@ sub finish {
 # Polls $check until it is true, at most $timeout seconds. Returns its value.
 sub wait_until {
     my ($timeout, $check) = @_;
-    my $end = time + $timeout * (sanitized() ? 4 : 1);
+    my $end = time + $timeout * patience();
 
     while (1) {
         my $value = $check->();
@@ -142,6 +142,10 @@ sub write_file {
 }
 
 sub sanitized { return !!$ENV{SAN} }
+sub valgrind  { return !!$ENV{VALGRIND} }
+
+# How many times slower than the programs that are shipped these may be.
+sub patience { return valgrind() ? 20 : sanitized() ? 4 : 1 }
 
 # Remembers what a sanitizer wrote into a log. NGINX's own sources (src/...) pass
 # null pointers with length 0 to memcpy and the like: undefined, harmless, theirs.
@@ -153,6 +157,18 @@ sub inspect {
             my $report = $1;
             push @reports, "$log: $report" unless $report =~ /^src\/\S+ runtime error:/;
         }
+    }
+}
+
+# Remembers what valgrind wrote into its logs below a folder, a file for each
+# process. With -q that is errors only; what it warns of is none.
+sub inspect_valgrind {
+    my ($dir) = @_;
+
+    for my $log (glob "$dir/valgrind.*") {
+        my $text = slurp($log) =~ s/^==\d+== Warning: .*\n(?:==\d+==  .*\n)*//gmr;
+        push @reports, "$log: $text" if $text =~ /\S/;
+        unlink $log;
     }
 }
 

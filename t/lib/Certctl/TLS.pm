@@ -12,6 +12,7 @@ package Certctl::TLS;
 use strict;
 use warnings;
 use Certctl::PKI 'fingerprint';
+use Certctl::Process 'patience';
 use Exporter 'import';
 use IO::Socket::INET;
 use Net::SSLeay;
@@ -34,9 +35,9 @@ sub handshake {
     my %h = (error => 'connect', chain => []);
 
     my $socket = IO::Socket::INET->new(PeerAddr => $o{host} // '127.0.0.1',
-        PeerPort => $port, Timeout => $o{timeout} // 10)
+        PeerPort => $port, Timeout => $o{timeout} // 10 * patience())
         or return { %h, error => "connect: $!" };
-    my $wait = pack 'l!l!', $o{timeout} // 10, 0;
+    my $wait = pack 'l!l!', $o{timeout} // 10 * patience(), 0;
 
     setsockopt $socket, SOL_SOCKET, $_, $wait for SO_RCVTIMEO, SO_SNDTIMEO;
 
