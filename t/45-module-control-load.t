@@ -33,13 +33,17 @@ my $rsa = new_key('rsa-2048');
 my ($crt, $key, $chain) = $edge->give('shop', names => ['shop.example']);
 my ($crt2, $key2) = $edge->give('shop', names => ['shop.example'], key => $rsa);
 
+sub dial {
+    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
+        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
+        SSL_key_file => "$dir/controller.key") // die "connect: $SSL_ERROR";
+}
+
 # A request that is sent, and whose answer is not waited for.
 sub begin {
-    my ($method, $path) = @_;
-    my $s = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
-        SSL_key_file => "$dir/controller.key") or die "connect: $SSL_ERROR";
+    my ($method, $path, $s) = @_;
 
+    $s //= dial();
     print $s "$method $url$path HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     return $s;
 }
@@ -107,7 +111,10 @@ subtest 'a slow key does not keep others waiting' => sub {
 
 subtest 'more requests than threads' => sub {
     my $release = hold('shop');
-    my @waiting = map { begin('POST', '/certificates/shop/rollback') } 1 .. 80;
+
+    # all at once, for nobody waits for the lock longer than some seconds
+    my @waiting = map { dial() } 1 .. 80;
+    begin('POST', '/certificates/shop/rollback', $_) for @waiting;
 
     ok(wait_until(30, sub { 16 == grep { ready($_) } @waiting }), '64 wait, 16 are sent away');
 
