@@ -11,6 +11,7 @@
 
 #include "ngx_certctl_cert.h"
 #include "ngx_certctl_parse.h"
+#include "x509_facts.h"
 
 
 struct ngx_certctl_issuer_s {
@@ -29,6 +30,8 @@ static const char *ngx_certctl_parse_chain(
     certctl_record_t *rec);
 static const char *ngx_certctl_parse_facts(
     ngx_certctl_stored_t *stored, certctl_record_t *rec);
+static const char *ngx_certctl_parse_slowly(ngx_certctl_cert_t *cert,
+    certctl_record_t *rec);
 static EVP_PKEY *ngx_certctl_parse_key(ngx_certctl_parser_t *parser,
     X509 *x509, certctl_blob_t *der);
 static const char *ngx_certctl_parse_staple(
@@ -263,8 +266,49 @@ ngx_certctl_parse_chain(ngx_certctl_parser_t *parser,
  */
 
 static const char *
-ngx_certctl_parse_facts(ngx_certctl_stored_t *stored,
-    certctl_record_t *rec)
+ngx_certctl_parse_facts(ngx_certctl_stored_t *stored, certctl_record_t *rec)
+{
+    const char                 *rule;
+    ngx_certctl_cert_t         *cert;
+    struct certctl_x509_facts   facts;
+
+    cert = &stored->cert;
+
+    if (certctl_x509_facts(rec->chain.data, rec->chain.len, &facts)
+        && EVP_Digest(rec->chain.data, facts.len, cert->digest, NULL,
+                      EVP_sha256(), NULL)
+           == 1)
+    {
+        certctl_hex(cert->digest, sizeof(cert->digest), cert->fingerprint);
+
+        cert->kind = rec->kind;
+        cert->not_before = facts.not_before;
+        cert->not_after = facts.not_after;
+        cert->must_staple = facts.must_staple;
+        cert->ocsp = facts.ocsp;
+
+    } else {
+        rule = ngx_certctl_parse_slowly(cert, rec);
+
+        if (rule) {
+            return rule;
+        }
+    }
+
+    if (rec->staple.len) {
+        cert->staple_info.next_update = rec->staple_until;
+        cert->staple_info.this_update = certctl_ocsp_this_update(
+                                            rec->staple.data, rec->staple.len);
+    }
+
+    return NULL;
+}
+
+
+/* A certificate of unusual shape is OpenSSL's to judge. */
+
+static const char *
+ngx_certctl_parse_slowly(ngx_certctl_cert_t *cert, certctl_record_t *rec)
 {
     X509          *x509;
     const char    *rule;
@@ -277,14 +321,10 @@ ngx_certctl_parse_facts(ngx_certctl_stored_t *stored,
         return "its certificate cannot be read";
     }
 
-    rule = ngx_certctl_cert_fill(&stored->cert, x509);
+    rule = ngx_certctl_cert_fill(cert, x509);
 
-    stored->cert.x509 = NULL;
+    cert->x509 = NULL;
     X509_free(x509);
-
-    if (rec->staple.len) {
-        stored->cert.staple_info.next_update = rec->staple_until;
-    }
 
     return rule;
 }

@@ -2,6 +2,7 @@
 #include "pki.h"
 #include "tap.h"
 #include "wire.h"
+#include "x509_facts.h"
 #include "x509_ocsp.h"
 #include <openssl/ocsp.h>
 
@@ -71,6 +72,13 @@ judge(const struct answer *a, const char *rule, const char *what)
        why ? why : "believed");
     ok(rule == NULL || info.reason == 99, "the result is %s",
        rule ? "left alone" : "filled");
+
+    if (rule == NULL) {
+        ok(certctl_ocsp_this_update(der, len) == info.this_update || a->two,
+           "the quick walk finds the same thisUpdate");
+        ok(certctl_ocsp_this_update(der, len / 2) == 0, "and none in half of it");
+    }
+
     OPENSSL_free(der);
     return info;
 }
