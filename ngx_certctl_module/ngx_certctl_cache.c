@@ -477,6 +477,10 @@ ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
 
     (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
 
+    if (entry->stored[kind]) {
+        entry->stored[kind]->outdated = 1;
+    }
+
     return ret;
 }
 
@@ -509,6 +513,7 @@ ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
         }
     }
 
+    stored->outdated = 0;
     entry->stored[stored->cert.kind] = stored;
 
     return NGX_OK;

@@ -25,6 +25,8 @@ typedef struct {
     ngx_certctl_cert_t        cert;         /* first */
     ngx_str_node_t            node;         /* in parser->stored */
     ngx_uint_t                refs;
+    unsigned                  outdated:1;   /* its record could not be read
+                                               since */
     certctl_record_t          file;         /* name, kind, identity; no blobs */
 
     /* who own what cert.chain lists */

@@ -16,6 +16,9 @@
 /* Tasks that one worker may have on its threads; beyond it answers 503. */
 #define NGX_HTTP_CERTCTL_TASKS       64
 
+/* Answers of more than one piece that clients may be reading from a worker. */
+#define NGX_HTTP_CERTCTL_STREAMS     8
+
 /* Certificates in one page of the report. */
 #define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
 
@@ -122,6 +125,18 @@ struct ngx_http_certctl_call_s {
     uint64_t                         generation;
     int                              err;        /* errno of a failure */
 
+    /*
+     * A long answer is made piece by piece: with more set there are further
+     * ones, for which the work is called again.  data is the work's own, freed
+     * by release.
+     */
+    void                            *data;
+    ngx_http_certctl_work_pt         release;
+    ngx_chain_t                     *free;       /* buffers of the request */
+    ngx_chain_t                     *busy;
+
+    unsigned                         more:1;
+    unsigned                         streaming:1;    /* more than one piece */
     unsigned                         queued:1;
     unsigned                         answered:1;
 };
@@ -172,6 +187,9 @@ ngx_http_certctl_call_t *ngx_http_certctl_request_create(
 /* Runs the work on a thread, then answers and finalizes the request. */
 void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
 
+/* The work's next piece, on a thread, or the end of the request. */
+void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
+
 /* ngx_http_certctl_request_answer.c */
 
 /* Makes the answer an error: {"error": rule}.  Any thread. */
@@ -182,8 +200,14 @@ void ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
 void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
     int rc);
 
-/* Sends the answer; event loop. */
+/* Sends the answer, or its first piece; event loop. */
 ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
+
+/* Sends what json holds. */
+ngx_int_t ngx_http_certctl_request_send(ngx_http_certctl_call_t *call);
+
+/* Waits until the client has taken it, and asks for more. */
+void ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call);
 
 
 /* The requests: each runs on a thread. */
@@ -256,6 +280,9 @@ void ngx_http_certctl_json_time(ngx_http_certctl_json_t *json,
 void ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json,
     const u_char *data, size_t len);
 void ngx_http_certctl_json_free(ngx_http_certctl_json_t *json);
+
+/* Frees what is written, to go on writing behind it. */
+void ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json);
 
 
 #endif /* _NGX_HTTP_CERTCTL_AGENT_H_INCLUDED_ */

@@ -16,7 +16,8 @@
 #define NGX_HTTP_CERTCTL_WARNINGS(X)                                          \
     X(MUST_STAPLE,  "must_staple_without_staple")                             \
     X(EXPIRED,      "certificate_expired")                                    \
-    X(FILE_DIFFERS, "file_differs")
+    X(FILE_DIFFERS, "file_differs")                                           \
+    X(UNREADABLE,   "record_unreadable")
 
 typedef enum {
 #define X(NAME, text)  NGX_HTTP_CERTCTL_WARN_ ## NAME,
@@ -24,6 +25,13 @@ typedef enum {
 #undef X
     NGX_HTTP_CERTCTL_WARN_MAX
 } ngx_http_certctl_warning_e;
+
+
+/* Bytes of an answer that are made at once: what a slow client holds. */
+#define NGX_HTTP_CERTCTL_PIECE        262144
+
+/* Seconds that a responder's clock may be ahead, as when it was stored. */
+#define NGX_HTTP_CERTCTL_REPORT_SKEW  300
 
 
 typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
@@ -48,6 +56,10 @@ struct ngx_http_certctl_report_s {
     ngx_http_certctl_found_pt      found;
     ngx_pool_t                    *pool;
     time_t                         now;
+    size_t                         piece;    /* bytes after which the walk
+                                               pauses; 0: never */
+    ngx_uint_t                     stage;    /* of who writes it */
+    ngx_atomic_uint_t              generation;  /* of the store, at first */
     ngx_array_t                    seen;     /* ngx_str_t: records served */
     ngx_array_t                    warnings; /* ngx_http_certctl_warned_t */
     ngx_uint_t                     quiet;    /* warnings left out */
@@ -61,8 +73,17 @@ struct ngx_http_certctl_report_s {
     ngx_uint_t                     given;
     char                           next[CERTCTL_NAME_MAX + 2];
 
+    /* where the walk is: in a server, at a name and kind; at a record */
+    ngx_uint_t                     place;
+    ngx_pool_t                    *inside;   /* of the server it is in */
+    ngx_certctl_server_t           server;   /* a copy of it */
+    ngx_array_t                    asked;    /* ngx_http_certctl_asked_t */
+    ngx_uint_t                     at;
+    ngx_uint_t                     record;
+
     unsigned                       details:1;   /* found() needs X509 */
     unsigned                       borrowed:1;  /* facts.cache is conf's */
+    unsigned                       listed:1;
     unsigned                       more:1;
     unsigned                       failed:1;
 };
@@ -88,16 +109,40 @@ typedef struct {
 
 /* ngx_http_certctl_report_walk.c: on a thread */
 
-/* Takes what call asks for.  NGX_ERROR without memory; to be closed always. */
+/* Takes what call asks for, and borrows the worker's facts.  NGX_ERROR without
+   memory; to be closed always. */
 ngx_int_t ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
     ngx_uint_t details);
 void ngx_http_certctl_report_close(ngx_http_certctl_report_t *report);
 
-/* What the servers give, in the order of the configuration; then what no
-   server_name asks for, by name. */
-void ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
-void ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
+/* Between two pieces the facts are given back, so that others may have them. */
+ngx_int_t ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report);
+void ngx_http_certctl_report_return(ngx_http_certctl_report_t *report);
+
+/*
+ * What the servers give, in the order of the configuration; then what no
+ * server_name asks for, by name.  NGX_AGAIN when a piece is full: called again
+ * they go on.  NGX_ERROR with report->failed set.
+ */
+ngx_int_t ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
+ngx_int_t ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
+
+
+/* ngx_http_certctl_report_page.c */
+
+/* Reads what call asks for. */
+ngx_int_t ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_call_t *call);
+
+/* Whether cert is one of them, and whether the page has room for it. */
+ngx_uint_t ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
+    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index);
+ngx_uint_t ngx_http_certctl_report_room(ngx_http_certctl_report_t *report);
+
+/* Pushes a copy of a name. */
+void ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
+    ngx_array_t *names, const u_char *data, size_t len);
 
 
 /* ngx_http_certctl_report_asked.c */
@@ -107,8 +152,7 @@ ngx_int_t ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_array_t *asked);
 
 /* Chains those together that are given the same certificate of a kind. */
-ngx_int_t ngx_http_certctl_report_chain(ngx_http_certctl_report_t *report,
-    ngx_array_t *asked);
+ngx_int_t ngx_http_certctl_report_chain(ngx_array_t *asked);
 
 
 /* ngx_http_certctl_report_entry.c, _compact.c: visitors that write JSON */
@@ -141,8 +185,11 @@ void ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
     ngx_certctl_staple_e staple);
 
 void ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_warning_e code, ngx_certctl_cert_t *cert,
-    const char *text);
+    ngx_http_certctl_warning_e code, ngx_str_t *name, const char *text);
+
+/* A record that is there and could not be read. */
+void ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
+    ngx_str_t *name);
 
 /* "warnings" of the report. */
 void ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report);

@@ -30,7 +30,7 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
     ngx_str_t   *name, none;
     ngx_uint_t   i;
 
-    if (ngx_array_init(asked, report->pool, server->names.nelts + 1,
+    if (ngx_array_init(asked, report->inside, server->names.nelts + 1,
                        sizeof(ngx_http_certctl_asked_t))
         != NGX_OK)
     {
@@ -87,7 +87,7 @@ ngx_http_certctl_report_ask(ngx_http_certctl_report_t *report,
     ask->name = *name;
 
     if (prefix[0]) {
-        ask->name.data = ngx_pnalloc(report->pool, name->len + 1);
+        ask->name.data = ngx_pnalloc(report->inside, name->len + 1);
         if (ask->name.data == NULL) {
             return NULL;
         }
@@ -103,8 +103,7 @@ ngx_http_certctl_report_ask(ngx_http_certctl_report_t *report,
 /* By sorting: a server may have thousands of names. */
 
 ngx_int_t
-ngx_http_certctl_report_chain(ngx_http_certctl_report_t *report,
-    ngx_array_t *asked)
+ngx_http_certctl_report_chain(ngx_array_t *asked)
 {
     ngx_uint_t                     i, n, kind;
     ngx_http_certctl_asked_t      *ask;

@@ -9,6 +9,9 @@
 #include "x509_chain.h"
 
 
+/* A server may have thousands of names, and each certificate of it an entry. */
+#define NGX_HTTP_CERTCTL_NAMES_MAX  100
+
 /* RFC 4514 text of a distinguished name; longer ones are left out. */
 #define NGX_HTTP_CERTCTL_DN_MAX  1024
 
@@ -16,8 +19,8 @@
 static void ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_array_t *asked, ngx_uint_t index);
-static void ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json,
-    const char *key, ngx_array_t *strings);
+static ngx_uint_t ngx_http_certctl_entry_strings(
+    ngx_http_certctl_json_t *json, const char *key, ngx_array_t *strings);
 static bool ngx_http_certctl_entry_san(const char *kind, const char *text,
     void *data);
 static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
@@ -79,8 +82,8 @@ ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
     ngx_http_certctl_entry_server(report, server, NULL, NULL, 0);
     ngx_http_certctl_json_text(report->json, "source",
         ngx_certctl_source_text[NGX_CERTCTL_VARIABLE]);
-    ngx_http_certctl_entry_strings(report->json, "expressions",
-                                   server->expressions);
+    (void) ngx_http_certctl_entry_strings(report->json, "expressions",
+                                          server->expressions);
     ngx_http_certctl_json_close(report->json, '}');
 }
 
@@ -90,7 +93,7 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_array_t *asked, ngx_uint_t index)
 {
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, n, left;
     ngx_http_certctl_json_t   *json;
     ngx_http_certctl_asked_t  *ask;
 
@@ -101,8 +104,13 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
                                  server->file.len);
     ngx_http_certctl_json_number(json, "line", server->line);
     ngx_http_certctl_json_text(json, "protocol", server->protocol);
-    ngx_http_certctl_entry_strings(json, "names", &server->names);
-    ngx_http_certctl_entry_strings(json, "listen", &server->listens);
+    left = ngx_http_certctl_entry_strings(json, "names", &server->names);
+
+    if (left) {
+        ngx_http_certctl_json_number(json, "names_left_out", left);
+    }
+
+    (void) ngx_http_certctl_entry_strings(json, "listen", &server->listens);
     ngx_http_certctl_json_flag(json, "agent", server->agent);
     ngx_http_certctl_json_close(json, '}');
 
@@ -114,9 +122,14 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_open(json, "served_names", '[');
 
     i = index;
+    n = 0;
+    left = 0;
 
     do {
-        if (ask[i].name.len) {
+        if (ask[i].name.len && n++ >= NGX_HTTP_CERTCTL_NAMES_MAX) {
+            left++;
+
+        } else if (ask[i].name.len) {
             ngx_http_certctl_json_string(json, NULL, ask[i].name.data,
                                          ask[i].name.len);
         }
@@ -126,25 +139,34 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     } while (i);
 
     ngx_http_certctl_json_close(json, ']');
+
+    if (left) {
+        ngx_http_certctl_json_number(json, "served_names_left_out", left);
+    }
 }
 
 
-static void
+/* How many were left out. */
+
+static ngx_uint_t
 ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
     ngx_array_t *strings)
 {
     ngx_str_t   *string;
-    ngx_uint_t   i;
+    ngx_uint_t   i, n;
 
     string = strings->elts;
+    n = ngx_min(strings->nelts, NGX_HTTP_CERTCTL_NAMES_MAX);
     ngx_http_certctl_json_open(json, key, '[');
 
-    for (i = 0; i < strings->nelts; i++) {
+    for (i = 0; i < n; i++) {
         ngx_http_certctl_json_string(json, NULL, string[i].data,
                                      string[i].len);
     }
 
     ngx_http_certctl_json_close(json, ']');
+
+    return strings->nelts - n;
 }
 
 
@@ -250,7 +272,7 @@ ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
 
     if (differs) {
         ngx_http_certctl_report_warn(report,
-            NGX_HTTP_CERTCTL_WARN_FILE_DIFFERS, cert,
+            NGX_HTTP_CERTCTL_WARN_FILE_DIFFERS, &cert->name,
             "is another certificate on the disk than the one that NGINX has"
             " read: it takes a reload");
     }

@@ -120,6 +120,14 @@ ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json, const u_char *data,
 void
 ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
 {
+    ngx_http_certctl_json_empty(json);
+    ngx_memzero(json, sizeof(ngx_http_certctl_json_t));
+}
+
+
+void
+ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json)
+{
     ngx_http_certctl_json_block_t  *block, *next;
 
     for (block = json->first; block; block = next) {
@@ -127,7 +135,9 @@ ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
         ngx_free(block);
     }
 
-    ngx_memzero(json, sizeof(ngx_http_certctl_json_t));
+    json->first = NULL;
+    json->last = NULL;
+    json->size = 0;
 }
 
 

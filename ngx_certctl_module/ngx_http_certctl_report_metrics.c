@@ -179,8 +179,8 @@ ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
         goto done;
     }
 
-    ngx_http_certctl_report_servers(report);
-    ngx_http_certctl_report_unserved(report);
+    (void) ngx_http_certctl_report_servers(report);
+    (void) ngx_http_certctl_report_unserved(report);
 
     if (call->mcf->certctl.store) {
         (void) certctl_store_each(call->mcf->certctl.store,

@@ -18,24 +18,16 @@
 #define NGX_HTTP_CERTCTL_REPORT_CACHE  64
 
 
-static ngx_int_t ngx_http_certctl_report_caches(
+static ngx_uint_t ngx_http_certctl_report_paused(
     ngx_http_certctl_report_t *report);
-static ngx_int_t ngx_http_certctl_report_page(
-    ngx_http_certctl_report_t *report, ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_uint_t place);
-static void ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place);
+static void ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
+    ngx_certctl_server_t *server);
+static void ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report);
+static void ngx_http_certctl_report_choices(
+    ngx_http_certctl_report_t *report);
 static void ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
-    certctl_kind_e kind, ngx_uint_t place);
-static ngx_uint_t ngx_http_certctl_report_named(
-    ngx_http_certctl_report_t *report, ngx_certctl_cert_t *cert,
-    ngx_array_t *asked, ngx_uint_t index);
-static ngx_uint_t ngx_http_certctl_report_room(
-    ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
-    ngx_array_t *names, const u_char *data, size_t len);
+    ngx_uint_t index, certctl_kind_e kind);
+static void ngx_http_certctl_report_list(ngx_http_certctl_report_t *report);
 static void ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     ngx_str_t *name);
 static int ngx_http_certctl_report_stored(const char *name, void *data);
@@ -48,7 +40,10 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
     ngx_uint_t details)
 {
+    ngx_conf_t  cf;
+
     ngx_memzero(report, sizeof(ngx_http_certctl_report_t));
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
 
     report->json = &call->json;
     report->conf = &call->mcf->certctl;
@@ -69,8 +64,19 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
            != NGX_OK
         || ngx_array_init(&report->warnings, report->pool, 4,
                           sizeof(ngx_http_certctl_warned_t))
-           != NGX_OK
-        || ngx_http_certctl_report_caches(report) != NGX_OK)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    cf.pool = report->pool;
+    cf.log = ngx_cycle->log;
+
+    report->full.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
+    report->full.cache = ngx_certctl_cache_create(&cf, &report->full);
+
+    if (report->full.cache == NULL
+        || ngx_http_certctl_report_borrow(report) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -81,40 +87,37 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
 
 /*
  * The worker's facts outlive a report, and are for one thread at a time: who
- * comes second begins with none.
+ * comes second begins with none.  A client that reads slowly holds none.
  */
 
-static ngx_int_t
-ngx_http_certctl_report_caches(ngx_http_certctl_report_t *report)
+ngx_int_t
+ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report)
 {
     ngx_conf_t  cf;
+
+    if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
+        report->facts.cache = report->conf->facts;
+        report->borrowed = 1;
+
+        return NGX_OK;
+    }
 
     ngx_memzero(&cf, sizeof(ngx_conf_t));
 
     cf.pool = report->pool;
     cf.log = ngx_cycle->log;
 
-    if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
-        report->facts.cache = report->conf->facts;
-        report->borrowed = 1;
+    report->facts.cache = ngx_certctl_cache_facts(&cf, report->conf);
 
-    } else {
-        report->facts.cache = ngx_certctl_cache_facts(&cf, report->conf);
-    }
-
-    report->full.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
-    report->full.cache = ngx_certctl_cache_create(&cf, &report->full);
-
-    return report->facts.cache && report->full.cache ? NGX_OK : NGX_ERROR;
+    return report->facts.cache ? NGX_OK : NGX_ERROR;
 }
 
 
 void
-ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
+ngx_http_certctl_report_return(ngx_http_certctl_report_t *report)
 {
-    ngx_certctl_cache_destroy(report->full.cache);
-
     if (report->borrowed) {
+        report->borrowed = 0;
         ngx_memory_barrier();
         report->conf->facts_busy = 0;
 
@@ -122,136 +125,151 @@ ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
         ngx_certctl_cache_destroy(report->facts.cache);
     }
 
+    report->facts.cache = NULL;
+}
+
+
+void
+ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
+{
+    ngx_http_certctl_report_leave(report);
+    ngx_http_certctl_report_return(report);
+    ngx_certctl_cache_destroy(report->full.cache);
+
     if (report->pool) {
         ngx_destroy_pool(report->pool);
     }
 }
 
 
-static ngx_int_t
-ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_call_t *call)
+/* Enough is written for now: what was found so far goes first. */
+
+static ngx_uint_t
+ngx_http_certctl_report_paused(ngx_http_certctl_report_t *report)
 {
-    u_char                  lower[CERTCTL_NAME_MAX + 1], *dot;
-    const char             *text;
-    ngx_str_t               name;
-    ngx_uint_t              i, wild;
-    ngx_certctl_stored_t  **stored;
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
-    report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
-                                                 ngx_strlen(text))
-                         : 0;
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_AFTER];
-
-    if (text && text[0] == 'u') {
-        report->after_name = text + 1;
-        report->after = NGX_MAX_INT_T_VALUE;
-
-    } else if (text) {
-        report->after = ngx_hextoi((u_char *) text + 1, ngx_strlen(text + 1));
-    }
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_NAME];
-
-    if (text == NULL) {
-        return NGX_OK;
-    }
-
-    /* records that a handshake for this name would look at */
-
-    report->name.data = (u_char *) text;
-    report->name.len = ngx_strlen(text);
-
-    name.data = lower;
-    name.len = report->name.len;
-    ngx_strlow(lower, report->name.data, name.len + 1);
-
-    for (wild = 0; wild < 2; wild++) {
-
-        stored = ngx_certctl_lookup(&report->facts, &name, 0);
-
-        for (i = 0; stored && i < CERTCTL_KINDS; i++) {
-            if (stored[i]) {
-                ngx_http_certctl_report_keep(report, &report->records,
-                                             stored[i]->cert.name.data,
-                                             stored[i]->cert.name.len);
-            }
-        }
-
-        dot = ngx_strlchr(lower, lower + name.len, '.');
-
-        if (dot == NULL || dot == lower) {
-            break;
-        }
-
-        name.len -= dot - 1 - lower;
-        name.data = dot - 1;
-        name.data[0] = '*';
-    }
-
-    return report->failed ? NGX_ERROR : NGX_OK;
+    return report->piece && report->json->size >= report->piece;
 }
 
 
-void
+ngx_int_t
 ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
 {
-    ngx_uint_t              i;
-    ngx_certctl_server_t  **server;
+    ngx_uint_t                 kind;
+    ngx_certctl_server_t     **server;
+    ngx_http_certctl_asked_t  *ask;
 
     server = report->conf->servers.elts;
 
-    for (i = 0; i < report->conf->servers.nelts && !report->failed; i++) {
-        ngx_http_certctl_report_server(report, server[i], i);
+    while (report->place < report->conf->servers.nelts) {
+
+        if (report->inside == NULL) {
+            ngx_http_certctl_report_enter(report, server[report->place]);
+        }
+
+        while (!report->failed
+               && report->at < report->asked.nelts * CERTCTL_KINDS)
+        {
+            if (ngx_http_certctl_report_paused(report)) {
+                return NGX_AGAIN;
+            }
+
+            ask = report->asked.elts;
+            ask += report->at / CERTCTL_KINDS;
+            kind = report->at % CERTCTL_KINDS;
+
+            if (ask->given[kind] && !ask->follows[kind]) {
+                ngx_http_certctl_report_choice(report,
+                                          report->at / CERTCTL_KINDS, kind);
+            }
+
+            report->at++;
+        }
+
+        ngx_http_certctl_report_leave(report);
+
+        if (report->failed) {
+            return NGX_ERROR;
+        }
+
+        report->place++;
     }
+
+    return NGX_OK;
 }
 
 
 static void
-ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_uint_t place)
+ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
+    ngx_certctl_server_t *server)
 {
-    size_t                size;
-    ngx_uint_t            i;
-    ngx_array_t           asked;
-    ngx_certctl_cert_t   *cert;
-    ngx_certctl_server_t  copy;
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *cert;
 
-    copy = *server;
+    report->inside = ngx_create_pool(4096, ngx_cycle->log);
 
-    size = server->certs.nelts * sizeof(ngx_certctl_cert_t);
-    cert = ngx_alloc(size + 1, ngx_cycle->log);
-
-    if (cert == NULL
-        || ngx_http_certctl_report_asked(report, server, &asked) != NGX_OK)
-    {
+    if (report->inside == NULL) {
         report->failed = 1;
-        ngx_free(cert);
         return;
     }
 
+    report->server = *server;
+    report->asked.nelts = 0;
+    report->at = 0;
+
+    cert = ngx_palloc(report->inside,
+                      server->certs.nelts * sizeof(ngx_certctl_cert_t) + 1);
+
     /* the event loop may be just reading their staples: read our own */
 
-    ngx_memcpy(cert, server->certs.elts, size);
-    copy.certs.elts = cert;
+    if (cert) {
+        ngx_memcpy(cert, server->certs.elts,
+                   server->certs.nelts * sizeof(ngx_certctl_cert_t));
 
-    for (i = 0; i < copy.certs.nelts; i++) {
-        ngx_str_null(&cert[i].staple);
-        cert[i].staple_good = 0;
-        cert[i].staple_bad = 0;
-        cert[i].staple_read = 0;
+        for (i = 0; i < server->certs.nelts; i++) {
+            ngx_str_null(&cert[i].staple);
+            cert[i].staple_good = 0;
+            cert[i].staple_bad = 0;
+            cert[i].staple_read = 0;
+        }
+
+    } else {
+        report->server.certs.nelts = 0;
+        report->failed = 1;
     }
 
-    ngx_http_certctl_report_choices(report, &copy, &asked, place);
+    report->server.certs.elts = cert;
 
-    for (i = 0; i < copy.certs.nelts; i++) {
+    if (report->failed
+        || ngx_http_certctl_report_asked(report, &report->server,
+                                         &report->asked)
+           != NGX_OK)
+    {
+        report->failed = 1;
+        return;
+    }
+
+    ngx_http_certctl_report_choices(report);
+}
+
+
+static void
+ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report)
+{
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *cert;
+
+    if (report->inside == NULL) {
+        return;
+    }
+
+    cert = report->server.certs.elts;
+
+    for (i = 0; i < report->server.certs.nelts; i++) {
         ngx_certctl_cert_unstaple(&cert[i]);
     }
 
-    ngx_free(cert);
-    ngx_array_destroy(&asked);
+    ngx_destroy_pool(report->inside);
+    report->inside = NULL;
 }
 
 
@@ -261,19 +279,18 @@ ngx_http_certctl_report_server(ngx_http_certctl_report_t *report,
  */
 
 static void
-ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t place)
+ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report)
 {
     ngx_uint_t                 i, kind;
     ngx_certctl_cert_t        *cert;
-    ngx_http_certctl_asked_t  *ask;
     ngx_certctl_choice_t       choice;
+    ngx_http_certctl_asked_t  *ask;
 
-    ask = asked->elts;
-    server->certctl = &report->facts;
+    ask = report->asked.elts;
+    report->server.certctl = &report->facts;
 
-    for (i = 0; i < asked->nelts; i++) {
-        (void) ngx_certctl_choose(server, &ask[i].name, &choice);
+    for (i = 0; i < report->asked.nelts; i++) {
+        (void) ngx_certctl_choose(&report->server, &ask[i].name, &choice);
 
         for (kind = 0; kind < CERTCTL_KINDS; kind++) {
             cert = choice.cert[kind];
@@ -285,35 +302,26 @@ ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report,
         }
     }
 
-    if (ngx_http_certctl_report_chain(report, asked) != NGX_OK) {
+    if (ngx_http_certctl_report_chain(&report->asked) != NGX_OK) {
         report->failed = 1;
-        return;
-    }
-
-    for (i = 0; i < asked->nelts; i++) {
-
-        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-
-            if (ask[i].given[kind] && !ask[i].follows[kind]) {
-                ngx_http_certctl_report_choice(report, server, asked, i, kind,
-                                     ((place + 1) << 24) + (i << 1) + kind);
-            }
-        }
     }
 }
 
 
 static void
 ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_array_t *asked, ngx_uint_t index,
-    certctl_kind_e kind, ngx_uint_t place)
+    ngx_uint_t index, certctl_kind_e kind)
 {
+    ngx_uint_t                 place;
     ngx_certctl_cert_t        *cert;
-    ngx_http_certctl_asked_t  *ask;
     ngx_certctl_choice_t       choice;
+    ngx_certctl_server_t      *server;
+    ngx_http_certctl_asked_t  *ask;
 
-    ask = asked->elts;
+    ask = report->asked.elts;
+    server = &report->server;
     server->certctl = &report->facts;
+    place = ((report->place + 1) << 24) + (index << 1) + kind;
 
     (void) ngx_certctl_choose(server, &ask[index].name, &choice);
     cert = choice.cert[kind];
@@ -328,7 +336,7 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
     }
 
     if (place <= report->after
-        || !ngx_http_certctl_report_named(report, cert, asked, index)
+        || !ngx_http_certctl_report_named(report, cert, &report->asked, index)
         || !ngx_http_certctl_report_room(report))
     {
         return;
@@ -348,112 +356,54 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
     *ngx_sprintf((u_char *) report->next, "s%xi", place) = '\0';
     report->given++;
 
-    report->found(report, server, cert, choice.why, asked, index);
+    report->found(report, server, cert, choice.why, &report->asked, index);
 }
 
 
-/* Whether cert is one of those that ?name= asks for. */
-
-static ngx_uint_t
-ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index)
-{
-    ngx_str_t                 *record;
-    ngx_uint_t                 i;
-    ngx_http_certctl_asked_t  *ask;
-
-    if (report->name.len == 0
-        || (cert->name.len == report->name.len
-            && ngx_memcmp(cert->name.data, report->name.data, cert->name.len)
-               == 0))
-    {
-        return 1;
-    }
-
-    record = report->records.elts;
-
-    for (i = 0; i < report->records.nelts; i++) {
-        if (cert->source == NGX_CERTCTL_STORE
-            && ngx_strcmp(record[i].data, cert->name.data) == 0)
-        {
-            return 1;
-        }
-    }
-
-    if (asked == NULL) {
-        return 0;
-    }
-
-    ask = asked->elts;
-    i = index;
-
-    do {
-        if (ask[i].name.len == report->name.len
-            && ngx_strncasecmp(ask[i].name.data, report->name.data,
-                               report->name.len)
-               == 0)
-        {
-            return 1;
-        }
-
-        i = ask[i].next[cert->kind];
-
-    } while (i);
-
-    return 0;
-}
-
-
-static ngx_uint_t
-ngx_http_certctl_report_room(ngx_http_certctl_report_t *report)
-{
-    if (report->limit && report->given == report->limit) {
-        report->more = 1;
-        return 0;
-    }
-
-    return !report->failed && !report->json->failed;
-}
-
-
-static void
-ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
-    ngx_array_t *names, const u_char *data, size_t len)
+ngx_int_t
+ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
 {
     ngx_str_t  *name;
 
-    name = ngx_array_push(names);
-
-    if (name == NULL) {
-        report->failed = 1;
-        return;
+    if (report->conf->store == NULL) {
+        return NGX_OK;
     }
 
-    name->len = len;
-    name->data = ngx_pnalloc(report->pool, len + 1);
-
-    if (name->data == NULL) {
-        names->nelts--;
-        report->failed = 1;
-        return;
+    if (!report->listed) {
+        ngx_http_certctl_report_list(report);
+        report->listed = 1;
     }
 
-    ngx_cpystrn(name->data, (u_char *) data, len + 1);
+    name = report->records.elts;
+
+    while (report->record < report->records.nelts
+           && !report->failed && !report->more)
+    {
+        if (ngx_http_certctl_report_paused(report)) {
+            return NGX_AGAIN;
+        }
+
+        if (report->record == 0
+            || ngx_strcmp(name[report->record].data,
+                          name[report->record - 1].data)
+               != 0)
+        {
+            ngx_http_certctl_report_record(report, &name[report->record]);
+        }
+
+        report->record++;
+    }
+
+    return report->failed ? NGX_ERROR : NGX_OK;
 }
 
 
 /* The store's folders are in no order: all names first, then sorted. */
 
-void
-ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
+static void
+ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
 {
-    ngx_str_t    *name;
-    ngx_uint_t    i;
     ngx_array_t  *names;
-
-    if (report->conf->store == NULL) {
-        return;
-    }
 
     names = &report->records;
 
@@ -474,14 +424,6 @@ ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
               ngx_http_certctl_report_compare);
     ngx_qsort(names->elts, names->nelts, sizeof(ngx_str_t),
               ngx_http_certctl_report_compare);
-
-    name = names->elts;
-
-    for (i = 0; i < names->nelts && !report->failed && !report->more; i++) {
-        if (i == 0 || ngx_strcmp(name[i].data, name[i - 1].data) != 0) {
-            ngx_http_certctl_report_record(report, &name[i]);
-        }
-    }
 }
 
 
@@ -512,9 +454,14 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     }
 
     cert = ngx_certctl_record(report->details ? &report->full
-                                                   : &report->facts, name);
+                                              : &report->facts, name);
 
-    if (cert == NULL || !ngx_http_certctl_report_room(report)) {
+    if (cert == NULL) {
+        ngx_http_certctl_report_unreadable(report, name);
+        return;
+    }
+
+    if (!ngx_http_certctl_report_room(report)) {
         return;
     }
 

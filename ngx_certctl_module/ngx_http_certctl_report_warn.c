@@ -6,6 +6,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_report.h"
+#include "ngx_certctl_parse.h"
 
 #include <openssl/pem.h>
 
@@ -38,22 +39,53 @@ ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
              && cert->source != NGX_CERTCTL_STORE))
     {
         ngx_http_certctl_report_warn(report,
-            NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, cert,
+            NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, &cert->name,
             "must be stapled (RFC 7633), and there is no valid staple:"
             " clients that insist refuse it");
     }
 
     if (server && cert->not_after <= report->now) {
         ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_EXPIRED,
-                                     cert, "is served and past its time");
+                                     &cert->name,
+                                     "is served and past its time");
+    }
+
+    /* the report's own copy is of the record as it last was whole */
+
+    if (cert->source == NGX_CERTCTL_STORE
+        && ((ngx_certctl_stored_t *) cert)->outdated)
+    {
+        ngx_http_certctl_report_unreadable(report, &cert->name);
+    }
+}
+
+
+/* One that was deleted since it was listed is no loss. */
+
+void
+ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
+    ngx_str_t *name)
+{
+    int               rc;
+    certctl_record_t  rec;
+
+    rc = certctl_store_read(report->conf->store, (char *) name->data, &rec);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_record_free(&rec);
+
+    } else if (rc != CERTCTL_STORE_NOT_FOUND) {
+        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_UNREADABLE,
+            name, rc == CERTCTL_STORE_DAMAGED
+                  ? "is damaged on the disk: push its certificate again"
+                  : "cannot be read from the disk");
     }
 }
 
 
 void
 ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_warning_e code, ngx_certctl_cert_t *cert,
-    const char *text)
+    ngx_http_certctl_warning_e code, ngx_str_t *name, const char *text)
 {
     size_t                      len;
     ngx_http_certctl_warned_t  *warned;
@@ -63,7 +95,7 @@ ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
         return;
     }
 
-    len = cert->name.len + ngx_strlen(text) + sizeof("\"\" ");
+    len = name->len + ngx_strlen(text) + sizeof("\"\" ");
 
     warned = ngx_array_push(&report->warnings);
 
@@ -82,7 +114,7 @@ ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
     }
 
     warned->text.len = ngx_snprintf(warned->text.data, len, "\"%V\" %s",
-                                    &cert->name, text)
+                                    name, text)
                        - warned->text.data;
 }
 

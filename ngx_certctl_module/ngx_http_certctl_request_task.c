@@ -16,12 +16,15 @@ static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
 static void ngx_http_certctl_task_event(ngx_event_t *ev);
 static void ngx_http_certctl_task_log(ngx_http_certctl_call_t *call);
+static ngx_int_t ngx_http_certctl_task_post(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call);
 
 
-/* Of this worker: how many calls are with its threads. */
+/* Of this worker: how many calls are with its threads, how many are answers
+   that clients are reading. */
 
 static ngx_uint_t  ngx_http_certctl_tasks;
+static ngx_uint_t  ngx_http_certctl_streams;
 
 
 ngx_http_certctl_call_t *
@@ -56,16 +59,36 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
 void
 ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 {
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
     if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
                                        "too many control requests at once");
         ngx_http_certctl_task_answer(call);
         return;
     }
+
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "the thread pool's queue is full");
+        ngx_http_certctl_task_answer(call);
+    }
+}
+
+
+void
+ngx_http_certctl_request_more(ngx_http_certctl_call_t *call)
+{
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        ngx_http_finalize_request(call->request, NGX_ERROR);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
 
     call->task.ctx = call;
     call->task.handler = ngx_http_certctl_task_thread;
@@ -77,10 +100,7 @@ ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 
     if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
         call->queued = 0;
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "the thread pool's queue is full");
-        ngx_http_certctl_task_answer(call);
-        return;
+        return NGX_ERROR;
     }
 
     ngx_http_certctl_tasks++;
@@ -91,6 +111,8 @@ ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_OK;
 }
 
 
@@ -112,6 +134,14 @@ ngx_http_certctl_task_cleanup(void *data)
 static void
 ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
 {
+    if (call->release) {
+        call->release(call);
+    }
+
+    if (call->streaming) {
+        ngx_http_certctl_streams--;
+    }
+
     if (call->body) {
         ngx_explicit_memzero(call->body, call->body_size);
         ngx_free(call->body);
@@ -137,8 +167,8 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
         ngx_explicit_memzero(call->body, call->body_size);
     }
 
-    if (call->json.failed) {
-        call->status = 0;
+    if (call->json.failed && !call->streaming) {
+        call->more = 0;
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                        "there is no memory for the answer");
     }
@@ -198,7 +228,9 @@ ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
                       call->done, call->name, call->generation,
                       call->fingerprint);
 
-    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
+    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+               || (call->streaming && call->json.failed))
+    {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
                       "certctl: a control request for \"%s\" failed",
                       call->name);
@@ -209,8 +241,42 @@ ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
 static void
 ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
 {
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (call->streaming) {
+
+        /* what was sent cannot be taken back: the client sees it cut off */
+
+        rc = call->json.failed ? NGX_ERROR
+                               : ngx_http_certctl_request_send(call);
+
+    } else {
+
+        if (call->more
+            && ngx_http_certctl_streams >= NGX_HTTP_CERTCTL_STREAMS)
+        {
+            call->more = 0;
+            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                           "too many long answers at once");
+        }
+
+        if (call->more) {
+            call->streaming = 1;
+            ngx_http_certctl_streams++;
+        }
+
+        rc = ngx_http_certctl_request_answer(call);
+    }
+
+    if (call->more && (rc == NGX_OK || rc == NGX_AGAIN)) {
+        ngx_http_certctl_request_wait(call);
+        return;
+    }
+
     /* finalizing may free the call */
 
-    ngx_http_finalize_request(call->request,
-                              ngx_http_certctl_request_answer(call));
+    ngx_http_finalize_request(r, rc);
 }

@@ -57,6 +57,22 @@ sub request {
     return $r;
 }
 
+# A body that came in chunks (RFC 9112 7.1), undef when it was cut off.
+sub dechunk {
+    my ($text) = @_;
+    my ($at, @body) = (0);
+
+    while ((my $eol = index $text, "\r\n", $at) > 0) {
+        my $size = hex substr $text, $at, $eol - $at;
+
+        return join '', @body if $size == 0;
+        push @body, substr $text, $eol + 2, $size;
+        $at = $eol + 2 + $size + 2;
+    }
+
+    return;
+}
+
 sub get    { my ($self, @rest) = @_; return $self->request('GET',    @rest) }
 sub post   { my ($self, @rest) = @_; return $self->request('POST',   @rest) }
 sub put    { my ($self, @rest) = @_; return $self->request('PUT',    @rest) }
