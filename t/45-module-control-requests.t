@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint san_names new_key);
-use Certctl::Process qw(slurp write_file);
+use Certctl::Process qw(slurp valgrind write_file);
 use Certctl::TLS 'handshake';
 
 my $PEM  = 'application/x-pem-file';
@@ -338,5 +338,7 @@ subtest 'the listener\'s own identity' => sub {
 };
 
 $edge->stop;
-unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'no alarms in the log');
+# beneath valgrind an RSA-4096 key may take the minute that NGINX is alarmed at
+my $slow = valgrind() ? qr/.*a control request's work takes too long.*/ : qr/(?!)/;
+unlike($edge->log =~ s/$slow//gr, qr/\[(?:alert|emerg|crit)\]/, 'no alarms in the log');
 done_testing();
