@@ -6,6 +6,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI 'fingerprint';
+use Certctl::Process 'patience';
 use Certctl::TLS 'handshake';
 use JSON::PP ();
 use POSIX ();
@@ -33,7 +34,7 @@ sub ask {
     my $url = 'https://127.0.0.1:' . $edge->port(2) . "/certctl/v1$path";
     my @body = defined $file ? ('-T', $file, '-H', 'Content-Type: application/x-pem-file') : ();
 
-    open my $pipe, '-|', 'curl', '-sk', '--http2', '-m', '20', '--cert', "$dir/controller.pem",
+    open my $pipe, '-|', 'curl', '-sk', '--http2', '-m', 20 * patience(), '--cert', "$dir/controller.pem",
         '--key', "$dir/controller.key", '-X', $method, '-w', "\n%{http_version} %{http_code}",
         @body, @more, $url or die "curl: $!";
     local $/;
