@@ -139,6 +139,9 @@ struct ngx_certctl_s {
     ngx_atomic_t                facts_busy; /* in the hands of a thread */
 
     SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
+    ngx_array_t                 sessions;   /* of all TLS servers, see
+                                               ngx_certctl_sessions.c */
+    uint64_t                    flushed;    /* the epoch that they follow */
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
 };

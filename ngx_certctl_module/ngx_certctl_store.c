@@ -34,6 +34,7 @@ static const struct {
     { "staples",     ROOM(staples) },
     { "writes",      ROOM(writes) },
     { "damaged",     ROOM(damaged) },
+    { "sessions",    ROOM(sessions) },
 };
 
 #define ROOMS  (sizeof(rooms) / sizeof(rooms[0]))

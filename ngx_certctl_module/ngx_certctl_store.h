@@ -186,6 +186,15 @@ int certctl_store_staple(certctl_store_t *store, const char *name,
     uint64_t *generation, certctl_touched_pt touched, void *data);
 
 
+/*
+ * When TLS sessions were flushed last; NOT_FOUND: never.  And flushing them now:
+ * the time in seconds, or one more than before.
+ */
+
+int certctl_store_flushed(certctl_store_t *store, uint64_t *ret);
+int certctl_store_flush(certctl_store_t *store, uint64_t *ret);
+
+
 /* Keys that wait.  A newer one replaces an older; put() of a chain that fits
    the pending key removes it. */
 

@@ -11,6 +11,7 @@
  *   staples/<hh>/<hex>       a static certificate's staple
  *   writes/<name>            lock of a write in progress; one that is left
  *                            over tells of a writer that died
+ *   sessions/flushed         when TLS sessions were flushed
  *   damaged/<name>+<time>    what was set aside
  *
  * <hh> is a hash of the lower-cased name.  The marks + % = ~ cannot occur in
@@ -55,6 +56,7 @@ struct certctl_store_s {
     int          staples;
     int          writes;
     int          damaged;
+    int          sessions;
 
     uid_t        uid;                       /* who owns what we make */
     gid_t        gid;
@@ -73,7 +75,8 @@ struct certctl_store_s {
 typedef enum {
     CERTCTL_SEALED_RECORD = 'R',            /* chain, key, staple, names */
     CERTCTL_SEALED_PENDING = 'P',           /* key, request, key type */
-    CERTCTL_SEALED_STAPLE = 'S'             /* staple */
+    CERTCTL_SEALED_STAPLE = 'S',            /* staple */
+    CERTCTL_SEALED_FLUSHED = 'F'            /* nothing: its generation */
 } certctl_sealed_e;
 
 enum {

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "ngx_certctl_sessions.h"
 #include "ngx_certctl_worker.h"
 
 
@@ -105,5 +106,6 @@ ngx_certctl_worker_timer(ngx_event_t *ev)
     }
 
     ngx_certctl_worker_look(ngx_certctl_worker_of->zone);
+    ngx_certctl_sessions_look(ngx_certctl_worker_of);
     ngx_add_timer(ev, NGX_CERTCTL_WORKER_LOOK);
 }

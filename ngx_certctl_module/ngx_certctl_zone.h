@@ -36,6 +36,7 @@ typedef struct {
     ngx_atomic_t  pid;
     ngx_atomic_t  generation;             /* of the store, when it looked */
     ngx_atomic_t  looked;                 /* seconds since 1970 */
+    ngx_atomic_t  sessions;               /* the epoch that it follows */
 } ngx_certctl_worker_t;
 
 
@@ -48,6 +49,9 @@ typedef struct {
     ngx_atomic_t  errors;                 /* records that could not be read */
     ngx_atomic_t  handshakes;
     ngx_atomic_t  staples;                /* handshakes that carried one */
+
+    ngx_atomic_t  sessions;               /* epoch of the last flush, in
+                                             seconds since 1970; 0: none */
 
     ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 

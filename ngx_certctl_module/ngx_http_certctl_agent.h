@@ -228,6 +228,7 @@ const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
 void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);

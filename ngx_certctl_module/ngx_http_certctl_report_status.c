@@ -13,6 +13,8 @@
 static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
 static void ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
     ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation);
+static void ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf);
 static void ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
     ngx_array_t *dirs);
 
@@ -66,6 +68,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
 
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_status_workers(json, call->mcf, generation);
+    ngx_http_certctl_status_sessions(json, call->mcf);
     ngx_http_certctl_status_discover(json, call->mcf->discover);
 
     ngx_http_certctl_json_number(json, "challenges_pending",
@@ -141,6 +144,36 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
 
     ngx_http_certctl_json_close(json, ']');
     ngx_http_certctl_json_flag(json, "all_at_generation", all);
+}
+
+
+/* Whether sessions of before the last flush are refused by every worker. */
+
+static void
+ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_int_t            i, n;
+    ngx_uint_t           all;
+    ngx_core_conf_t     *ccf;
+    ngx_certctl_zone_t  *zone;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
+                                           ngx_core_module);
+    zone = mcf->certctl.zone;
+    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
+    all = (n == ccf->worker_processes);
+
+    for (i = 0; i < n; i++) {
+        all &= ngx_certctl_worker_at(&zone->workers[i], 0)
+               && zone->workers[i].sessions >= zone->sessions;
+    }
+
+    ngx_http_certctl_json_open(json, "sessions", '{');
+    ngx_http_certctl_json_number(json, "epoch", zone->sessions);
+    ngx_http_certctl_json_time(json, "flushed", zone->sessions);
+    ngx_http_certctl_json_flag(json, "all_workers", all);
+    ngx_http_certctl_json_close(json, '}');
 }
 
 

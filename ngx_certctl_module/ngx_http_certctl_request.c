@@ -76,6 +76,10 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
       0, NULL, 0,
       NULL, ngx_http_certctl_request_delete_tlsalpn },
 
+    { NGX_HTTP_POST, "/sessions/flush",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_flush },
+
     { NGX_HTTP_POST, "/discover",
       ARG(DIR), NULL, 0,
       NULL, ngx_http_certctl_request_discover },

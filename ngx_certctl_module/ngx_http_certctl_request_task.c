@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_agent.h"
+#include "ngx_certctl_sessions.h"
 
 
 static void ngx_http_certctl_task_cleanup(void *data);
@@ -200,6 +201,10 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 
     ngx_http_certctl_tasks--;
     call->queued = 0;
+
+    /* before the answer tells of it */
+
+    ngx_certctl_sessions_look(&call->mcf->certctl);
 
     ngx_http_certctl_task_log(call);
 

@@ -11,6 +11,7 @@
 #include "ngx_http_certctl_module.h"
 #include "ngx_certctl_placeholder.h"
 #include "ngx_certctl_server.h"
+#include "ngx_certctl_sessions.h"
 #include "ngx_http_certctl_server.h"
 
 
@@ -130,6 +131,7 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
     ngx_http_core_srv_conf_t    **cscfp;
     ngx_http_core_main_conf_t    *cmcf;
     ngx_certctl_server_t         *server;
+    ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
@@ -137,6 +139,17 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
 
     for (s = 0; s < cmcf->servers.nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+
+        /* every one: the default server's context decides, whoever it is */
+
+        if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
+                                     scf->placeholder
+                                     ? &cscfp[s]->server_name : NULL)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
 
         if (!scf->tls || (!scf->enable && !scf->agent)) {
             continue;

@@ -11,6 +11,7 @@
 #include "ngx_http_certctl_module.h"
 #include "ngx_certctl_acme.h"
 #include "ngx_certctl_cache.h"
+#include "ngx_certctl_sessions.h"
 #include "ngx_certctl_server.h"
 #include "ngx_http_certctl_challenge.h"
 #include "ngx_http_certctl_server.h"
@@ -207,6 +208,8 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         mcf->certctl.store = NULL;
         return NGX_OK;
     }
+
+    ngx_certctl_sessions_start(&mcf->certctl, log);
 
     certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
                           mcf->certctl.zone);

@@ -11,6 +11,7 @@
 
 #include "ngx_certctl_acme.h"
 #include "ngx_certctl_placeholder.h"
+#include "ngx_certctl_sessions.h"
 #include "ngx_certctl_server.h"
 #include "ngx_http_certctl_module.h"
 #include "ngx_stream_certctl_module.h"
@@ -23,6 +24,11 @@ static ngx_int_t ngx_stream_certctl_take_server(ngx_conf_t *cf,
 static ngx_int_t ngx_stream_certctl_copy_names(ngx_conf_t *cf,
     ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf);
 static void ngx_stream_certctl_close(ngx_connection_t *c);
+
+
+/* stands for a placeholder, which is another one after each start */
+
+static ngx_str_t  ngx_stream_certctl_nameless = ngx_string("placeholder");
 
 
 #if (NGX_CERTCTL_STREAM_NAMES)
@@ -215,6 +221,14 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 
     if (!scf->tls || sscf->ssl.ctx == NULL) {
         return NGX_OK;
+    }
+
+    if (ngx_certctl_sessions_add(cf, certctl, sscf->ssl.ctx, "stream",
+                                 scf->placeholder
+                                 ? &ngx_stream_certctl_nameless : NULL)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (scf->challenge

@@ -1,0 +1,177 @@
+#!/usr/bin/perl
+# POST sessions/flush: what clients were given before is resumed no more, by any server
+# and any worker, over reload, restart and upgrade; what they are given later is.
+
+use strict;
+use warnings;
+use Test::More;
+use Certctl::Edge;
+use Certctl::Process qw(slurp wait_until write_file);
+use Certctl::TLS 'handshake';
+
+my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
+    ssl_protocols TLSv1.2 TLSv1.3;
+
+    # a cache that workers share, and no tickets
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl reuseport;
+        server_name cached.example;
+        certctl on;
+        ssl_certificate %%DIR%%/cached.pem;
+        ssl_certificate_key %%DIR%%/cached.key;
+        ssl_session_cache shared:sessions:1m;
+        ssl_session_tickets off;
+        return 200 "x\n";
+    }
+
+    # tickets whose key outlives a restart
+    server {
+        listen 127.0.0.1:%%PORT_2%% ssl reuseport;
+        server_name ticket.example;
+        certctl on;
+        ssl_certificate %%DIR%%/ticket.pem;
+        ssl_certificate_key %%DIR%%/ticket.key;
+        ssl_session_ticket_key %%DIR%%/tickets;
+        return 200 "x\n";
+    }
+
+    # the module looks after one of two: the other is the default server
+    server {
+        listen 127.0.0.1:%%PORT_3%% ssl reuseport;
+        server_name plain.example;
+        ssl_certificate %%DIR%%/plain.pem;
+        ssl_certificate_key %%DIR%%/plain.key;
+        ssl_session_ticket_key %%DIR%%/tickets;
+        return 200 "x\n";
+    }
+    server {
+        listen 127.0.0.1:%%PORT_3%% ssl;
+        server_name second.example;
+        certctl on;
+        ssl_certificate %%DIR%%/second.pem;
+        ssl_certificate_key %%DIR%%/second.key;
+        ssl_session_ticket_key %%DIR%%/tickets;
+        return 200 "x\n";
+    }
+CONF
+
+for my $name (qw(cached ticket plain second)) {
+    my (undef, $key, $chain) = $edge->ca->issue(names => ["$name.example"]);
+    $edge->file("$name.pem", $chain);
+    $edge->file("$name.key", $key, 0600);
+}
+$edge->file('tickets', join('', map { chr int rand 256 } 1 .. 80), 0600);
+$edge->start;
+
+my $url   = '/certctl/v1';
+my @where = ([1, 'cached.example'], [2, 'ticket.example'], [3, 'plain.example'], [3, 'second.example']);
+my @cases = map { my $tls = $_; map { [$tls, @$_] } @where } qw(1.2 1.3);
+
+sub ask { my ($method, $path) = @_; return $edge->control->$method("$url$path") }
+
+sub get {
+    my ($tls, $port, $name, $session) = @_;
+    my $h = handshake($edge->port($port), sni => $name, tls => $tls, keep => 1, staple => 0,
+        $session ? (session => $session) : ());
+
+    die "$name: $h->{error}\n" if $h->{error};
+    return $h;
+}
+
+sub label { my ($tls, undef, $name) = @{ $_[0] }; return "TLS $tls, $name" }
+
+# A session of each case, and how many of some attempts resume it.
+sub sessions { return { map { (label($_), get(@$_)->{session}) } @cases } }
+
+sub resumed {
+    my ($sessions, $case) = @_;
+    my $n = 0;
+
+    $n += get(@$case, $sessions->{ label($case) })->{reused} for 1 .. 8;
+    return $n;
+}
+
+# TLS 1.3's sessions of a cache are good for one time each.
+sub all_resumed {
+    my ($sessions, $what) = @_;
+
+    for my $case (@cases) {
+        my $fresh = $case->[0] eq '1.3' && $case->[1] == 1;
+        my $n = $fresh ? get(@$case, get(@$case)->{session})->{reused} * 8 : resumed($sessions, $case);
+        is($n, 8, "$what: " . label($case));
+    }
+    return;
+}
+
+sub none_resumed {
+    my ($sessions, $what) = @_;
+
+    is(resumed($sessions, $_), 0, "$what: " . label($_)) for @cases;
+    return;
+}
+
+my $old = sessions();
+my $sure = wait_until(5, sub { my $s = ask(get => '/status')->{json}; return $s->{sessions}{all_workers} && $s });
+is($sure->{sessions}{epoch}, 0, 'never flushed');
+is($sure->{sessions}{flushed}, undef, 'nor a time of it');
+all_resumed($old, 'before');
+
+is(ask(get => '/sessions/flush')->{status}, 405, 'GET flushes nothing');
+is(ask(post => '/sessions/flush?name=x')->{status}, 400, 'nor does one with an argument');
+all_resumed($old, 'still');
+
+my $r = ask(post => '/sessions/flush');
+is($r->{status}, 200, 'flushed') or diag $r->{content};
+cmp_ok(abs($r->{json}{epoch} - time), '<', 30, 'its epoch is the time');
+ok(wait_until(5, sub {
+    my $s = ask(get => '/status')->{json}{sessions};
+    return $s->{all_workers} && $s->{epoch} == $r->{json}{epoch} && $s->{flushed};
+}), 'every worker follows, and status says so');
+
+none_resumed($old, 'flushed');
+my $new = sessions();
+all_resumed($new, 'what was made since');
+
+$edge->reload(wait_old => 1);
+delete $edge->{control};
+none_resumed($old, 'after a reload');
+
+# what resumes without the module's doing: tickets of a key file
+my @kept = grep { $_->[1] != 1 } @cases;
+is(resumed($new, $_), 8, 'made since, after a reload: ' . label($_)) for @kept;
+
+my $again = ask(post => '/sessions/flush')->{json}{epoch};
+cmp_ok($again, '>', $r->{json}{epoch}, 'once more: a later epoch');
+ok(wait_until(5, sub { ask(get => '/status')->{json}{sessions}{all_workers} }), 'followed');
+none_resumed($new, 'flushed again');
+
+$new = sessions();
+$edge->upgrade;
+delete $edge->{control};
+ok(wait_until(5, sub { my $s = ask(get => '/status')->{json}{sessions}; $s->{all_workers} && $s->{epoch} == $again }),
+    'a new binary knows');
+none_resumed($old, 'after an upgrade');
+is(resumed($new, $_), 8, 'made since, after an upgrade: ' . label($_)) for @kept;
+
+$edge->stop('QUIT');
+$edge->start;
+delete $edge->{control};
+none_resumed($old, 'after a restart');
+is(resumed($new, $_), 8, 'made since, after a restart: ' . label($_)) for @kept;
+
+subtest 'the time of the flush is damaged' => sub {
+    my $file = $edge->dir . '/store/sessions/flushed';
+    my $bytes = slurp($file);
+
+    $edge->stop('QUIT');
+    substr $bytes, 20, 1, chr(1 ^ ord substr $bytes, 20, 1);
+    write_file($file, $bytes);
+    $edge->start;
+    delete $edge->{control};
+    none_resumed($old, 'not to be believed');
+    none_resumed($new, 'rather too many than none');
+    cmp_ok(ask(get => '/status')->{json}{sessions}{epoch}, '>', 0, 'a new epoch');
+};
+
+$edge->stop;
+done_testing;
