@@ -148,6 +148,11 @@ int certctl_store_each(certctl_store_t *store,
     int (*fn)(const char *name, void *data), void *data);
 
 
+/* What the files of its rooms hold, in bytes; those that go meanwhile, and those
+   that cannot be looked at, count nothing. */
+uint64_t certctl_store_bytes(certctl_store_t *store);
+
+
 /*
  * Writing: temporary file, fsync, rename, fsync of the folder, then names/.
  * Each returns a code above, sets *generation to the record's new one, and on

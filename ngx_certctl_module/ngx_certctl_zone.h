@@ -44,6 +44,7 @@ typedef struct {
     ngx_atomic_t  generation;             /* grows with each commit */
     ngx_atomic_t  epoch;                  /* differs between two starts */
     ngx_atomic_t  commits;
+    ngx_atomic_t  swaps;                  /* of them: another certificate */
     ngx_atomic_t  rejects;                /* control requests that changed
                                              nothing, 4xx */
     ngx_atomic_t  errors;                 /* records that could not be read */

@@ -25,6 +25,8 @@ typedef struct {
     time_t                next_update;
     uint64_t              handshakes;
     ngx_certctl_staple_e  staple;
+    time_t                age;              /* of the staple */
+    unsigned              staple_known:1;
 } ngx_http_certctl_metric_t;
 
 
@@ -33,6 +35,7 @@ typedef struct {
     ngx_array_t                 metrics;
     ngx_uint_t                  left_out;
     ngx_uint_t                  records;
+    uint64_t                    bytes;
 } ngx_http_certctl_metrics_t;
 
 
@@ -93,6 +96,15 @@ ngx_http_certctl_metric_staple(const ngx_http_certctl_metric_t *metric,
 
 
 static ngx_int_t
+ngx_http_certctl_metric_age(const ngx_http_certctl_metric_t *metric,
+    int64_t *value)
+{
+    *value = metric->age;
+    return metric->staple_known ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
 ngx_http_certctl_metric_next(const ngx_http_certctl_metric_t *metric,
     int64_t *value)
 {
@@ -116,6 +128,9 @@ static const struct {
     { "certctl_commits_total", "counter",
       "Control requests that changed the store: swaps among them.",
       offsetof(ngx_certctl_zone_t, commits) },
+    { "certctl_swaps_total", "counter",
+      "Certificates that became live by a request, rollbacks too.",
+      offsetof(ngx_certctl_zone_t, swaps) },
     { "certctl_rejects_total", "counter",
       "Control requests that were refused.",
       offsetof(ngx_certctl_zone_t, rejects) },
@@ -150,6 +165,9 @@ static const struct {
     { "certctl_certificate_staple", "gauge",
       "State of a certificate's staple: the one that it is in is 1.",
       ngx_http_certctl_metric_staple, 1 },
+    { "certctl_certificate_staple_age_seconds", "gauge",
+      "Seconds since the thisUpdate of a certificate's staple.",
+      ngx_http_certctl_metric_age, 0 },
     { "certctl_certificate_staple_next_update_seconds", "gauge",
       "Until when a certificate's staple is good, Unix time.",
       ngx_http_certctl_metric_next, 0 },
@@ -185,6 +203,7 @@ ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
     if (call->mcf->certctl.store) {
         (void) certctl_store_each(call->mcf->certctl.store,
                                   ngx_http_certctl_metrics_record, &metrics);
+        metrics.bytes = certctl_store_bytes(call->mcf->certctl.store);
     }
 
     ngx_http_certctl_metrics_merge(&metrics);
@@ -234,6 +253,8 @@ ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
     metric->not_after = cert->not_after;
     metric->staple = ngx_http_certctl_report_staple(report, cert);
     metric->next_update = cert->staple_info.next_update;
+    metric->staple_known = (cert->staple_info.this_update != 0);
+    metric->age = report->now - cert->staple_info.this_update;
     ngx_memcpy(metric->digest, cert->digest, sizeof(metric->digest));
 
     ngx_certctl_zone_used(report->conf->zone, cert->digest,
@@ -369,6 +390,11 @@ ngx_http_certctl_metrics_write(ngx_http_certctl_metrics_t *metrics)
                                     "Records in the store.");
     ngx_http_certctl_metrics_value(out, "certctl_store_records",
                                    metrics->records);
+
+    ngx_http_certctl_metrics_family(out, "certctl_store_bytes", "gauge",
+                "Size of the store's files, versions before among them.");
+    ngx_http_certctl_metrics_value(out, "certctl_store_bytes",
+                                   metrics->bytes);
 
     ngx_http_certctl_metrics_family(out, "certctl_certificates_left_out",
                 "gauge", "Certificates without series, the last to expire.");

@@ -26,6 +26,7 @@ static const struct {
     size_t       offset;
 } ngx_http_certctl_status_counters[] = {
     { "commits",    offsetof(ngx_certctl_zone_t, commits) },
+    { "swaps",      offsetof(ngx_certctl_zone_t, swaps) },
     { "rejects",    offsetof(ngx_certctl_zone_t, rejects) },
     { "errors",     offsetof(ngx_certctl_zone_t, errors) },
     { "handshakes", offsetof(ngx_certctl_zone_t, handshakes) },

@@ -70,6 +70,12 @@ ngx_http_certctl_request_commit(ngx_http_certctl_call_t *call,
     ngx_certctl_touch(&call->mcf->certctl, call->name);
     (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->commits, 1);
 
+    if (call->route->work == ngx_http_certctl_request_put
+        || call->route->work == ngx_http_certctl_request_rollback)
+    {
+        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
+    }
+
     call->done = done;
 }
 

@@ -168,6 +168,15 @@ subtest 'what needs somebody' => sub {
 subtest 'metrics' => sub {
     handshake($edge->port(1), sni => 'a.example') for 1 .. 3;
 
+    my $swaps = 8;                      # so many PUTs until here, with the next one
+    my ($crt, $key, $chain) = $edge->ca->issue(names => ['staple.example'],
+        ocsp => 'http://ocsp.example/');
+
+    $edge->commit('staple.example', $chain . $edge->ca->cert, $key);
+    is($api->put("$url/ocsp/" . fingerprint($crt) . '?name=staple.example',
+        $edge->ca->ocsp($crt, from => time - 90), 'content-type' => 'application/ocsp-response')->{status},
+        200, 'a staple');
+
     my $r = metrics();
     is($r->{status}, 200, 'answered');
     is($r->{headers}{'content-type'}, 'text/plain; version=0.0.4; charset=utf-8', 'its type');
@@ -175,7 +184,7 @@ subtest 'metrics' => sub {
     my ($series, $faults) = parse($r->{content});
     is("@$faults", '', 'every line is of the text format');
 
-    my ($key) = grep { /^certctl_certificate_not_after_seconds\{certificate="a\.example",source="store",kind="ecdsa"\}/ }
+    ($key) = grep { /^certctl_certificate_not_after_seconds\{certificate="a\.example",source="store",kind="ecdsa"\}/ }
         keys %$series;
     ok($key, 'expiry by certificate');
     cmp_ok($series->{$key} // 0, '>', time, 'in Unix time');
@@ -185,7 +194,7 @@ subtest 'metrics' => sub {
         // $series->{'certctl_certificate_staple{certificate="b.example",source="store",kind="ecdsa",state="missing"}'},
         1, 'the state of staples');
     ok((grep { /certificate="[^"]*sta\\"tic\.pem"/ } keys %$series), 'labels are escaped');
-    is($series->{certctl_store_records}, 5, 'records: four and the identity');
+    is($series->{certctl_store_records}, 6, 'records: five and the identity');
     is($series->{certctl_certificates_left_out}, 0, 'none left out');
     is($series->{certctl_workers}, 2, 'workers');
     ok(exists $series->{"certctl_worker_generation{worker=\"$_\"}"}, "worker $_") for 0, 1;
@@ -193,6 +202,11 @@ subtest 'metrics' => sub {
     my $status = $api->get("$url/status")->{json};
     is($series->{certctl_generation}, $status->{generation}, 'generation');
     is($series->{certctl_commits_total}, $status->{counters}{commits}, 'commits');
+    is($series->{certctl_swaps_total}, $swaps, 'swaps: no deletion and no staple among them');
+    is($series->{certctl_store_bytes}, bytes($edge->dir . '/store'), 'the size of the store');
+    my ($age) = map { $series->{$_} } grep { /^certctl_certificate_staple_age_seconds\{certificate="staple\.example"/ } keys %$series;
+    ok(defined $age && $age >= 60 && $age < 600, 'the age of a staple') or diag $age;
+    is(scalar(grep { /^certctl_certificate_staple_age_seconds/ } keys %$series), 1, 'only of what has one');
     ok(exists $series->{"certctl_${_}_total"}, $_) for qw(rejects errors handshakes staples);
 
     is($api->get("$url/metrics?name=x")->{status}, 400, 'takes no argument');
@@ -231,6 +245,14 @@ unlike($edge->log, qr/\[(?:alert|emerg)\]/, 'nothing alarming in the log');
 is($edge->stop, 0, 'NGINX ends in peace');
 
 done_testing;
+
+sub bytes {
+    my ($dir) = @_;
+    my $sum = 0;
+
+    $sum += -s $_ for grep { -f } split /\n/, `find $dir/certs $dir/pending $dir/staples $dir/damaged $dir/sessions -type f`;
+    return $sum;
+}
 
 # Prometheus' text format 0.0.4: series and what breaks a rule of it. HELP and
 # TYPE stand before a family's samples, which stand together; no sample twice.
