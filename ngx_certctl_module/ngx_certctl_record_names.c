@@ -118,22 +118,16 @@ digests(X509 *leaf, u_char *spki, u_char *fingerprint)
 }
 
 
+/* Not the chain: who has a leaf at hand has parsed and judged it. */
+
 const char *
-certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
-    u_char *fingerprint, certctl_blob_t *names)
+certctl_record_inspect_leaf(X509 *leaf, u_char *spki, u_char *fingerprint,
+    certctl_blob_t *names)
 {
-    char             hex[CERTCTL_HEX256];
-    names_t          to = { { NULL, 0 }, 0, 0 };
-    X509            *leaf;
-    const char      *why;
-    STACK_OF(X509)  *certs;
+    char         hex[CERTCTL_HEX256];
+    names_t      to = { { NULL, 0 }, 0, 0 };
+    const char  *why = NULL;
 
-    certs = certctl_chain_from_der(chain->data, chain->len, &why);
-    if (certs == NULL) {
-        return why;
-    }
-
-    leaf = sk_X509_value(certs, 0);
     ERR_set_mark();
 
     if (!digests(leaf, spki, fingerprint)) {
@@ -153,8 +147,6 @@ certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
         why = to.failed ? "out of memory" : NULL;
     }
 
-    sk_X509_pop_free(certs, X509_free);
-
     if (why != NULL) {
         free(to.names.data);
         return why;
@@ -165,4 +157,24 @@ certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
     }
 
     return NULL;
+}
+
+
+const char *
+certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
+    u_char *fingerprint, certctl_blob_t *names)
+{
+    const char      *why;
+    STACK_OF(X509)  *certs;
+
+    certs = certctl_chain_from_der(chain->data, chain->len, &why);
+    if (certs == NULL) {
+        return why;
+    }
+
+    why = certctl_record_inspect_leaf(sk_X509_value(certs, 0), spki,
+                                      fingerprint, names);
+    sk_X509_pop_free(certs, X509_free);
+
+    return why;
 }

@@ -230,6 +230,8 @@ certctl_store_open(const char *path, int create, uid_t uid, gid_t gid,
         return NULL;
     }
 
+    store->shared_sync = certctl_many_shares(store);
+
     if (create) {
         certctl_store_heal(store);
     }

@@ -15,6 +15,8 @@
 #include <sys/types.h>
 #include <sys/stat.h>
 
+#include <openssl/types.h>
+
 
 #define CERTCTL_STORE_OK           0
 #define CERTCTL_STORE_NOT_FOUND   -1
@@ -59,6 +61,9 @@ typedef struct {
     certctl_kind_e  kind;
     unsigned        reused_key:1;
 
+    X509           *leaf;               /* for put(): the first of chain, of
+                                           one that was parsed and found good;
+                                           NULL: put() does it */
     certctl_blob_t  chain;              /* DER certificates, leaf first, one
                                            behind the other */
     certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
@@ -84,6 +89,7 @@ typedef struct {
     char            name[254];
     char            key_type[16];
     int64_t         made;
+    u_char          spki[32];           /* SHA-256, when read */
     certctl_blob_t  key;
     certctl_blob_t  csr;                /* DER */
     u_char         *buf;
@@ -171,6 +177,24 @@ typedef void (*certctl_touched_pt)(const char *name, void *data);
  */
 int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
     uint64_t *generation, certctl_touched_pt touched, void *data);
+
+/*
+ * put() for up to CERTCTL_STORE_MANY records of different names, which share
+ * their waits for the disk.  Each is stored or refused by itself: its rc (and
+ * err, the errno) is what put() would have answered, but that a name which
+ * another writer is at is a CONFLICT at once.  All that is OK is durable.
+ */
+#define CERTCTL_STORE_MANY  64
+
+typedef struct {
+    const certctl_record_t  *record;
+    int                      rc;
+    int                      err;
+    uint64_t                 generation;
+} certctl_store_put_t;
+
+void certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
+    size_t n, certctl_touched_pt touched, void *data);
 
 /* The previous version is live again, under a new generation; and it may be
    called again to return. */

@@ -17,7 +17,7 @@
 
 int
 certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    certctl_write_t *w)
+    unsigned wait_ms, certctl_write_t *w)
 {
     int  rc;
 
@@ -31,7 +31,7 @@ certctl_write_begin(certctl_store_t *store, const char *name, int create,
         return CERTCTL_STORE_ERROR;
     }
 
-    rc = certctl_lock(store, name, &w->lock, CERTCTL_LOCK_WAIT);
+    rc = certctl_lock(store, name, &w->lock, wait_ms);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -111,17 +111,22 @@ certctl_set_aside(certctl_store_t *store, int folder, const char *base,
 static int
 hold_live(certctl_write_t *w, const char *base, const char *held)
 {
-    if (unlinkat(w->folder, held, 0) != 0 && errno != ENOENT) {
-        return CERTCTL_STORE_ERROR;
-    }
+    int  rc;
 
     if (w->found == CERTCTL_STORE_NOT_FOUND) {
-        return CERTCTL_STORE_OK;
+        return unlinkat(w->folder, held, 0) != 0 && errno != ENOENT
+               ? CERTCTL_STORE_ERROR : CERTCTL_STORE_OK;
     }
 
     CERTCTL_POINT("store.put.before_link");
 
-    if (linkat(w->folder, base, w->folder, held, 0) != 0) {
+    rc = linkat(w->folder, base, w->folder, held, 0);
+
+    if (rc != 0 && errno == EEXIST && unlinkat(w->folder, held, 0) == 0) {
+        rc = linkat(w->folder, base, w->folder, held, 0);
+    }
+
+    if (rc != 0) {
         if (w->found == CERTCTL_STORE_OK) {
             return certctl_store_code();
         }
@@ -136,34 +141,50 @@ hold_live(certctl_write_t *w, const char *base, const char *held)
 }
 
 
-/*
- * The new version was visible, but is not durable or has no names: what was
- * there comes back, as live and as previous version.  Best effort, on a disk
- * that has just failed.
- */
+/* The live one is kept beside until all is done, or becomes the previous. */
+
+static int
+is_spare(certctl_write_t *w)
+{
+    return w->keep_prev || w->old == NULL;
+}
+
 
 static void
-undo(certctl_write_t *w, const certctl_sealed_t *new, const char *base,
-    const char *held)
+held_path(certctl_write_t *w, char path[CERTCTL_PATH_SIZE])
+{
+    certctl_path(path, w->lock.name,
+                 is_spare(w) ? CERTCTL_MARK_UNDO : CERTCTL_MARK_OLD);
+}
+
+
+void
+certctl_write_undo(certctl_write_t *w)
 {
     int   err = errno;
+    char  path[CERTCTL_PATH_SIZE], held[CERTCTL_PATH_SIZE];
     char  prev[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
 
+    certctl_path(path, w->lock.name, 0);
     certctl_path(prev, w->lock.name, CERTCTL_MARK_PREV);
     certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
+    held_path(w, held);
 
     if (w->found == CERTCTL_STORE_NOT_FOUND) {
-        (void) unlinkat(w->folder, base, 0);
+        (void) unlinkat(w->folder, certctl_base(path), 0);
 
-    } else if (renameat(w->folder, held, w->folder, base) != 0
+    } else if (renameat(w->folder, certctl_base(held), w->folder,
+                        certctl_base(path))
+               != 0
                && linkat(w->folder, certctl_base(prev), w->folder,
                          certctl_base(next), 0)
                   == 0)
     {
-        (void) renameat(w->folder, certctl_base(next), w->folder, base);
+        (void) renameat(w->folder, certctl_base(next), w->folder,
+                        certctl_base(path));
     }
 
-    (void) certctl_names_move(w->store, new, w->old);
+    (void) certctl_names_move(w->store, w->new, w->old, 1);
     (void) fsync(w->folder);
     errno = err;
 }
@@ -172,15 +193,14 @@ undo(certctl_write_t *w, const certctl_sealed_t *new, const char *base,
 /* Behind the rename: previous version, names, and then all of it on disk. */
 
 static int
-finish(certctl_write_t *w, const certctl_sealed_t *new, const char *held,
-    int keep_prev)
+finish(certctl_write_t *w, const char *held, int sync)
 {
     int   rc;
     char  prev[CERTCTL_PATH_SIZE];
 
     certctl_path(prev, w->lock.name, CERTCTL_MARK_PREV);
 
-    if (w->old != NULL && !keep_prev) {
+    if (!is_spare(w)) {
         CERTCTL_POINT("store.put.before_previous");
 
         if (renameat(w->folder, held, w->folder, certctl_base(prev)) != 0) {
@@ -197,8 +217,9 @@ finish(certctl_write_t *w, const certctl_sealed_t *new, const char *held,
 
     CERTCTL_POINT("store.put.before_names");
 
-    rc = certctl_names_move(w->store, w->old, new);
-    if (rc != CERTCTL_STORE_OK) {
+    rc = certctl_names_move(w->store, w->old, w->new, sync);
+
+    if (rc != CERTCTL_STORE_OK || !sync) {
         return rc;
     }
 
@@ -211,33 +232,54 @@ finish(certctl_write_t *w, const certctl_sealed_t *new, const char *held,
 
 
 int
-certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev)
+certctl_write_prepare(certctl_write_t *w, const certctl_sealed_t *new,
+    int keep_prev, int sync)
 {
-    int      rc, spare;
-    char     path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-    char     held[CERTCTL_PATH_SIZE];
+    int      rc;
+    char     next[CERTCTL_PATH_SIZE];
     size_t   len;
     u_char  *data;
 
-    /* the live one is kept beside until all is done, or becomes the previous */
-    spare = keep_prev || w->old == NULL;
+    w->new = new;
+    w->keep_prev = keep_prev;
 
-    certctl_path(path, w->lock.name, 0);
     certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
-    certctl_path(held, w->lock.name,
-                 spare ? CERTCTL_MARK_UNDO : CERTCTL_MARK_OLD);
 
     rc = certctl_seal(w->store, new, &data, &len);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
 
-    rc = certctl_file_write(w->store, w->folder, certctl_base(next), data, len);
+    rc = certctl_file_write(w->store, w->folder, certctl_base(next), data, len,
+                            sync);
     free(data);
 
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
+    return rc;
+}
+
+
+void
+certctl_write_abandon(certctl_write_t *w)
+{
+    int   err = errno;
+    char  next[CERTCTL_PATH_SIZE];
+
+    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
+    (void) unlinkat(w->folder, certctl_base(next), 0);
+    errno = err;
+}
+
+
+int
+certctl_write_expose(certctl_write_t *w, int sync)
+{
+    int   rc;
+    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+    char  held[CERTCTL_PATH_SIZE];
+
+    certctl_path(path, w->lock.name, 0);
+    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
+    held_path(w, held);
 
     rc = hold_live(w, certctl_base(path), certctl_base(held));
 
@@ -252,7 +294,7 @@ certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev)
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        (void) unlinkat(w->folder, certctl_base(next), 0);
+        certctl_write_abandon(w);
         (void) unlinkat(w->folder, certctl_base(held), 0);
         return rc;
     }
@@ -261,22 +303,50 @@ certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev)
 
     CERTCTL_POINT("store.put.after_rename");
 
-    rc = finish(w, new, certctl_base(held), keep_prev);
+    rc = finish(w, certctl_base(held), sync);
 
     if (rc != CERTCTL_STORE_OK) {
-        undo(w, new, certctl_base(path), certctl_base(held));
-        return rc;
+        certctl_write_undo(w);
     }
+
+    return rc;
+}
+
+
+void
+certctl_write_conclude(certctl_write_t *w)
+{
+    char  held[CERTCTL_PATH_SIZE];
+
+    held_path(w, held);
 
     if (w->found == CERTCTL_STORE_DAMAGED) {
         certctl_set_aside(w->store, w->folder, certctl_base(held),
                           w->lock.name);
 
-    } else if (spare && unlinkat(w->folder, certctl_base(held), 0) != 0
+    } else if (is_spare(w) && unlinkat(w->folder, certctl_base(held), 0) != 0
                && errno != ENOENT)
     {
         w->lock.keep = 1;
     }
+}
 
-    return CERTCTL_STORE_OK;
+
+int
+certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
+    int keep_prev)
+{
+    int  rc;
+
+    rc = certctl_write_prepare(w, new, keep_prev, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_write_expose(w, 1);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_write_conclude(w);
+    }
+
+    return rc;
 }

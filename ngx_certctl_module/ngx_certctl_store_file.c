@@ -2,6 +2,10 @@
 /* Files and folders of the store: bounded reads, durable writes. */
 
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                     /* sync_file_range() */
+#endif
+
 #include "ngx_certctl_store_impl.h"
 
 #include <errno.h>
@@ -260,18 +264,19 @@ write_all(int fd, const u_char *data, size_t len)
 
 int
 certctl_file_write(certctl_store_t *store, int folder, const char *base,
-    const u_char *data, size_t len)
+    const u_char *data, size_t len, int sync)
 {
     int  fd, rc, err;
-
-    if (unlinkat(folder, base, 0) != 0 && errno != ENOENT) {
-        return CERTCTL_STORE_ERROR;
-    }
+    int  flags = O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC;
 
     CERTCTL_POINT("store.file.before_write");
 
-    fd = openat(folder, base,
-                O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0600);
+    fd = openat(folder, base, flags, 0600);
+
+    if (fd < 0 && errno == EEXIST && unlinkat(folder, base, 0) == 0) {
+        fd = openat(folder, base, flags, 0600);
+    }
+
     if (fd < 0) {
         return certctl_store_code();
     }
@@ -280,7 +285,7 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
 
     CERTCTL_POINT("store.file.before_fsync");
 
-    rc = rc && fsync(fd) == 0;
+    rc = rc && (!sync || fsync(fd) == 0);
     err = errno;
 
     CERTCTL_POINT("store.file.after_fsync");
@@ -304,7 +309,7 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
  */
 
 void
-certctl_file_wipe(int folder, const char *base)
+certctl_file_wipe(int folder, const char *base, int sync)
 {
     static const u_char  zeros[4096];
     struct stat          st;
@@ -323,7 +328,10 @@ certctl_file_wipe(int folder, const char *base)
                 }
             }
 
-            (void) fdatasync(fd);
+            (void) (sync ? fdatasync(fd)
+                         : sync_file_range(fd, 0, 0,
+                                           SYNC_FILE_RANGE_WRITE
+                                           |SYNC_FILE_RANGE_WAIT_AFTER));
         }
 
         close(fd);

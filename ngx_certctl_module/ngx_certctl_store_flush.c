@@ -66,7 +66,8 @@ write_flushed(certctl_store_t *store, uint64_t epoch)
         return rc;
     }
 
-    rc = certctl_file_write(store, store->sessions, FLUSHED_NEW, buf, len);
+    rc = certctl_file_write(store, store->sessions, FLUSHED_NEW, buf, len,
+                            1);
     free(buf);
 
     if (rc != CERTCTL_STORE_OK) {

@@ -38,7 +38,7 @@ remove_new(certctl_store_t *store, int room, const char *name)
         if (faccessat(folder, certctl_base(path), F_OK, AT_SYMLINK_NOFOLLOW)
             == 0)
         {
-            certctl_file_wipe(folder, certctl_base(path));
+            certctl_file_wipe(folder, certctl_base(path), 1);
         }
 
         close(folder);

@@ -58,6 +58,8 @@ struct certctl_store_s {
     int          damaged;
     int          sessions;
 
+    int          shared_sync;               /* whether syncfs() may be trusted:
+                                               ngx_certctl_store_many.c */
     uid_t        uid;                       /* who owns what we make */
     gid_t        gid;
 
@@ -122,6 +124,8 @@ void certctl_sealed_free(certctl_sealed_t *sealed);
 /* NULL, or the rule that is broken; *names is malloc'ed. */
 const char *certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
     u_char *fingerprint, certctl_blob_t *names);
+const char *certctl_record_inspect_leaf(X509 *leaf, u_char *spki,
+    u_char *fingerprint, certctl_blob_t *names);
 int certctl_record_has_name(const certctl_blob_t *names, const char *name);
 /* The next name behind at, NULL behind the last; the first for NULL. */
 const char *certctl_record_next_name(const certctl_blob_t *names,
@@ -151,8 +155,9 @@ int certctl_give(certctl_store_t *store, int fd);
 int certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
     struct stat *st);
 int certctl_file_write(certctl_store_t *store, int folder, const char *base,
-    const u_char *data, size_t len);
-void certctl_file_wipe(int folder, const char *base);
+    const u_char *data, size_t len, int sync);
+/* With sync it waits until the disk has no more of it than it must. */
+void certctl_file_wipe(int folder, const char *base, int sync);
 int certctl_folder_sync(int fd);
 
 /* The code for errno. */
@@ -179,7 +184,7 @@ void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
 
 /* Moves entries from those of old to those of new; either may be NULL. */
 int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new);
+    const certctl_sealed_t *new, int sync);
 /*
  * After a crash: enters the names of live again, unless a newer record has
  * them, and removes those that only prev (may be NULL) had.
@@ -201,6 +206,8 @@ typedef struct {
     int                found;               /* what reading the live one said */
     certctl_sealed_t   live;                /* when it was OK */
     certctl_sealed_t  *old;                 /* &live then, else NULL */
+    const certctl_sealed_t  *new;           /* when it was prepared */
+    unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
 } certctl_write_t;
 
@@ -209,20 +216,51 @@ typedef struct {
  * create w->folder is open; else it is -1 where nothing was ever stored.
  */
 int certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    certctl_write_t *w);
+    unsigned wait_ms, certctl_write_t *w);
 void certctl_write_end(certctl_write_t *w);
+
+/* The generation of new and its time: later than what it replaces. */
+void certctl_write_number(certctl_write_t *w, certctl_sealed_t *new);
 
 /*
  * Makes new the live record, durably, or leaves what was there.  With
  * keep_prev the version before the live one stays, else the live one takes
  * its place.
  */
-int certctl_write_commit(certctl_write_t *w, certctl_sealed_t *new,
+int certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
     int keep_prev);
+
+/*
+ * Its steps, for who commits many at a time: the new version is written beside
+ * the live one, takes its place, and what was kept for the way back goes.
+ * Without sync it is for the caller to see to it that what a step has written
+ * is on the disk before the next.  prepare() that fails, and expose(), have
+ * cleared up behind themselves; abandon() takes a prepare() back, undo() an
+ * expose().
+ */
+int certctl_write_prepare(certctl_write_t *w, const certctl_sealed_t *new,
+    int keep_prev, int sync);
+void certctl_write_abandon(certctl_write_t *w);
+int certctl_write_expose(certctl_write_t *w, int sync);
+void certctl_write_undo(certctl_write_t *w);
+void certctl_write_conclude(certctl_write_t *w);
 
 /* Moves a file that cannot be read to damaged/. */
 void certctl_set_aside(certctl_store_t *store, int folder, const char *base,
     const char *name);
+
+
+/* ngx_certctl_store_write.c */
+
+typedef struct {
+    certctl_write_t    w;
+    certctl_sealed_t   new;                 /* points into the record given */
+} certctl_put_t;
+
+/* Nothing is to be ended when it fails. */
+int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
+    unsigned wait_ms, certctl_put_t *put);
+void certctl_put_end(certctl_put_t *put);
 
 
 /* ngx_certctl_store_pending.c */
@@ -242,6 +280,11 @@ void certctl_heal(certctl_store_t *store, const char *name);
 
 int certctl_store_load(certctl_store_t *store, const char *name, char mark,
     certctl_sealed_t *ret);
+
+
+/* ngx_certctl_store_many.c */
+
+int certctl_many_shares(certctl_store_t *store);
 
 
 /* ngx_certctl_store_seal.c */

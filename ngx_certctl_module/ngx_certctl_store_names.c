@@ -85,11 +85,10 @@ static int
 replace_entry(int folder, const char *base, const char *next,
     const char *record)
 {
-    if (unlinkat(folder, next, 0) != 0 && errno != ENOENT) {
-        return CERTCTL_STORE_ERROR;
-    }
-
-    if (symlinkat(record, folder, next) != 0) {
+    if (symlinkat(record, folder, next) != 0
+        && (errno != EEXIST || unlinkat(folder, next, 0) != 0
+            || symlinkat(record, folder, next) != 0))
+    {
         return certctl_store_code();
     }
 
@@ -102,6 +101,22 @@ replace_entry(int folder, const char *base, const char *next,
     CERTCTL_POINT("store.names.after_rename");
 
     return CERTCTL_STORE_OK;
+}
+
+
+/* Most names of a renewal are as they were: that needs no lock to be seen. */
+
+static int
+is_right(names_t *names, certctl_kind_e kind, const char *key,
+    const char *record, int remove)
+{
+    int   rc;
+    char  now[CERTCTL_NAME_SIZE];
+
+    rc = certctl_names_find(names->store, kind, key, now);
+
+    return rc == CERTCTL_STORE_OK ? (strcmp(now, record) == 0) == !remove
+                                  : rc == CERTCTL_STORE_NOT_FOUND && remove;
 }
 
 
@@ -216,7 +231,9 @@ change_missing(names_t *names, const certctl_sealed_t *record,
          key != NULL && rc == CERTCTL_STORE_OK;
          key = certctl_record_next_name(list, key))
     {
-        if (!carries(other, record->kind, key)) {
+        if (!carries(other, record->kind, key)
+            && !is_right(names, record->kind, key, record->name, remove))
+        {
             rc = change(names, record->kind, key, record->name, remove);
         }
     }
@@ -227,7 +244,7 @@ change_missing(names_t *names, const certctl_sealed_t *record,
 
 int
 certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new)
+    const certctl_sealed_t *new, int sync)
 {
     int      rc;
     names_t  names = { .store = store };
@@ -238,7 +255,7 @@ certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
         rc = change_missing(&names, old, new, 1);
     }
 
-    return rc == CERTCTL_STORE_OK ? sync_folders(&names) : rc;
+    return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
 }
 
 

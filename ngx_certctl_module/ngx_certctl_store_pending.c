@@ -34,7 +34,7 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
         return rc;
     }
 
-    rc = certctl_write_begin(store, in->name, 0, &w);
+    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, &w);
     if (rc != CERTCTL_STORE_OK) {
         free(data);
         return rc;
@@ -46,7 +46,7 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
 
     rc = folder < 0 ? certctl_store_code()
                     : certctl_file_write(store, folder, certctl_base(next),
-                                         data, len);
+                                         data, len, 1);
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.pending.before_rename");
@@ -174,6 +174,7 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
     memset(ret, 0, sizeof(*ret));
     memcpy(ret->name, sealed.name, sizeof(ret->name));
     memcpy(ret->key_type, type->data, type->len);
+    memcpy(ret->spki, sealed.spki, sizeof(ret->spki));
     ret->made = sealed.stored;
     ret->key = sealed.blob[CERTCTL_BLOB_KEY];
     ret->csr = sealed.blob[CERTCTL_BLOB_CSR];
@@ -219,7 +220,10 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
         CERTCTL_POINT("store.pending.before_remove");
 
         certctl_path(path, name, 0);
-        certctl_file_wipe(folder, certctl_base(path));
+
+        /* a key that is live now lies in its record, too: not worth a wait
+           for the disk */
+        certctl_file_wipe(folder, certctl_base(path), spki == NULL);
         close(folder);
     }
 

@@ -38,13 +38,9 @@ refuse(int err)
 }
 
 
-/* Commits, tells the names, and the generation when there is a new one. */
-
-static int
-commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+void
+certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
 {
-    int       rc, err;
     uint64_t  last = w->old ? w->old->generation : 0;
 
     if (new->generation > last) {
@@ -53,6 +49,18 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 
     new->generation = next_generation(last);
     new->stored = time(NULL);
+}
+
+
+/* Commits, tells the names, and the generation when there is a new one. */
+
+static int
+commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int  rc, err;
+
+    certctl_write_number(w, new);
 
     rc = certctl_write_commit(w, new, keep_prev);
     err = errno;
@@ -72,56 +80,82 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 
 
 int
-certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
+    unsigned wait_ms, certctl_put_t *put)
 {
     int                rc;
     u_char             fingerprint[32];
+    const char        *why;
     certctl_blob_t     names;
-    certctl_write_t    w;
-    certctl_sealed_t   new;
+    certctl_sealed_t  *new = &put->new;
 
-    memset(&new, 0, sizeof(new));
+    memset(new, 0, sizeof(*new));
 
-    if (rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
-        || certctl_record_inspect(&rec->chain, new.spki, fingerprint, &names)
-           != NULL)
-    {
+    why = rec->leaf ? certctl_record_inspect_leaf(rec->leaf, new->spki,
+                                                  fingerprint, &names)
+                    : certctl_record_inspect(&rec->chain, new->spki,
+                                             fingerprint, &names);
+    if (why != NULL) {
         return refuse(EINVAL);
     }
 
-    rc = certctl_write_begin(store, rec->name, 1, &w);
+    rc = rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
+         ? refuse(EINVAL)
+         : certctl_write_begin(store, rec->name, 1, wait_ms, &put->w);
+
     if (rc != CERTCTL_STORE_OK) {
         free(names.data);
         return rc;
     }
 
+    memcpy(new->name, put->w.lock.name, sizeof(new->name));
+    new->type = CERTCTL_SEALED_RECORD;
+    new->kind = rec->kind;
+    new->reused_key = rec->reused_key;
+    new->until = rec->staple.len ? rec->staple_until : 0;
+    new->blob[CERTCTL_BLOB_CHAIN] = rec->chain;
+    new->blob[CERTCTL_BLOB_KEY] = rec->key;
+    new->blob[CERTCTL_BLOB_STAPLE] = rec->staple;
+    new->blob[CERTCTL_BLOB_NAMES] = names;
+
     if (rec->generation
-        && (w.old == NULL || w.old->generation != rec->generation))
+        && (put->w.old == NULL || put->w.old->generation != rec->generation))
     {
-        certctl_write_end(&w);
-        free(names.data);
+        certctl_put_end(put);
         return CERTCTL_STORE_CONFLICT;
     }
 
-    memcpy(new.name, w.lock.name, sizeof(new.name));
-    new.type = CERTCTL_SEALED_RECORD;
-    new.kind = rec->kind;
-    new.reused_key = rec->reused_key;
-    new.until = rec->staple.len ? rec->staple_until : 0;
-    new.blob[CERTCTL_BLOB_CHAIN] = rec->chain;
-    new.blob[CERTCTL_BLOB_KEY] = rec->key;
-    new.blob[CERTCTL_BLOB_STAPLE] = rec->staple;
-    new.blob[CERTCTL_BLOB_NAMES] = names;
+    return CERTCTL_STORE_OK;
+}
 
-    rc = commit(&w, &new, 0, generation, touched, data);
 
-    if (rc == CERTCTL_STORE_OK) {
-        certctl_pending_remove(store, rec->name, new.spki);
+void
+certctl_put_end(certctl_put_t *put)
+{
+    certctl_write_end(&put->w);
+    free(put->new.blob[CERTCTL_BLOB_NAMES].data);
+}
+
+
+int
+certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int            rc;
+    certctl_put_t  put;
+
+    rc = certctl_put_begin(store, rec, CERTCTL_LOCK_WAIT, &put);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
     }
 
-    certctl_write_end(&w);
-    free(names.data);
+    rc = commit(&put.w, &put.new, 0, generation, touched, data);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_pending_remove(store, rec->name, put.new.spki);
+    }
+
+    certctl_put_end(&put);
 
     return rc;
 }
@@ -135,7 +169,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
     certctl_write_t    w;
     certctl_sealed_t   prev;
 
-    rc = certctl_write_begin(store, name, 0, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -165,7 +199,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     certctl_write_t    w;
     certctl_sealed_t   new;
 
-    rc = certctl_write_begin(store, name, 0, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -219,7 +253,7 @@ remove_file(int folder, const char *name, char mark)
 
     CERTCTL_POINT("store.delete.after_rename");
 
-    certctl_file_wipe(folder, certctl_base(next));
+    certctl_file_wipe(folder, certctl_base(next), 1);
 
     return CERTCTL_STORE_OK;
 }
@@ -235,7 +269,7 @@ remove_record(certctl_write_t *w)
 {
     int  rc;
 
-    rc = certctl_names_move(w->store, w->old, NULL);
+    rc = certctl_names_move(w->store, w->old, NULL, 1);
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.delete.after_names");
@@ -244,7 +278,7 @@ remove_record(certctl_write_t *w)
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        (void) certctl_names_move(w->store, NULL, w->old);
+        (void) certctl_names_move(w->store, NULL, w->old, 1);
         return rc;
     }
 
@@ -265,7 +299,7 @@ certctl_store_delete(certctl_store_t *store, const char *name,
     int               rc;
     certctl_write_t   w;
 
-    rc = certctl_write_begin(store, name, 0, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }

@@ -37,6 +37,10 @@ typedef struct {
     ngx_atomic_t  generation;             /* of the store, when it looked */
     ngx_atomic_t  looked;                 /* seconds since 1970 */
     ngx_atomic_t  sessions;               /* the epoch that it follows */
+    ngx_atomic_t  late;                   /* most that its event loop was, in
+                                             microseconds, with control
+                                             requests under way */
+    ngx_atomic_t  stalls;                 /* times it was later than 5 ms */
 } ngx_certctl_worker_t;
 
 

@@ -22,6 +22,9 @@
 /* Certificates in one page of the report. */
 #define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
 
+/* Longest If-Match that may fit a generation, with its NUL. */
+#define NGX_HTTP_CERTCTL_IF_MATCH    32
+
 #define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
 
 
@@ -105,7 +108,7 @@ struct ngx_http_certctl_call_s {
     char                             name[CERTCTL_NAME_MAX + 1];
     char                            *args[NGX_HTTP_CERTCTL_ARG_MAX];
     char                            *arg_text;   /* where args point to */
-    char                             if_match[32];
+    char                             if_match[NGX_HTTP_CERTCTL_IF_MATCH];
 
     u_char                          *body;       /* wiped when freed */
     size_t                           body_size;
@@ -138,6 +141,7 @@ struct ngx_http_certctl_call_s {
     unsigned                         more:1;
     unsigned                         streaming:1;    /* more than one piece */
     unsigned                         queued:1;
+    unsigned                         bulk:1;     /* counted as one */
     unsigned                         answered:1;
 };
 
@@ -196,7 +200,10 @@ void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule);
 
-/* The same for a code of the store, with what was tried. */
+/* What a code of the store means: the rule, and the status to answer. */
+const char *ngx_http_certctl_store_rule(int rc, ngx_uint_t *status);
+
+/* The same for a code of the store. */
 void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
     int rc);
 
@@ -210,21 +217,22 @@ ngx_int_t ngx_http_certctl_request_send(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call);
 
 
+/* ngx_http_certctl_request_bulk.c: how many are under way; event loop */
+
+void ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
+
+/* ngx_http_certctl_late.c: around what a control request takes; event loop */
+
+void ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone);
+void ngx_http_certctl_late_end(void);
+
+
 /* The requests: each runs on a thread. */
 
 void ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put(ngx_http_certctl_call_t *call);
-
-/* ngx_http_certctl_request_pem.c: what stands beside the certificates in a
-   body.  Each returns NULL or the rule that is broken. */
-
-const char *ngx_http_certctl_pem_take_key(ngx_http_certctl_call_t *call,
-    EVP_PKEY **ret);
-const char *ngx_http_certctl_pem_take_staple(ngx_http_certctl_call_t *call,
-    ngx_str_t *block);
-const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
-    STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
-
+void ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
@@ -249,13 +257,17 @@ void ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call);
 ngx_int_t ngx_http_certctl_record_fill(certctl_record_t *record,
     const char *name, X509 *leaf);
 
-/* 1 when If-Match is absent or fits generation (0: there is no record). */
-ngx_uint_t ngx_http_certctl_request_matches(ngx_http_certctl_call_t *call,
+/* 1 when If-Match is "" or fits generation (0: there is no record). */
+ngx_uint_t ngx_http_certctl_record_matches(const char *if_match,
     uint64_t generation);
 
 /* Tells workers that the record's answers have changed, and counts. */
-void ngx_http_certctl_request_commit(ngx_http_certctl_call_t *call,
-    const char *done);
+void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf,
+    const char *name);
+
+/* The members of a record: name, generation, fingerprint, not_after. */
+ngx_int_t ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
+    const char *name, X509 *leaf, uint64_t generation, char *fingerprint);
 
 /* {"name", "generation", "fingerprint", "not_after"} of the live record. */
 void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call, X509 *leaf,

@@ -57,6 +57,8 @@ static void ngx_http_certctl_metrics_write(
     ngx_http_certctl_metrics_t *metrics);
 static void ngx_http_certctl_metrics_workers(
     ngx_http_certctl_metrics_t *metrics);
+static void ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
+    ngx_certctl_zone_t *zone, ngx_uint_t n);
 static void ngx_http_certctl_metrics_family(ngx_http_certctl_json_t *out,
     const char *name, const char *type, const char *help);
 static void ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
@@ -456,6 +458,8 @@ ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
                                           zone->generation);
     }
 
+    ngx_http_certctl_metrics_late(out, zone, n);
+
     ngx_http_certctl_metrics_family(out, "certctl_workers", "gauge",
                                     "Workers that are configured.");
     ngx_http_certctl_metrics_value(out, "certctl_workers",
@@ -464,6 +468,39 @@ ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
     ngx_http_certctl_metrics_family(out, "certctl_workers_at_generation",
                 "gauge", "Workers that have looked at the last generation.");
     ngx_http_certctl_metrics_value(out, "certctl_workers_at_generation", all);
+}
+
+
+/* A worker that is new begins at 0. */
+
+static void
+ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
+    ngx_certctl_zone_t *zone, ngx_uint_t n)
+{
+    u_char      label[80];
+    ngx_uint_t  i;
+
+    ngx_http_certctl_metrics_family(out, "certctl_event_loop_late_max_us",
+        "gauge", "Most that a worker was late, with control requests.");
+
+    for (i = 0; i < n; i++) {
+        *ngx_snprintf(label, sizeof(label) - 1,
+                      "certctl_event_loop_late_max_us{worker=\"%i\"}", i)
+            = '\0';
+        ngx_http_certctl_metrics_value(out, (char *) label,
+                                       zone->workers[i].late);
+    }
+
+    ngx_http_certctl_metrics_family(out, "certctl_event_loop_stalls_total",
+        "counter", "Times that a worker was more than 5 ms late.");
+
+    for (i = 0; i < n; i++) {
+        *ngx_snprintf(label, sizeof(label) - 1,
+                      "certctl_event_loop_stalls_total{worker=\"%i\"}", i)
+            = '\0';
+        ngx_http_certctl_metrics_value(out, (char *) label,
+                                       zone->workers[i].stalls);
+    }
 }
 
 

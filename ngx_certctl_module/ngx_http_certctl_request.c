@@ -15,6 +15,7 @@
 #define READ       (NGX_HTTP_GET|NGX_HTTP_HEAD)
 
 #define PEM        "application/x-pem-file"
+#define BULK       "application/x-certctl-bulk"
 #define OCSP       "application/ocsp-response"
 #define TEXT       "text/plain"
 
@@ -38,6 +39,10 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
     { READ, "/certificates",
       ARG(FORM)|ARG(NAME)|ARG(LIMIT)|ARG(AFTER), NULL, 0,
       ngx_http_certctl_report_etag, ngx_http_certctl_report_certificates },
+
+    { NGX_HTTP_POST, "/certificates",
+      0, BULK, CERTCTL_BULK_BODY,
+      ngx_http_certctl_bulk_before, ngx_http_certctl_request_bulk },
 
     { NGX_HTTP_PUT, "/certificates/{name}",
       ARG(KEYGEN), PEM, CERTCTL_CHAIN_MAX,
@@ -95,6 +100,7 @@ static const struct {
     const char  *allow;
 } ngx_http_certctl_allow[] = {
     { READ,                         "GET, HEAD" },
+    { READ|NGX_HTTP_POST,           "GET, HEAD, POST" },
     { NGX_HTTP_POST,                "POST" },
     { NGX_HTTP_PUT,                 "PUT" },
     { NGX_HTTP_PUT|NGX_HTTP_DELETE, "PUT, DELETE" },

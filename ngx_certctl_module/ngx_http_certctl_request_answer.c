@@ -17,6 +17,28 @@ static ngx_chain_t *ngx_http_certctl_answer_body(
 static void ngx_http_certctl_answer_writer(ngx_http_request_t *r);
 
 
+/* The last row is for whatever else goes wrong. */
+
+static const struct {
+    int          rc;
+    ngx_uint_t   status;
+    const char  *rule;
+} ngx_http_certctl_store_rules[] = {
+
+    { CERTCTL_STORE_NOT_FOUND, NGX_HTTP_NOT_FOUND,
+      "the store has no such certificate" },
+
+    { CERTCTL_STORE_DAMAGED, NGX_HTTP_INTERNAL_SERVER_ERROR,
+      "the record was damaged; it is set aside, what was served stays" },
+
+    { CERTCTL_STORE_FULL, NGX_HTTP_INSUFFICIENT_STORAGE,
+      "the store's disk is full; what was served stays" },
+
+    { 0, NGX_HTTP_INTERNAL_SERVER_ERROR,
+      "the store could not be read or written; what was served stays" }
+};
+
+
 void
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)
@@ -37,34 +59,33 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
 }
 
 
+const char *
+ngx_http_certctl_store_rule(int rc, ngx_uint_t *status)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; ngx_http_certctl_store_rules[i].rc; i++) {
+        if (ngx_http_certctl_store_rules[i].rc == rc) {
+            break;
+        }
+    }
+
+    *status = ngx_http_certctl_store_rules[i].status;
+
+    return ngx_http_certctl_store_rules[i].rule;
+}
+
+
 void
 ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
 {
-    call->err = ngx_errno;
+    const char  *rule;
+    ngx_uint_t   status;
 
-    switch (rc) {
+    rule = ngx_http_certctl_store_rule(rc, &status);
+    call->err = rc == CERTCTL_STORE_NOT_FOUND ? 0 : ngx_errno;
 
-    case CERTCTL_STORE_NOT_FOUND:
-        call->err = 0;
-        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                                       "the store has no such certificate");
-        return;
-
-    case CERTCTL_STORE_DAMAGED:
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-            "the record was damaged; it is set aside, what was served stays");
-        return;
-
-    case CERTCTL_STORE_FULL:
-        ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
-            "the store's disk is full; what was served stays");
-        return;
-
-    default:
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-            "the store could not be read or written; what was served stays");
-        return;
-    }
+    ngx_http_certctl_request_error(call, status, rule);
 }
 
 

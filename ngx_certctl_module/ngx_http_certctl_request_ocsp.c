@@ -337,7 +337,8 @@ ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
     /* the name is the fingerprint: what a static one's staple goes by */
 
     call->generation = ocsp->generation;
-    ngx_http_certctl_request_commit(call, "staple is live");
+    ngx_http_certctl_record_live(call->mcf, call->name);
+    call->done = "staple is live";
 
     call->status = NGX_HTTP_OK;
 

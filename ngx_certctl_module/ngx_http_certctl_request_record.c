@@ -44,39 +44,51 @@ ngx_http_certctl_record_fill(certctl_record_t *record, const char *name,
 
 
 ngx_uint_t
-ngx_http_certctl_request_matches(ngx_http_certctl_call_t *call,
-    uint64_t generation)
+ngx_http_certctl_record_matches(const char *if_match, uint64_t generation)
 {
     u_char  text[NGX_INT64_LEN + 1];
 
-    if (call->if_match[0] == '\0') {
+    if (if_match[0] == '\0') {
         return 1;
     }
 
-    if (ngx_strcmp(call->if_match, "*") == 0) {
+    if (ngx_strcmp(if_match, "*") == 0) {
         return generation != 0;
     }
 
     *ngx_sprintf(text, "%uL", generation) = '\0';
 
-    return ngx_strcmp(call->if_match, text) == 0;
+    return ngx_strcmp(if_match, text) == 0;
 }
 
 
 void
-ngx_http_certctl_request_commit(ngx_http_certctl_call_t *call,
-    const char *done)
+ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf,
+    const char *name)
 {
-    ngx_certctl_touch(&call->mcf->certctl, call->name);
-    (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->commits, 1);
+    ngx_certctl_touch(&mcf->certctl, name);
+    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->commits, 1);
+}
 
-    if (call->route->work == ngx_http_certctl_request_put
-        || call->route->work == ngx_http_certctl_request_rollback)
-    {
-        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
+
+ngx_int_t
+ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
+    const char *name, X509 *leaf, uint64_t generation, char *fingerprint)
+{
+    struct certctl_x509_info  info;
+
+    if (certctl_x509_info(leaf, &info) != NULL) {
+        return NGX_ERROR;
     }
 
-    call->done = done;
+    ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+
+    ngx_http_certctl_json_text(json, "name", name);
+    ngx_http_certctl_json_number(json, "generation", generation);
+    ngx_http_certctl_json_text(json, "fingerprint", info.fingerprint);
+    ngx_http_certctl_json_time(json, "not_after", info.not_after);
+
+    return NGX_OK;
 }
 
 
@@ -84,29 +96,26 @@ void
 ngx_http_certctl_request_live(ngx_http_certctl_call_t *call, X509 *leaf,
     uint64_t generation)
 {
-    struct certctl_x509_info  info;
+    call->generation = generation;
+    call->status = NGX_HTTP_OK;
 
-    if (certctl_x509_info(leaf, &info) != NULL) {
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+
+    if (ngx_http_certctl_record_facts(&call->json, call->name, leaf,
+                                      generation, call->fingerprint)
+        != NGX_OK)
+    {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                        "the live certificate is not readable");
         return;
     }
 
-    ngx_memcpy(call->fingerprint, info.fingerprint, CERTCTL_HEX256);
-    call->generation = generation;
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_text(&call->json, "name", call->name);
-    ngx_http_certctl_json_number(&call->json, "generation", generation);
-    ngx_http_certctl_json_text(&call->json, "fingerprint", info.fingerprint);
-    ngx_http_certctl_json_time(&call->json, "not_after", info.not_after);
     ngx_http_certctl_json_close(&call->json, '}');
 
     if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
         (void) ngx_http_certctl_agent_fingerprint(
                                         (char *) call->mcf->store_path.data,
-                                        info.fingerprint);
+                                        call->fingerprint);
     }
 }
 
@@ -124,7 +133,7 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
         generation = record.generation;
         certctl_record_free(&record);
 
-        if (!ngx_http_certctl_request_matches(call, generation)) {
+        if (!ngx_http_certctl_record_matches(call->if_match, generation)) {
             ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
                                   "If-Match is not the record's generation");
             return;
@@ -146,7 +155,10 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
         return;
     }
 
-    ngx_http_certctl_request_commit(call, "rolled back");
+    ngx_http_certctl_record_live(call->mcf, call->name);
+    (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
+    call->done = "rolled back";
+
     ngx_http_certctl_record_answer(call, generation);
 }
 
@@ -202,7 +214,8 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         call->generation = record.generation;
         certctl_record_free(&record);
 
-        if (!ngx_http_certctl_request_matches(call, call->generation)) {
+        if (!ngx_http_certctl_record_matches(call->if_match,
+                                             call->generation)) {
             ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
                                   "If-Match is not the record's generation");
             return;
@@ -217,7 +230,9 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         return;
     }
 
-    ngx_http_certctl_request_commit(call, "deleted");
+    ngx_http_certctl_record_live(call->mcf, call->name);
+
+    call->done = "deleted";
 
     call->status = NGX_HTTP_OK;
 

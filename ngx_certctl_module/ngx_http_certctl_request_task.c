@@ -51,6 +51,7 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
     cln->handler = ngx_http_certctl_task_cleanup;
     cln->data = call;
 
+    ngx_http_certctl_late_begin(mcf->certctl.zone);
     ngx_http_set_ctx(r, call, ngx_http_certctl_module);
 
     return call;
@@ -142,9 +143,11 @@ ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
     if (call->streaming) {
         ngx_http_certctl_streams--;
     }
+    ngx_http_certctl_late_end();
+    ngx_http_certctl_bulk_after(call);
 
     if (call->body) {
-        ngx_explicit_memzero(call->body, call->body_size);
+        ngx_explicit_memzero(call->body, call->body_len);
         ngx_free(call->body);
     }
 
@@ -165,7 +168,8 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
     call->route->work(call);
 
     if (call->body) {
-        ngx_explicit_memzero(call->body, call->body_size);
+        ngx_explicit_memzero(call->body, call->body_len);
+        call->body_len = 0;                     /* nothing is left to wipe */
     }
 
     if (call->json.failed && !call->streaming) {

@@ -20,6 +20,9 @@
 
 /* What a request body may hold at most. */
 #define CERTCTL_CHAIN_MAX      65536     /* PUT certificates: PEM chain, key */
+#define CERTCTL_BULK_BODY      1048576   /* POST certificates: many chains, as
+                                            large as NGINX lets a body be */
+#define CERTCTL_BULK_MAX       1000      /* and so many at most */
 #define CERTCTL_OCSP_MAX       65536     /* PUT ocsp: one DER response */
 #define CERTCTL_CHAIN_DEPTH    10        /* certificates in one chain */
 #define CERTCTL_SANS_MAX       100       /* names in one certificate */

@@ -12,9 +12,10 @@
 #define SIGNATURE_BITS_MIN  112     /* leaves out MD5 and SHA-1 */
 
 
+/* The leaf is always new; the CAs above it are what a caller may have kept. */
 static bool
 push_der(STACK_OF(X509) *chain, const unsigned char **p, size_t len,
-    const char **why)
+    const struct certctl_chain_keep *keep, const char **why)
 {
     X509  *cert;
 
@@ -24,7 +25,8 @@ push_der(STACK_OF(X509) *chain, const unsigned char **p, size_t len,
     }
 
     *why = "a certificate is not valid DER (RFC 5280 4.1)";
-    cert = d2i_X509(NULL, p, len);
+    cert = keep != NULL && sk_X509_num(chain) > 0
+           ? keep->get(p, len, keep->data) : d2i_X509(NULL, p, len);
 
     if (cert == NULL || !sk_X509_push(chain, cert)) {
         X509_free(cert);
@@ -38,7 +40,7 @@ push_der(STACK_OF(X509) *chain, const unsigned char **p, size_t len,
 /* The blocks of pem into chain; false with the rule in *why. */
 static bool
 read_blocks(STACK_OF(X509) *chain, const char *pem, size_t len,
-    const char **why)
+    const struct certctl_chain_keep *keep, const char **why)
 {
     const char           *pos = pem, *end = pem + len;
     const unsigned char  *p;
@@ -58,7 +60,7 @@ read_blocks(STACK_OF(X509) *chain, const char *pem, size_t len,
         p = der;
         *why = "only PEM blocks CERTIFICATE are allowed (RFC 7468 section 5)";
         good = strcmp(label, "CERTIFICATE") == 0
-               && push_der(chain, &p, dlen, why);
+               && push_der(chain, &p, dlen, keep, why);
 
         if (good && p != der + dlen) {
             *why = "a PEM block holds more than one certificate";
@@ -96,6 +98,14 @@ finish(STACK_OF(X509) *chain, bool good, const char **why)
 STACK_OF(X509) *
 certctl_chain_from_pem(const char *pem, size_t len, const char **why)
 {
+    return certctl_chain_from_pem_kept(pem, len, NULL, why);
+}
+
+
+STACK_OF(X509) *
+certctl_chain_from_pem_kept(const char *pem, size_t len,
+    const struct certctl_chain_keep *keep, const char **why)
+{
     STACK_OF(X509)  *chain;
 
     *why = "the chain is longer than 65536 bytes";
@@ -108,7 +118,8 @@ certctl_chain_from_pem(const char *pem, size_t len, const char **why)
 
     *why = "out of memory";
     chain = sk_X509_new_null();
-    chain = finish(chain, chain && read_blocks(chain, pem, len, why), why);
+    chain = finish(chain, chain && read_blocks(chain, pem, len, keep, why),
+                   why);
 
     ERR_pop_to_mark();
 
@@ -136,7 +147,7 @@ certctl_chain_from_der(const unsigned char *der, size_t len, const char **why)
     good = chain != NULL;
 
     while (good && p < end) {
-        good = push_der(chain, &p, end - p, why);
+        good = push_der(chain, &p, end - p, NULL, why);
     }
 
     chain = finish(chain, good, why);

@@ -14,6 +14,19 @@
 STACK_OF(X509) *certctl_chain_from_pem(const char *pem, size_t len,
     const char **why);
 
+/*
+ * The same, for who reads many chains of the same CAs: parsing one costs more than
+ * finding it. get() is d2i_X509 for every certificate but the leaf, and may give a
+ * reference to one that it made of the same bytes before.
+ */
+struct certctl_chain_keep {
+    X509  *(*get)(const unsigned char **p, long len, void *data);
+    void   *data;
+};
+
+STACK_OF(X509) *certctl_chain_from_pem_kept(const char *pem, size_t len,
+    const struct certctl_chain_keep *keep, const char **why);
+
 /* The same of DER certificates that stand one behind the other. */
 STACK_OF(X509) *certctl_chain_from_der(const unsigned char *der, size_t len,
     const char **why);

@@ -3,25 +3,27 @@
  * The first byte says what keygen is: 's' server, 'a' agent, else nothing.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_request_pem.c"
+#include "ngx_http_certctl_put_pem.c"
+#include "ngx_http_certctl_put_keep.c"
 #include "x509_chain.h"
 
 static const char *
-take(ngx_http_certctl_call_t *call, EVP_PKEY **key, ngx_str_t *pem,
-    STACK_OF(X509) **chain)
+take(ngx_str_t *body, ngx_uint_t keygen, EVP_PKEY **key, certctl_blob_t *der,
+    ngx_str_t *pem, STACK_OF(X509) **chain)
 {
     int64_t          until;
     const char      *rule;
     certctl_blob_t   staple = { NULL, 0 };
 
-    rule = ngx_http_certctl_pem_take_key(call, key);
-    rule = rule ? rule : ngx_http_certctl_pem_take_staple(call, pem);
+    rule = ngx_http_certctl_pem_take_key(body, keygen, key, der);
+    rule = rule ? rule : ngx_http_certctl_pem_take_staple(body, pem);
 
     if (rule) {
         return rule;
     }
 
-    *chain = certctl_chain_from_pem((char *) call->body, call->body_len, &rule);
+    *chain = certctl_chain_from_pem_kept((char *) body->data, body->len,
+                                         &ngx_http_certctl_keep_ca, &rule);
     if (*chain == NULL) {
         return rule;
     }
@@ -36,30 +38,36 @@ take(ngx_http_certctl_call_t *call, EVP_PKEY **key, ngx_str_t *pem,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static char               server[] = "server", agent[] = "agent";
-    ngx_str_t                 pem = ngx_null_string;
-    EVP_PKEY                 *key = NULL;
-    STACK_OF(X509)           *chain = NULL;
-    ngx_http_certctl_call_t   call = { .name = "fuzz.example" };
+    ngx_str_t         pem = ngx_null_string, body;
+    EVP_PKEY         *key = NULL, *again;
+    certctl_blob_t    der = { NULL, 0 };
+    STACK_OF(X509)   *chain = NULL;
 
     if (len == 0 || len > CERTCTL_CHAIN_MAX) {
         return 0;
     }
 
-    call.args[NGX_HTTP_CERTCTL_ARG_KEYGEN] = data[0] == 's' ? server
-                                             : data[0] == 'a' ? agent : NULL;
-    call.body_len = len - 1;
-    call.body = fuzz_copy(data + 1, len - 1);
+    body.len = len - 1;
+    body.data = fuzz_copy(data + 1, len - 1);
 
-    if (take(&call, &key, &pem, &chain) == NULL) {
+    if (take(&body, data[0] == 's', &key, &der, &pem, &chain) == NULL) {
         FUZZ_MUST(key == NULL || data[0] == 's');
+    }
+
+    /* what would be stored is the key that was judged */
+
+    if (der.len) {
+        again = certctl_key_from_der(der.data, der.len);
+        FUZZ_MUST(again && key && EVP_PKEY_eq(again, key) == 1);
+        EVP_PKEY_free(again);
     }
 
     FUZZ_QUIET();
     OPENSSL_free(pem.data);
+    OPENSSL_clear_free(der.data, der.len);
     EVP_PKEY_free(key);
     sk_X509_pop_free(chain, X509_free);
-    free(call.body);
+    free(body.data);
 
     return 0;
 }

@@ -20,6 +20,8 @@ ngx_module_t  ngx_http_certctl_module;
 WORK(ngx_http_certctl_request_run)
 WORK(ngx_http_certctl_request_csr)
 WORK(ngx_http_certctl_request_put)
+WORK(ngx_http_certctl_request_bulk)
+WORK(ngx_http_certctl_bulk_before)
 WORK(ngx_http_certctl_request_rollback)
 WORK(ngx_http_certctl_request_delete)
 WORK(ngx_http_certctl_request_ocsp)

@@ -13,6 +13,7 @@
 #define POINTS_MAX  400
 
 static certctl_record_t  one, two, three;       /* versions of record "a" */
+static certctl_record_t  other;                 /* record "b" */
 static char              log_path[128];
 static char              passed[64][64];        /* every point that any run met */
 static int               n_passed;
@@ -23,6 +24,16 @@ static int
 op_put(certctl_store_t *s)
 {
     return certctl_store_put(s, &three, NULL, NULL, NULL);
+}
+
+/* Together with a record that is new. */
+static int
+op_many(certctl_store_t *s)
+{
+    certctl_store_put_t  puts[] = { { .record = &three }, { .record = &other } };
+
+    certctl_store_put_many(s, puts, 2, NULL, NULL);
+    return puts[0].rc ? puts[0].rc : puts[1].rc;
 }
 
 static int
@@ -55,6 +66,15 @@ op_pending(certctl_store_t *s)
     p.key = three.key;
     p.csr = three.chain;
     return certctl_store_pending_put(s, &p);
+}
+
+/* Many, of which one has a key that waits, over a record that was damaged. */
+static int
+op_many_over_damage(certctl_store_t *s)
+{
+    PKI_MUST(op_pending(s) == 0);
+    PKI_MUST(truncate(file_of("certs", "a"), 100) == 0);
+    return op_many(s);
 }
 
 /* A put whose key was waiting, over a record that was damaged. */
@@ -99,6 +119,8 @@ static const struct {
     int          may_be, done;                  /* when killed; when not */
 } ops[] = {
     { "put",             op_put,         TWO|THREE,            THREE },
+    { "many",            op_many,        TWO|THREE,            THREE },
+    { "many over damage", op_many_over_damage, TWO|DAMAGED|THREE, THREE },
     { "rollback",        op_rollback,    TWO|ONE,              ONE },
     { "delete",          op_delete,      TWO|NONE,             NONE },
     { "staple",          op_staple,      TWO,                  TWO },
@@ -131,7 +153,8 @@ live(certctl_store_t *s)
 static int
 names_fit(certctl_store_t *s, int what)
 {
-    return (strcmp(ecdsa(s, "all.example"), "a") == 0)
+    return (strcmp(ecdsa(s, "b.example"), "b") == 0) == holds(s, "b", &other)
+           && (strcmp(ecdsa(s, "all.example"), "a") == 0)
                == ((what & (ONE|TWO|THREE)) != 0)
            && (strcmp(ecdsa(s, "one.example"), "a") == 0) == (what == ONE)
            && (strcmp(ecdsa(s, "two.example"), "a") == 0) == (what == TWO)
@@ -142,7 +165,9 @@ names_fit(certctl_store_t *s, int what)
 static int
 is_tidy(void)
 {
-    static const char  *marks[] = { "+a", "%a", "=a", NULL };
+    static const char  *marks[] = {
+        "+a", "%a", "=a", "+b", "%b", "=b", NULL
+    };
 
     for (const char **m = marks; *m; m++) {
         if (file_of("certs", *m) || file_of("pending", *m)) {
@@ -245,7 +270,8 @@ dies(size_t op, const char *point, const char *act, int by_write)
         s = certctl_store_open(test_path, 0, geteuid(), getegid(), why,
                                sizeof(why));
         PKI_MUST(s != NULL);
-        PKI_MUST(certctl_store_put(s, &two, NULL, NULL, NULL) == 0);
+        PKI_MUST(certctl_store_put(s, &two, NULL, NULL, NULL) == 0
+                 && certctl_store_put(s, &other, NULL, NULL, NULL) == 0);
         after = live(s);
         good = after == TWO;
     } else {
@@ -266,6 +292,7 @@ dies(size_t op, const char *point, const char *act, int by_write)
     good = good && op_open(NULL) == 0
            && certctl_store_put(s, &one, NULL, NULL, NULL) == 0
            && names_fit(s, ONE) && is_tidy();
+    (void) certctl_store_delete(s, "b", NULL, NULL);
     good = good && certctl_store_delete(s, "a", NULL, NULL) == 0
            && files_in("certs") == 0 && names_fit(s, NONE);
     certctl_store_close(s);
@@ -375,6 +402,8 @@ main(void)
     two = test_record("a", "DNS:all.example,DNS:two.example", 0);
     three = test_record("a", "DNS:all.example,DNS:three.example", 0);
 
+    other = test_record("b", "DNS:b.example", 0);
+
     for (size_t op = 0; op < OPS; op++) {
         interrupts(op);
     }
@@ -384,5 +413,6 @@ main(void)
     test_record_done(&one);
     test_record_done(&two);
     test_record_done(&three);
+    test_record_done(&other);
     return done_testing();
 }

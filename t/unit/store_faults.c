@@ -35,6 +35,7 @@ fails(void)
     }
 
 WRAP(int, fsync, (int fd), (fd), -1)
+WRAP(int, syncfs, (int fd), (fd), -1)
 WRAP(int, renameat, (int a, const char *f, int b, const char *t), (a, f, b, t), -1)
 WRAP(int, linkat, (int a, const char *f, int b, const char *t, int g),
      (a, f, b, t, g), -1)
@@ -66,13 +67,32 @@ __wrap_openat(int at, const char *path, int flags, ...)
 }
 
 static certctl_store_t   *store;
-static certctl_record_t   one, two, three;
+static certctl_record_t   one, two, three, other;
 static u_char             print[32];
 
 static int
 op_put(void)
 {
     return certctl_store_put(store, &three, NULL, NULL, NULL);
+}
+
+/* With another record, that each call may fail for as well. */
+static int
+op_many(void)
+{
+    certctl_store_put_t  puts[] = { { .record = &other }, { .record = &three } };
+
+    certctl_store_put_many(store, puts, 2, NULL, NULL);
+    countdown = -1;
+    if (puts[0].rc == CERTCTL_STORE_OK
+        ? !holds(store, "b", &other) || strcmp(ecdsa(store, "b.example"), "b")
+        : holds(store, "b", &other))
+    {
+        printf("# the other one: answered %d\n", puts[0].rc);
+        return 1;                                   /* no code of the store */
+    }
+    errno = puts[1].err;
+    return puts[1].rc;
 }
 
 static int
@@ -136,6 +156,7 @@ static const struct {
     const certctl_record_t   *done;             /* live then; NULL: none */
 } ops[] = {
     { "put",         op_put,      &three },
+    { "many",        op_many,     &three },
     { "rollback",    op_rollback, &one },
     { "staple",      op_staple,   &two },
     { "delete",      op_delete,   NULL },
@@ -169,6 +190,7 @@ start(void)
 {
     countdown = -1;
     PKI_MUST(certctl_store_delete(store, "a", NULL, NULL) <= 0);
+    PKI_MUST(certctl_store_delete(store, "b", NULL, NULL) <= 0);
     PKI_MUST(certctl_store_put(store, &one, NULL, NULL, NULL) == 0
              && certctl_store_put(store, &two, NULL, NULL, NULL) == 0);
 }
@@ -197,6 +219,7 @@ fail_one(size_t op, int n, int err, int *bad)
              && (is_live(&two)
                  || (ops[op].done == NULL && is_live(NULL)));
 
+    (void) certctl_store_delete(store, "b", NULL, NULL);     /* tidies up */
     good = good && (rc != CERTCTL_STORE_FULL || err == ENOSPC || err == EDQUOT);
     good = good && certctl_store_put(store, &one, NULL, NULL, NULL) == 0
            && is_live(&one) && files_in("writes") == 0;
@@ -221,6 +244,7 @@ main(void)
     one = test_record("a", "DNS:all.example,DNS:one.example", 0);
     two = test_record("a", "DNS:all.example,DNS:two.example", 0);
     three = test_record("a", "DNS:all.example,DNS:three.example", 0);
+    other = test_record("b", "DNS:b.example", 0);
     SHA256(two.chain.data, two.chain.len, print);
 
     for (size_t op = 0; op < sizeof(ops) / sizeof(ops[0]); op++) {
@@ -242,5 +266,6 @@ main(void)
     test_record_done(&one);
     test_record_done(&two);
     test_record_done(&three);
+    test_record_done(&other);
     return done_testing();
 }

@@ -1,68 +1,125 @@
 
 /*
- * What may stand beside the certificates in the body of a PUT: a private key
- * with keygen=server, and the OCSP response that goes live with the chain.
+ * What may stand beside the certificates of a chain that is pushed: a private
+ * key with keygen=server, and the OCSP response that goes live with it.
  */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include "ngx_http_certctl_agent.h"
+#include "ngx_http_certctl_put.h"
 #include "x509_key.h"
 #include "x509_ocsp.h"
+#include "x509_pem.h"
 
 
-static ngx_uint_t ngx_http_certctl_pem_find(ngx_http_certctl_call_t *call,
-    const char *label, ngx_str_t *block);
+static ngx_uint_t ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label,
+    ngx_str_t *block);
+static const char *ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
+    certctl_blob_t *der);
 static const char *ngx_http_certctl_pem_staple(ngx_str_t *block,
     STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
 
 
-/* keygen=server, and only then, brings a private key. */
+/* keygen=server, and only then, brings a private key; der is its PKCS#8, to be
+   OPENSSL_clear_free()d. */
 
 const char *
-ngx_http_certctl_pem_take_key(ngx_http_certctl_call_t *call, EVP_PKEY **ret)
+ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
+    EVP_PKEY **ret, certctl_blob_t *der)
 {
-    char        *keygen;
     ngx_str_t    block;
-    ngx_uint_t   found, wanted;
     const char  *rule;
 
-    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
-    wanted = keygen && ngx_strcmp(keygen, "server") == 0;
-    found = ngx_http_certctl_pem_find(call, "PRIVATE KEY-----", &block);
-
-    if (!found) {
-        return wanted ? "keygen=server, but the body holds no private key"
+    if (!ngx_http_certctl_pem_find(pem, "PRIVATE KEY-----", &block)) {
+        return keygen ? "keygen=server, but the body holds no private key"
                       : NULL;
     }
 
-    if (!wanted) {
+    if (!keygen) {
         return "a private key is not taken: keys are made on this host";
     }
 
-    *ret = certctl_key_from_pem((char *) block.data, block.len, &rule);
+    rule = ngx_http_certctl_pem_key(&block, ret, der);
 
     /* what is left of the body is certificates only */
     ngx_memset(block.data, '\n', block.len);
 
-    return *ret ? NULL : rule;
+    return rule;
+}
+
+
+/*
+ * The common case, one block PRIVATE KEY of a type that we make ourselves, by
+ * a decoder that is kept; what is left is for the one that names the rule.
+ */
+
+static const char *
+ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
+    certctl_blob_t *der)
+{
+    int          len;
+    char         label[32];
+    size_t       size;
+    u_char      *data;
+    EVP_PKEY    *key;
+    const char  *p, *end, *rule;
+
+    p = (char *) block->data;
+    end = p + block->len;
+    key = NULL;
+
+    if (certctl_pem_next(&p, end, label, &data, &size, &rule) == 1) {
+
+        while (p < end && (*p == '\r' || *p == '\n')) {
+            p++;
+        }
+
+        if (p == end && ngx_strcmp(label, "PRIVATE KEY") == 0) {
+            key = ngx_http_certctl_keep_key(data, size);
+        }
+
+        if (key) {
+            *ret = key;
+            der->data = data;
+            der->len = size;
+
+            return certctl_key_check(key);
+        }
+
+        OPENSSL_clear_free(data, size);
+    }
+
+    *ret = certctl_key_from_pem((char *) block->data, block->len, &rule);
+
+    if (*ret == NULL) {
+        return rule;
+    }
+
+    len = certctl_key_to_der(*ret, &der->data);
+
+    if (len <= 0) {
+        return "the private key cannot be written as PKCS#8 (RFC 5958)";
+    }
+
+    der->len = len;
+
+    return NULL;
 }
 
 
 /* Certificate and staple change together; ret is to be OPENSSL_free()d. */
 
 const char *
-ngx_http_certctl_pem_take_staple(ngx_http_certctl_call_t *call,
-    ngx_str_t *block)
+ngx_http_certctl_pem_take_staple(ngx_str_t *pem, ngx_str_t *block)
 {
     ngx_str_t  second;
     u_char    *copy;
 
     ngx_str_null(block);
 
-    if (!ngx_http_certctl_pem_find(call, "OCSP RESPONSE-----", &second)) {
+    if (!ngx_http_certctl_pem_find(pem, "OCSP RESPONSE-----", &second)) {
         return NULL;
     }
 
@@ -76,7 +133,7 @@ ngx_http_certctl_pem_take_staple(ngx_http_certctl_call_t *call,
     block->len = second.len;
     ngx_memset(second.data, '\n', second.len);
 
-    if (ngx_http_certctl_pem_find(call, "OCSP RESPONSE-----", &second)) {
+    if (ngx_http_certctl_pem_find(pem, "OCSP RESPONSE-----", &second)) {
         return "there is more than one OCSP response for one certificate";
     }
 
@@ -152,20 +209,19 @@ ngx_http_certctl_pem_staple(ngx_str_t *block, STACK_OF(X509) *chain,
 /* From the line that holds label to the line after its END. */
 
 static ngx_uint_t
-ngx_http_certctl_pem_find(ngx_http_certctl_call_t *call, const char *label,
-    ngx_str_t *block)
+ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label, ngx_str_t *block)
 {
-    char  *body, *begin, *end, *last, *name;
+    char  *text, *begin, *end, *last, *name;
 
-    body = (char *) call->body;
-    last = body + call->body_len;
+    text = (char *) pem->data;
+    last = text + pem->len;
 
-    name = memmem(body, call->body_len, label, ngx_strlen(label));
+    name = memmem(text, pem->len, label, ngx_strlen(label));
     if (name == NULL) {
         return 0;
     }
 
-    for (begin = name; begin > body && begin[-1] != '\n'; begin--) {
+    for (begin = name; begin > text && begin[-1] != '\n'; begin--) {
         /* void */
     }
 

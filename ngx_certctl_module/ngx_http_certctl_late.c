@@ -1,0 +1,125 @@
+
+/*
+ * How late a worker's event loop is while there are control requests: a timer
+ * of one millisecond that is set only then.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "ngx_http_certctl_agent.h"
+
+
+#define NGX_HTTP_CERTCTL_LATE_LOOK   1        /* milliseconds */
+#define NGX_HTTP_CERTCTL_LATE_STALL  5000     /* microseconds */
+
+
+static void ngx_http_certctl_late_timer(ngx_event_t *ev);
+static void ngx_http_certctl_late_look(void);
+static uint64_t ngx_http_certctl_late_now(void);
+
+
+static ngx_event_t            ngx_http_certctl_late_event;
+static ngx_connection_t       ngx_http_certctl_late_dummy;
+static ngx_certctl_worker_t  *ngx_http_certctl_late_worker;
+static ngx_uint_t             ngx_http_certctl_late_calls;
+static uint64_t               ngx_http_certctl_late_last;
+
+
+void
+ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone)
+{
+    ngx_event_t  *ev;
+
+    if (zone == NULL || ngx_worker >= NGX_CERTCTL_WORKERS
+        || ngx_http_certctl_late_calls++ > 0)
+    {
+        return;
+    }
+
+    ev = &ngx_http_certctl_late_event;
+
+    /* the place may have been another worker's before */
+
+    if (ngx_http_certctl_late_worker == NULL) {
+        ngx_http_certctl_late_worker = &zone->workers[ngx_worker];
+        ngx_http_certctl_late_worker->late = 0;
+        ngx_http_certctl_late_worker->stalls = 0;
+
+        ngx_http_certctl_late_dummy.fd = (ngx_socket_t) -1;
+
+        ev->handler = ngx_http_certctl_late_timer;
+        ev->data = &ngx_http_certctl_late_dummy;
+        ev->log = ngx_cycle->log;
+        ev->cancelable = 1;
+    }
+
+    ngx_http_certctl_late_last = ngx_http_certctl_late_now();
+    ngx_add_timer(ev, NGX_HTTP_CERTCTL_LATE_LOOK);
+}
+
+
+void
+ngx_http_certctl_late_end(void)
+{
+    if (ngx_http_certctl_late_calls == 0
+        || --ngx_http_certctl_late_calls > 0)
+    {
+        return;
+    }
+
+    ngx_http_certctl_late_look();
+
+    if (ngx_http_certctl_late_event.timer_set) {
+        ngx_del_timer(&ngx_http_certctl_late_event);
+    }
+}
+
+
+static void
+ngx_http_certctl_late_timer(ngx_event_t *ev)
+{
+    ngx_http_certctl_late_look();
+
+    if (ngx_http_certctl_late_calls && !ngx_exiting) {
+        ngx_add_timer(ev, NGX_HTTP_CERTCTL_LATE_LOOK);
+    }
+}
+
+
+/* Only this worker writes its place. */
+
+static void
+ngx_http_certctl_late_look(void)
+{
+    uint64_t               now, late;
+    ngx_certctl_worker_t  *worker;
+
+    worker = ngx_http_certctl_late_worker;
+    now = ngx_http_certctl_late_now();
+
+    late = now - ngx_http_certctl_late_last;
+    late -= ngx_min(late, NGX_HTTP_CERTCTL_LATE_LOOK * 1000);
+
+    ngx_http_certctl_late_last = now;
+
+    if (late > worker->late) {
+        worker->late = late;
+    }
+
+    if (late > NGX_HTTP_CERTCTL_LATE_STALL) {
+        worker->stalls++;
+    }
+}
+
+
+static uint64_t
+ngx_http_certctl_late_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
