@@ -27,7 +27,7 @@ SHIM_UNUSED(void, ngx_http_certctl_report_judge,
             ngx_certctl_cert_t *cert, ngx_certctl_staple_e staple)
 SHIM_UNUSED(void, ngx_http_certctl_report_warn,
             ngx_http_certctl_report_t *report, ngx_http_certctl_warning_e code,
-            ngx_certctl_cert_t *cert, const char *text)
+            ngx_str_t *name, const char *text)
 
 static char *
 text_of(ngx_http_certctl_json_t *json)

@@ -23,8 +23,12 @@ SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_open,
             ngx_http_certctl_report_t *report, ngx_http_certctl_call_t *call,
             ngx_http_certctl_found_pt found, ngx_uint_t details)
 SHIM_UNUSED(void, ngx_http_certctl_report_close, ngx_http_certctl_report_t *r)
-SHIM_UNUSED(void, ngx_http_certctl_report_servers, ngx_http_certctl_report_t *r)
-SHIM_UNUSED(void, ngx_http_certctl_report_unserved,
+SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_borrow,
+            ngx_http_certctl_report_t *r)
+SHIM_UNUSED(void, ngx_http_certctl_report_return, ngx_http_certctl_report_t *r)
+SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_servers,
+            ngx_http_certctl_report_t *r)
+SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_unserved,
             ngx_http_certctl_report_t *r)
 SHIM_UNUSED(void, ngx_http_certctl_report_warnings,
             ngx_http_certctl_report_t *r)
@@ -70,7 +74,8 @@ if_match(ngx_http_certctl_call_t *call, uint64_t generation, ngx_str_t value)
     same = strcmp(call->if_match, own) == 0 || *call->if_match == '\0'
            || (generation && strcmp(call->if_match, "*") == 0);
 
-    FUZZ_MUST(ngx_http_certctl_request_matches(call, generation) == same);
+    FUZZ_MUST(ngx_http_certctl_record_matches(call->if_match, generation)
+              == same);
 }
 
 static void
