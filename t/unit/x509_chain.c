@@ -42,7 +42,7 @@ judges_leaves(void)
         { NID_key_usage, "critical,keyCertSign" } }), "allows no TLS",
         "a key usage without TLS");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ca = 1), "no CA", "a CA as leaf");
-    judge_leaf(PKI(&middle, .sans = "DNS:a", .from = -2 * DAY, .to = -1),
+    judge_leaf(PKI(&middle, .sans = "DNS:a", .from = -2 * DAY, .to = -60),
         "expired", "an expired leaf");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .from = 60, .to = DAY),
         "not yet valid", "a leaf of tomorrow");
@@ -64,7 +64,7 @@ judges_order(void)
     struct pki  twin = PKI(&root, .cn = "Middle", .ca = 1);
     struct pki  none = PKI(&root, .cn = "No CA");
     struct pki  under = PKI(&none, .sans = "DNS:a");
-    struct pki  old = PKI(&root, .cn = "Old", .ca = 1, .from = -9, .to = -1);
+    struct pki  old = PKI(&root, .cn = "Old", .ca = 1, .from = -90, .to = -60);
     struct pki  of_old = PKI(&old, .sans = "DNS:a");
     struct pki  self = PKI(NULL, .cn = "self", .sans = "DNS:a");
     struct pki  short0, short1, of_short;
