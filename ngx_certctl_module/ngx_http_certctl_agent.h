@@ -141,6 +141,7 @@ struct ngx_http_certctl_call_s {
     unsigned                         more:1;
     unsigned                         streaming:1;    /* more than one piece */
     unsigned                         queued:1;
+    unsigned                         watched:1; /* by the event loop's meter */
     unsigned                         bulk:1;     /* counted as one */
     unsigned                         answered:1;
 };

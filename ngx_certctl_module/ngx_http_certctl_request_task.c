@@ -12,6 +12,8 @@
 #include "ngx_certctl_sessions.h"
 
 
+static void ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_cleanup(void *data);
 static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
@@ -51,10 +53,35 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
     cln->handler = ngx_http_certctl_task_cleanup;
     cln->data = call;
 
-    ngx_http_certctl_late_begin(mcf->certctl.zone);
+    ngx_http_certctl_task_watch(call);
     ngx_http_set_ctx(r, call, ngx_http_certctl_module);
 
     return call;
+}
+
+
+/*
+ * The event loop is measured while there is work for a call, not while a client
+ * takes its time to read.
+ */
+
+static void
+ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call)
+{
+    if (!call->watched) {
+        call->watched = 1;
+        ngx_http_certctl_late_begin(call->mcf->certctl.zone);
+    }
+}
+
+
+static void
+ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call)
+{
+    if (call->watched) {
+        call->watched = 0;
+        ngx_http_certctl_late_end();
+    }
 }
 
 
@@ -99,6 +126,7 @@ ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
     call->task.event.log = ngx_cycle->log;
 
     call->queued = 1;
+    ngx_http_certctl_task_watch(call);
 
     if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
         call->queued = 0;
@@ -143,7 +171,8 @@ ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
     if (call->streaming) {
         ngx_http_certctl_streams--;
     }
-    ngx_http_certctl_late_end();
+
+    ngx_http_certctl_task_unwatch(call);
     ngx_http_certctl_bulk_after(call);
 
     if (call->body) {
@@ -254,6 +283,8 @@ ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
     ngx_http_request_t  *r;
 
     r = call->request;
+
+    ngx_http_certctl_task_unwatch(call);
 
     if (call->streaming) {
 

@@ -26,6 +26,7 @@
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_hook
 #pragma weak ngx_certctl_server_name
+#pragma weak ngx_certctl_sessions_add
 #pragma weak ngx_certctl_set_name_slot
 #pragma weak ngx_certctl_value_get
 #pragma weak ngx_certctl_values
