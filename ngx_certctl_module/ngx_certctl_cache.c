@@ -16,7 +16,7 @@
 
 #define NGX_CERTCTL_UNKNOWN_MAX  1024
 
-/* About 1.4 KB each; more records than this are read again by each report. */
+/* About 1 KB each; more records than this are read again by each report. */
 
 #define NGX_CERTCTL_FACTS_MAX    16384
 
@@ -360,7 +360,8 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
     for (i = 0; i < CERTCTL_KINDS; i++) {
         same += entry->stored[i]
                 && certctl_store_same(cache->certctl->store,
-                                      &entry->stored[i]->file);
+                               (const char *) entry->stored[i]->cert.name.data,
+                               &entry->stored[i]->file);
     }
 
     /* a record is of one kind, a name may gain the other one */

@@ -33,10 +33,6 @@ ngx_certctl_cert_fill(ngx_certctl_cert_t *cert, X509 *x509)
         return rule;
     }
 
-    if (X509_digest(x509, EVP_sha256(), cert->digest, NULL) != 1) {
-        return "no memory for its digest";
-    }
-
     key = X509_get0_pubkey(x509);
 
     cert->kind = (key && (EVP_PKEY_is_a(key, "RSA")
@@ -46,6 +42,7 @@ ngx_certctl_cert_fill(ngx_certctl_cert_t *cert, X509 *x509)
     cert->not_before = info.not_before;
     cert->not_after = info.not_after;
     cert->must_staple = info.must_staple;
+    ngx_memcpy(cert->digest, info.digest, sizeof(cert->digest));
     ngx_memcpy(cert->fingerprint, info.fingerprint, CERTCTL_HEX256);
 
     certctl_x509_ocsp_url(x509, url, sizeof(url));

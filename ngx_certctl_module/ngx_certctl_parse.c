@@ -77,18 +77,19 @@ ngx_certctl_stored_t *
 ngx_certctl_parse(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
-    u_char                      key[sizeof(rec->name) + 1], *p;
+    u_char                 key[sizeof(rec->name) + 1];
     uint32_t               hash;
     ngx_str_t              name;
     ngx_str_node_t        *node;
-    ngx_certctl_stored_t *stored, *known;
+    ngx_certctl_stored_t  *stored, *known;
 
     known = NULL;
-    p = ngx_cpymem(key, rec->name, ngx_strlen(rec->name));
-    *p++ = (rec->kind == CERTCTL_KIND_RSA) ? 'R' : 'E';
-
     name.data = key;
-    name.len = p - key;
+    name.len = 1 + ngx_strlen(rec->name);
+
+    key[0] = (rec->kind == CERTCTL_KIND_RSA) ? 'R' : 'E';
+    ngx_memcpy(key + 1, rec->name, name.len);
+
     hash = ngx_crc32_short(name.data, name.len);
 
     node = ngx_str_rbtree_lookup(&parser->stored, &name, hash);
@@ -99,10 +100,7 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
                      - offsetof(ngx_certctl_stored_t, node));
 
         if (known->cert.generation == rec->generation
-            && known->file.dev == rec->dev
-            && known->file.ino == rec->ino
-            && known->file.mtime.tv_sec == rec->mtime.tv_sec
-            && known->file.mtime.tv_nsec == rec->mtime.tv_nsec)
+            && certctl_file_same(&known->file, &rec->file))
         {
             known->refs++;
             return known;
@@ -127,7 +125,7 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
     stored->refs = 1;
     stored->node.node.key = hash;
     stored->node.str.len = name.len;
-    ngx_memcpy(stored->node.str.data, name.data, name.len);
+    stored->node.str.data[0] = key[0];
     ngx_rbtree_insert(&parser->stored, &stored->node.node);
 
     return stored;
@@ -159,22 +157,18 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
 
     len = ngx_strlen(rec->name);
 
-    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 1,
+    /* two more bytes than the name: its kind before it, NUL behind */
+
+    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 2,
                         ngx_cycle->log);
     if (stored == NULL) {
         *why = "no memory";
         return NULL;
     }
 
-    stored->file = *rec;
-    stored->file.buf = NULL;
-    ngx_memzero(&stored->file.chain, sizeof(certctl_blob_t));
-    ngx_memzero(&stored->file.key, sizeof(certctl_blob_t));
-    ngx_memzero(&stored->file.staple, sizeof(certctl_blob_t));
-
-    /* one more byte than the name: node's key has the kind behind it */
-
+    stored->file = rec->file;
     stored->node.str.data = (u_char *) (stored + 1);
+    ngx_memcpy(stored->node.str.data + 1, rec->name, len + 1);
 
     *why = parser->facts ? ngx_certctl_parse_facts(stored, rec)
                          : ngx_certctl_parse_chain(parser, stored, rec);
@@ -203,7 +197,7 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
 
     stored->cert.source = NGX_CERTCTL_STORE;
     stored->cert.generation = rec->generation;
-    stored->cert.name.data = (u_char *) stored->file.name;
+    stored->cert.name.data = stored->node.str.data + 1;
     stored->cert.name.len = len;
 
     return stored;

@@ -23,11 +23,12 @@ typedef struct ngx_certctl_issuer_s  ngx_certctl_issuer_t;
 
 typedef struct {
     ngx_certctl_cert_t        cert;         /* first */
-    ngx_str_node_t            node;         /* in parser->stored */
+    ngx_str_node_t            node;         /* in parser->stored: a letter for
+                                               the kind, and cert.name */
     ngx_uint_t                refs;
     unsigned                  outdated:1;   /* its record could not be read
                                                since */
-    certctl_record_t          file;         /* name, kind, identity; no blobs */
+    certctl_file_t            file;         /* that it was read from */
 
     /* who own what cert.chain lists */
     ngx_certctl_issuer_t     *issuers[CERTCTL_CHAIN_DEPTH];

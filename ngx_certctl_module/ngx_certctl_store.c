@@ -320,6 +320,19 @@ certctl_store_load(certctl_store_t *store, const char *name, char mark,
 }
 
 
+static certctl_file_t
+identity(const struct stat *st)
+{
+    certctl_file_t  file;
+
+    file.dev = st->st_dev;
+    file.ino = st->st_ino;
+    file.mtime = st->st_mtim;
+
+    return file;
+}
+
+
 /* The caller's record takes the sealed one's buffer over. */
 
 static void
@@ -339,9 +352,7 @@ fill(certctl_record_t *ret, const certctl_sealed_t *from)
     ret->staple_until = from->until;
     ret->buf = from->buf;
     ret->buf_len = from->buf_len;
-    ret->dev = from->st.st_dev;
-    ret->ino = from->st.st_ino;
-    ret->mtime = from->st.st_mtim;
+    ret->file = identity(&from->st);
 }
 
 
@@ -407,17 +418,32 @@ certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
 
 
 int
-certctl_store_same(certctl_store_t *store, const certctl_record_t *rec)
+certctl_store_same(certctl_store_t *store, const char *name,
+    const certctl_file_t *file)
 {
-    char         path[CERTCTL_PATH_SIZE];
-    struct stat  st;
+    char            path[CERTCTL_PATH_SIZE];
+    struct stat     st;
+    certctl_file_t  now;
 
-    certctl_path(path, rec->name, 0);
+    certctl_path(path, name, 0);
 
-    return fstatat(store->certs, path, &st, AT_SYMLINK_NOFOLLOW) == 0
-           && st.st_ino == rec->ino && st.st_dev == rec->dev
-           && st.st_mtim.tv_sec == rec->mtime.tv_sec
-           && st.st_mtim.tv_nsec == rec->mtime.tv_nsec;
+    if (fstatat(store->certs, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return 0;
+    }
+
+    now = identity(&st);
+
+    return certctl_file_same(&now, file);
+}
+
+
+int
+certctl_file_same(const certctl_file_t *one, const certctl_file_t *other)
+{
+    return one->ino == other->ino
+           && one->dev == other->dev
+           && one->mtime.tv_sec == other->mtime.tv_sec
+           && one->mtime.tv_nsec == other->mtime.tv_nsec;
 }
 
 

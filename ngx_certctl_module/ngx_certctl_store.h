@@ -52,6 +52,15 @@ typedef struct {
 } certctl_blob_t;
 
 
+/* Which file was read, to notice its replacement. */
+
+typedef struct {
+    dev_t            dev;
+    ino_t            ino;
+    struct timespec  mtime;
+} certctl_file_t;
+
+
 /* What one file holds.  All blobs point into buf. */
 
 typedef struct {
@@ -76,10 +85,7 @@ typedef struct {
     u_char         *buf;                /* wiped by certctl_record_free() */
     size_t          buf_len;
 
-    /* identity of the file that was read, to notice its replacement */
-    dev_t           dev;
-    ino_t           ino;
-    struct timespec mtime;
+    certctl_file_t  file;
 } certctl_record_t;
 
 
@@ -144,8 +150,11 @@ int certctl_store_read(certctl_store_t *store, const char *name,
 int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
-/* Whether the file behind record is still the one that was read: 1, 0. */
-int certctl_store_same(certctl_store_t *store, const certctl_record_t *rec);
+/* Whether the record of this name is still in the file that was read: 1, 0. */
+int certctl_store_same(certctl_store_t *store, const char *name,
+    const certctl_file_t *file);
+/* Whether two were one file: 1, 0. */
+int certctl_file_same(const certctl_file_t *one, const certctl_file_t *other);
 
 void certctl_record_free(certctl_record_t *rec);
 

@@ -109,9 +109,7 @@ read_key(X509 *cert, struct certctl_x509_info *ret)
 static const char *
 read_info(X509 *cert, struct certctl_x509_info *ret)
 {
-    unsigned char  md[EVP_MAX_MD_SIZE];
-    unsigned int   n;
-    uint32_t       flags = X509_get_extension_flags(cert);
+    uint32_t  flags = X509_get_extension_flags(cert);
 
     if (!read_time(X509_get0_notBefore(cert), &ret->not_before)
         || !read_time(X509_get0_notAfter(cert), &ret->not_after))
@@ -123,13 +121,13 @@ read_info(X509 *cert, struct certctl_x509_info *ret)
         return "the serial number is too long (RFC 5280 4.1.2.2)";
     }
 
-    if (!X509_digest(cert, EVP_sha256(), md, &n)
+    if (!X509_digest(cert, EVP_sha256(), ret->digest, NULL)
         || !read_spki(cert, ret->spki))
     {
         return "the certificate could not be hashed";
     }
 
-    certctl_hex(md, n, ret->fingerprint);
+    certctl_hex(ret->digest, sizeof(ret->digest), ret->fingerprint);
     read_key(cert, ret);
     ret->is_ca = flags & EXFLAG_CA;
     ret->self_issued = flags & EXFLAG_SI;

@@ -11,7 +11,8 @@ struct certctl_x509_info {
     time_t  not_before;                    /* seconds since 1970, UTC */
     time_t  not_after;
     char    serial[64];                    /* lower-case hex, no leading "0x" */
-    char    fingerprint[CERTCTL_HEX256];   /* SHA-256 of the DER */
+    unsigned char  digest[32];             /* SHA-256 of the DER */
+    char    fingerprint[CERTCTL_HEX256];   /* the same in hex */
     char    spki[CERTCTL_HEX256];          /* SHA-256 of SubjectPublicKeyInfo */
     char    key_type[16];                  /* wire.h's text, or "other" */
     int     key_bits;
