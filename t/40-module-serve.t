@@ -125,6 +125,30 @@ is(get(sni => 'first.example', tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1')->{fi
 is(get(sni => 'first.example', tls => '1.2', ciphers => 'aECDSA')->{fingerprint},
     $first, 'ECDSA for one that knows only ECDSA');
 
+# Each kind is swapped by itself; clients say what they can verify in their
+# signature algorithms, with TLS 1.3 there alone.
+
+my %kind = (ec => 'ECDSA+SHA256:RSA+SHA256', rsa => 'RSA-PSS+SHA256');
+my %now  = (ec => $first, rsa => $rsa);
+my @site = ('first.example', '*.wild.example', 'www.wild.example');
+my @swap = (['site-rsa', rsa => names => ['first.example'], key => 'rsa-2048'],
+    ['site', ec => names => \@site]);
+
+for my $swap (@swap) {
+    my ($name, $swapped, @issue) = @$swap;
+
+    $now{$swapped} = fingerprint(scalar $edge->give($name, @issue));
+
+    for my $kind (sort keys %kind) {
+        my %seen = map { ($_ => 1) } map { keys %$_ } values %{ by_worker(sni => 'first.example',
+            tls => '1.3', sigalgs => $kind{$kind}) };
+
+        is_deeply([keys %seen], [$now{$kind}], "$name is swapped: what clients of $kind get");
+    }
+}
+
+($first, $rsa) = @now{qw(ec rsa)};
+
 # Pinned.
 
 my $pinned = fingerprint(scalar $edge->give('pin-1', names => ['elsewhere.example']));

@@ -26,7 +26,7 @@ Net::SSLeay::initialize();
 my %version = ('1.2' => 0x0303, '1.3' => 0x0304);
 
 # Options: sni, host (127.0.0.1), tls => '1.2' or '1.3', ciphers (TLS 1.2),
-# alpn => [...], cert and key (PEM files), staple => 0 asks for none,
+# sigalgs => 'RSA-PSS+SHA256' (what the client can verify), alpn => [...], cert and key (PEM files), staple => 0 asks for none,
 # session => an earlier one, keep => 1 asks once over HTTP and keeps the
 # session, timeout (10 seconds).
 sub handshake {
@@ -74,6 +74,10 @@ sub context {
     my $ctx = Net::SSLeay::CTX_new_with_method(Net::SSLeay::TLS_client_method());
 
     Net::SSLeay::CTX_set_cipher_list($ctx, $o->{ciphers} // 'ALL:@SECLEVEL=1');
+
+    # SSL_CTX_set1_sigalgs_list(), which is a control
+    Net::SSLeay::CTX_ctrl($ctx, 98, 0, $o->{sigalgs}) == 1 or die "sigalgs: $o->{sigalgs}\n"
+        if $o->{sigalgs};
 
     if ($o->{tls}) {
         Net::SSLeay::CTX_set_min_proto_version($ctx, $version{ $o->{tls} });
