@@ -2,19 +2,20 @@
  * Many certificates for a benchmark, the same ones twice: as records of a store
  * and as the files and servers of a static configuration.
  *
- *     fill -d folder -n count [-u uid -g gid]
+ *     fill -d folder -n count [-f files] [-u uid -g gid]
  *
  * makes folder/ca.pem; folder/store, a certctl_store whose record s<i>.bench.test
  * holds the certificate for this name; folder/static/s<i>.pem, certificate and
- * key; and folder/static.conf, a server{} for each, listening on @LISTEN@.  uid
- * and gid are NGINX's workers'.  Nothing here waits for the disk: who fills a
- * store this way may lose it.
+ * key; and folder/static.conf, a server{} for each, listening on @LISTEN@.  With
+ * -f only the first so many are files, too.  uid and gid are NGINX's workers'.
+ * Nothing here waits for the disk: who fills a store this way may lose it.
  */
 
 #include "ngx_certctl_store.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +28,10 @@
 static struct {
     const char  *folder;
     long         count;
+    long         files;
     uid_t        uid;
     gid_t        gid;
-} options = { .uid = (uid_t) -1, .gid = (gid_t) -1 };
+} options = { .files = LONG_MAX, .uid = (uid_t) -1, .gid = (gid_t) -1 };
 
 struct pair {
     X509      *crt;
@@ -183,7 +185,9 @@ fill(certctl_store_t *to, FILE *conf, const struct pair *ca)
         snprintf(path, sizeof(path), "%s/static/s%ld.pem", options.folder, i);
 
         ok = make(name, i + 2, ca, &one) && store(to, name, &one)
-             && write_pem(path, &one, true) && configure(conf, name, path);
+             && (i >= options.files
+                 || (write_pem(path, &one, true)
+                     && configure(conf, name, path)));
         end(&one);
     }
 
@@ -233,10 +237,11 @@ main(int argc, char **argv)
 {
     int  c;
 
-    while ((c = getopt(argc, argv, "d:n:u:g:")) != -1) {
+    while ((c = getopt(argc, argv, "d:n:f:u:g:")) != -1) {
         switch (c) {
         case 'd': options.folder = optarg; break;
         case 'n': options.count = strtol(optarg, NULL, 10); break;
+        case 'f': options.files = strtol(optarg, NULL, 10); break;
         case 'u': options.uid = (uid_t) strtol(optarg, NULL, 10); break;
         case 'g': options.gid = (gid_t) strtol(optarg, NULL, 10); break;
         default: options.folder = NULL;
@@ -244,7 +249,8 @@ main(int argc, char **argv)
     }
 
     if (options.folder == NULL || options.count < 0) {
-        fprintf(stderr, "usage: fill -d folder -n count [-u uid -g gid]\n");
+        fprintf(stderr, "usage: fill -d folder -n count [-f files] "
+                "[-u uid -g gid]\n");
         return 2;
     }
 

@@ -3,10 +3,10 @@
  * completes, and whether one failed.
  *
  *     handshake -p port -s name [-c concurrency] [-t seconds | -n count]
- *               [-k names] [-C ca.pem] [-r rate] [-o file]
+ *               [-k names] [-f first] [-C ca.pem] [-r rate] [-o file]
  *
- * name may hold a "#", which becomes a running number below names.  With -C
- * each chain is verified, with -r at most that many begin in a second.  SIGTERM
+ * name may hold a "#", which becomes a running number: names of them, from
+ * first on, over and over.  With -C each chain is verified, with -r at most that many begin in a second.  SIGTERM
  * ends it early; either way it prints
  *
  *     done N failed N seconds S cpu S
@@ -57,6 +57,7 @@ static struct {
     const char  *ca;
     long         concurrency;
     long         names;
+    long         first;
     long         count;
     double       rate;
     double       seconds;
@@ -209,7 +210,7 @@ name_of(long n, char *name, size_t size)
     }
 
     snprintf(name, size, "%.*s%ld%s", (int) (mark - options.name),
-             options.name, n % options.names, mark + 1);
+             options.name, options.first + n % options.names, mark + 1);
 }
 
 
@@ -415,7 +416,7 @@ parse(int argc, char **argv)
 {
     int  c;
 
-    while ((c = getopt(argc, argv, "p:s:c:t:n:k:C:r:o:")) != -1) {
+    while ((c = getopt(argc, argv, "p:s:c:t:n:k:f:C:r:o:")) != -1) {
         switch (c) {
         case 'p': options.port = (int) strtol(optarg, NULL, 10); break;
         case 's': options.name = optarg; break;
@@ -423,6 +424,7 @@ parse(int argc, char **argv)
         case 't': options.seconds = strtod(optarg, NULL); break;
         case 'n': options.count = strtol(optarg, NULL, 10); break;
         case 'k': options.names = strtol(optarg, NULL, 10); break;
+        case 'f': options.first = strtol(optarg, NULL, 10); break;
         case 'C': options.ca = optarg; break;
         case 'r': options.rate = strtod(optarg, NULL); break;
         case 'o': records = fopen(optarg, "w"); break;
@@ -443,8 +445,8 @@ main(int argc, char **argv)
 
     if (!parse(argc, argv)) {
         fprintf(stderr, "usage: handshake -p port -s name [-c concurrency] "
-                "[-t seconds | -n count] [-k names] [-C ca.pem] [-r rate] "
-                "[-o file]\n");
+                "[-t seconds | -n count] [-k names] [-f first] [-C ca.pem] "
+                "[-r rate] [-o file]\n");
         return 2;
     }
 
