@@ -6,8 +6,8 @@
  *               [-k names] [-f first] [-C ca.pem] [-r rate] [-o file]
  *
  * name may hold a "#", which becomes a running number: names of them, from
- * first on, over and over.  With -C each chain is verified, with -r at most that many begin in a second.  SIGTERM
- * ends it early; either way it prints
+ * first on, over and over.  With -C each chain is verified, with -r at most that
+ * many begin in a second.  SIGTERM ends it early; either way it prints
  *
  *     done N failed N seconds S cpu S
  *
@@ -210,7 +210,8 @@ name_of(long n, char *name, size_t size)
     }
 
     snprintf(name, size, "%.*s%ld%s", (int) (mark - options.name),
-             options.name, options.first + n % options.names, mark + 1);
+             options.name, options.first + n % options.names,
+             mark + 1);
 }
 
 

@@ -26,9 +26,9 @@ Net::SSLeay::initialize();
 my %version = ('1.2' => 0x0303, '1.3' => 0x0304);
 
 # Options: sni, host (127.0.0.1), tls => '1.2' or '1.3', ciphers (TLS 1.2),
-# sigalgs => 'RSA-PSS+SHA256' (what the client can verify), alpn => [...], cert and key (PEM files), staple => 0 asks for none,
-# session => an earlier one, keep => 1 asks once over HTTP and keeps the
-# session, timeout (10 seconds).
+# sigalgs => 'RSA-PSS+SHA256' (what the client can verify), alpn => [...],
+# cert and key (PEM files), staple => 0 asks for none, session => an earlier
+# one, keep => 1 asks once over HTTP and keeps the session, timeout (10 seconds).
 sub handshake {
     my ($port, %o) = @_;
     my $begin = time;
