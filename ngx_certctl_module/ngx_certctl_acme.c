@@ -297,7 +297,9 @@ ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
 
 /*
  * Nothing but a handshake is for this client.  NGINX sets its own handler
- * after the first flight of it, so ours is set after the last.
+ * after the first flight of it, so ours is set after the last.  Of a client so
+ * quick that the first call has read both, no handler is called: http looks at
+ * c->close before it reads a request.
  */
 
 static void
@@ -308,6 +310,7 @@ ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
     if (where & SSL_CB_HANDSHAKE_DONE) {
         c = ngx_ssl_get_connection((SSL *) ssl);
         c->ssl->handler = ngx_certctl_acme_close;
+        c->close = 1;
     }
 }
 
