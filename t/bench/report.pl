@@ -158,6 +158,8 @@ sub beside {
         my $own = client();
         my ($bits, @ms) = ('');
         vec($bits, fileno $wait, 1) = 1;
+        # the first answers of a connection wait for a delayed acknowledgement
+        ask($own, "$url/status") for 1 .. 5;
         syswrite $to, "ready\n";
         push @ms, (ask($own, "$url/status"))[0] while !select my $ready = $bits, undef, undef, 0;
         print $to "$_\n" for @ms;
