@@ -289,7 +289,10 @@ ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
         put->pem = part->pem;
         put->keygen = part->keygen;
         ngx_memcpy(put->name, part->name.data, part->name.len);
-        ngx_memcpy(put->if_match, part->if_match.data, part->if_match.len);
+        if (part->if_match.len) {
+            ngx_memcpy(put->if_match, part->if_match.data,
+                       part->if_match.len);
+        }
 
         if (ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0) {
             put->status = NGX_HTTP_FORBIDDEN;

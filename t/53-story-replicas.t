@@ -55,7 +55,10 @@ ok wait_until(20, sub { return state($s->daemon->pid) eq 'T' }), 'a replica stan
 $twin->restart;
 $api = Certctl::HTTP->new(port => $twin->port, ca => $twin->ca, bearer => $s->daemon->key);
 my $row;
-ok wait_until(30, sub {
+
+# another thread of the first may stand still in a transaction, with a row that the
+# other needs: then PostgreSQL ends that one after a minute
+ok wait_until(100, sub {
     $row = $api->get("/api/v1/certificates/$slow")->{json};
     return $row->{status} eq 'Active' && $row->{last_deployment_at} gt $api->get("/api/v1/certificates/$id[1]")->{json}{last_deployment_at};
 }), 'the other one takes the job when the lease is over';
