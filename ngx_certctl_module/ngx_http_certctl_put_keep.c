@@ -38,7 +38,6 @@ typedef struct {
 
 static ngx_http_certctl_keep_t *ngx_http_certctl_keep(void);
 static void ngx_http_certctl_keep_init(void);
-static void ngx_http_certctl_keep_free(void *data);
 static X509 *ngx_http_certctl_keep_get(const u_char **p, long len,
     void *data);
 static void ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca,
@@ -90,32 +89,17 @@ ngx_http_certctl_keep(void)
 }
 
 
+/*
+ * Nothing frees what is kept: a pool's threads end with their worker, and while
+ * they do it unloads this object, so that a destructor may be gone when it is
+ * called.
+ */
+
 static void
 ngx_http_certctl_keep_init(void)
 {
     ngx_http_certctl_keep_works =
-        (pthread_key_create(&ngx_http_certctl_keep_slot,
-                            ngx_http_certctl_keep_free)
-         == 0);
-}
-
-
-static void
-ngx_http_certctl_keep_free(void *data)
-{
-    ngx_http_certctl_keep_t *keep = data;
-
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_HTTP_CERTCTL_KEEP_CAS; i++) {
-        ngx_http_certctl_keep_put(&keep->cas[i], NULL, NULL, 0);
-    }
-
-    for (i = 0; i < NGX_HTTP_CERTCTL_KEEP_KEYS; i++) {
-        OSSL_DECODER_CTX_free(keep->decoders[i]);
-    }
-
-    free(keep);
+        (pthread_key_create(&ngx_http_certctl_keep_slot, NULL) == 0);
 }
 
 
@@ -156,7 +140,7 @@ ngx_http_certctl_keep_get(const u_char **p, long len, void *data)
 }
 
 
-/* Takes the place of what ca was; x509 NULL empties it. */
+/* Takes the place of what ca was. */
 
 static void
 ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca, X509 *x509,
@@ -166,7 +150,7 @@ ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca, X509 *x509,
     free(ca->der);
 
     ca->x509 = NULL;
-    ca->der = x509 ? malloc(len) : NULL;
+    ca->der = malloc(len);
 
     if (ca->der && X509_up_ref(x509)) {
         ca->x509 = x509;
