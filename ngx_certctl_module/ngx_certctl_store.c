@@ -20,6 +20,8 @@
 #define ROOM(field)  offsetof(certctl_store_t, field)
 #define NO_ROOM      ((size_t) -1)
 
+#define SEALED_READS  8                 /* removed under us each time? */
+
 /* To add a room: a row here, and its descriptor in the store. */
 
 static const struct {
@@ -288,15 +290,47 @@ certctl_name_valid(const u_char *text, size_t len)
 }
 
 
+/*
+ * What is removed is overwritten where it lies, also under a reader that has
+ * it open.  So damaged is only what is there still when it has been read; else
+ * what took its place is read, or found to be nothing.
+ */
+
+int
+certctl_sealed_read(certctl_store_t *store, int room, const char *path,
+    certctl_sealed_e type, const char *name, certctl_sealed_t *ret)
+{
+    int          rc, tries = 0;
+    size_t       len;
+    u_char      *buf;
+    struct stat  st, now;
+
+    do {
+        memset(&st, 0, sizeof(st));
+        rc = certctl_file_read(room, path, &buf, &len, &st);
+
+        if (rc == CERTCTL_STORE_OK) {
+            rc = certctl_unseal(store, type, name, buf, len, ret);
+        }
+
+    } while (rc == CERTCTL_STORE_DAMAGED
+             && ++tries < SEALED_READS
+             && (fstatat(room, path, &now, AT_SYMLINK_NOFOLLOW) != 0
+                 || now.st_ino != st.st_ino || now.st_dev != st.st_dev));
+
+    if (rc == CERTCTL_STORE_OK) {
+        ret->st = st;
+    }
+
+    return rc;
+}
+
+
 int
 certctl_store_load(certctl_store_t *store, const char *name, char mark,
     certctl_sealed_t *ret)
 {
-    int          rc;
-    char         path[CERTCTL_PATH_SIZE];
-    size_t       len;
-    u_char      *buf;
-    struct stat  st;
+    char  path[CERTCTL_PATH_SIZE];
 
     if (store->certs < 0
         || !certctl_name_valid((const u_char *) name, strlen(name)))
@@ -306,17 +340,8 @@ certctl_store_load(certctl_store_t *store, const char *name, char mark,
 
     certctl_path(path, name, mark);
 
-    rc = certctl_file_read(store->certs, path, &buf, &len, &st);
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_unseal(store, CERTCTL_SEALED_RECORD, name, buf, len, ret);
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        ret->st = st;
-    }
-
-    return rc;
+    return certctl_sealed_read(store, store->certs, path,
+                               CERTCTL_SEALED_RECORD, name, ret);
 }
 
 

@@ -339,3 +339,28 @@ certctl_file_wipe(int folder, const char *base, int sync)
 
     (void) unlinkat(folder, base, 0);
 }
+
+
+int
+certctl_file_remove(int folder, const char *name, char mark, int sync)
+{
+    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+
+    certctl_path(path, name, mark);
+    certctl_path(next, name, CERTCTL_MARK_NEW);
+
+    CERTCTL_POINT("store.remove.before_rename");
+
+    if (renameat(folder, certctl_base(path), folder, certctl_base(next))
+        != 0)
+    {
+        return errno == ENOENT ? CERTCTL_STORE_NOT_FOUND
+                               : certctl_store_code();
+    }
+
+    CERTCTL_POINT("store.remove.after_rename");
+
+    certctl_file_wipe(folder, certctl_base(next), sync);
+
+    return CERTCTL_STORE_OK;
+}

@@ -158,6 +158,8 @@ int certctl_file_write(certctl_store_t *store, int folder, const char *base,
     const u_char *data, size_t len, int sync);
 /* With sync it waits until the disk has no more of it than it must. */
 void certctl_file_wipe(int folder, const char *base, int sync);
+/* Gone at once for who opens it, and only then overwritten. */
+int certctl_file_remove(int folder, const char *name, char mark, int sync);
 int certctl_folder_sync(int fd);
 
 /* The code for errno. */
@@ -278,6 +280,9 @@ void certctl_heal(certctl_store_t *store, const char *name);
 
 /* ngx_certctl_store.c */
 
+/* Reads and unseals what lies under a path of a room. */
+int certctl_sealed_read(certctl_store_t *store, int room, const char *path,
+    certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
 int certctl_store_load(certctl_store_t *store, const char *name, char mark,
     certctl_sealed_t *ret);
 

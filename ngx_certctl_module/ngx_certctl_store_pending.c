@@ -78,21 +78,15 @@ static int
 load(certctl_store_t *store, int room, certctl_sealed_e type,
     const char *name, certctl_sealed_t *ret)
 {
-    int          rc;
-    char         path[CERTCTL_PATH_SIZE];
-    size_t       len;
-    u_char      *buf;
-    struct stat  st;
+    char  path[CERTCTL_PATH_SIZE];
 
     if (room < 0 || !certctl_name_valid((const u_char *) name, strlen(name))) {
         return CERTCTL_STORE_NOT_FOUND;
     }
 
     certctl_path(path, name, 0);
-    rc = certctl_file_read(room, path, &buf, &len, &st);
 
-    return rc == CERTCTL_STORE_OK
-           ? certctl_unseal(store, type, name, buf, len, ret) : rc;
+    return certctl_sealed_read(store, room, path, type, name, ret);
 }
 
 
@@ -201,7 +195,6 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
     const u_char *spki)
 {
     int                err = errno, folder, same;
-    char               path[CERTCTL_PATH_SIZE];
     certctl_sealed_t   sealed;
 
     same = spki == NULL;
@@ -219,11 +212,9 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
     if (folder >= 0) {
         CERTCTL_POINT("store.pending.before_remove");
 
-        certctl_path(path, name, 0);
-
         /* a key that is live now lies in its record, too: not worth a wait
            for the disk */
-        certctl_file_wipe(folder, certctl_base(path), spki == NULL);
+        (void) certctl_file_remove(folder, name, 0, spki == NULL);
         close(folder);
     }
 

@@ -232,33 +232,6 @@ certctl_store_staple(certctl_store_t *store, const char *name,
 }
 
 
-/* Gone at once for readers, and only then overwritten. */
-
-static int
-remove_file(int folder, const char *name, char mark)
-{
-    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-
-    certctl_path(path, name, mark);
-    certctl_path(next, name, CERTCTL_MARK_NEW);
-
-    CERTCTL_POINT("store.delete.before_rename");
-
-    if (renameat(folder, certctl_base(path), folder, certctl_base(next))
-        != 0)
-    {
-        return errno == ENOENT ? CERTCTL_STORE_NOT_FOUND
-                               : certctl_store_code();
-    }
-
-    CERTCTL_POINT("store.delete.after_rename");
-
-    certctl_file_wipe(folder, certctl_base(next), 1);
-
-    return CERTCTL_STORE_OK;
-}
-
-
 /*
  * Names first: a crash behind them leaves a whole record, and healing enters
  * its names again, as a deletion that nobody was told of never was.
@@ -273,8 +246,9 @@ remove_record(certctl_write_t *w)
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.delete.after_names");
-        (void) remove_file(w->folder, w->lock.name, CERTCTL_MARK_PREV);
-        rc = remove_file(w->folder, w->lock.name, 0);
+        (void) certctl_file_remove(w->folder, w->lock.name,
+                                   CERTCTL_MARK_PREV, 1);
+        rc = certctl_file_remove(w->folder, w->lock.name, 0, 1);
     }
 
     if (rc != CERTCTL_STORE_OK) {

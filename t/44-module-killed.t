@@ -92,7 +92,7 @@ for my $at (qw(store.put.after_rename:3 store.put.after_previous:1 store.put.aft
     is($e->stop, 0, "$point: NGINX ends in peace");
 }
 
-for my $point (qw(store.delete.after_names store.delete.after_rename store.delete.after_fsync)) {
+for my $point (qw(store.delete.after_names store.remove.after_rename store.delete.after_fsync)) {
     my $e = edge("$point:1");
     my $none = serves($e);
     my ($crt, $key, $chain) = $e->ca->issue(names => ['a.example']);

@@ -15,6 +15,7 @@
 #define ROUNDS    60
 #define PUTS      1000
 #define NAMES     300
+#define DELETES   500
 
 static certctl_store_t   *store;
 static certctl_record_t   a[VERSIONS], b[VERSIONS];
@@ -180,6 +181,57 @@ in_processes(void)
     is_int(files_in("damaged"), 0, "nothing was ever damaged");
 }
 
+/* What is deleted is overwritten in its place: no reader takes it for damage. */
+static void
+while_deleted(void)
+{
+    certctl_record_t   rec = test_record("gone", "DNS:gone.example", 0), got;
+    certctl_pending_t  wait = { .name = "gone", .key_type = "ec-p256" }, key;
+    pid_t              pid;
+    int                seen[2][1 - CERTCTL_STORE_CONFLICT] = { { 0 } };
+    int                status, *at;
+
+    wait.key = rec.key;
+    wait.csr = rec.chain;
+
+    PKI_MUST((pid = fork()) >= 0);
+    if (pid == 0) {
+        for (int i = 0; i < DELETES; i++) {
+            if (certctl_store_pending_put(store, &wait) != 0
+                || certctl_store_put(store, &rec, NULL, NULL, NULL) != 0
+                || certctl_store_delete(store, "gone", NULL, NULL) != 0)
+            {
+                _exit(1);
+            }
+        }
+        _exit(0);
+    }
+
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+        for (int i = 0; i < 100; i++) {
+            at = &seen[0][-certctl_store_read(store, "gone", &got)];
+            if ((*at)++, at == seen[0]) {
+                certctl_record_free(&got);
+            }
+            at = &seen[1][-certctl_store_pending_get(store, "gone", &key)];
+            if ((*at)++, at == seen[1]) {
+                certctl_pending_free(&key);
+            }
+        }
+    }
+
+    is_int(status, 0, "%d times stored and deleted", DELETES);
+    for (int i = 0; i < 2; i++) {
+        const char  *what = i ? "key that waits" : "record";
+
+        ok(seen[i][-CERTCTL_STORE_OK] > 0, "a %s is read %d times", what,
+           seen[i][-CERTCTL_STORE_OK]);
+        is_int(seen[i][-CERTCTL_STORE_DAMAGED], 0,
+               "a %s that goes meanwhile is never damaged", what);
+    }
+    test_record_done(&rec);
+}
+
 static int
 by_value(const void *x, const void *y)
 {
@@ -318,6 +370,7 @@ main(void)
 
     in_threads();
     in_processes();
+    while_deleted();
     times();
 
     certctl_store_close(store);
