@@ -68,14 +68,22 @@ my $ops;
 sub noted {
     printf {$ops} "%.6f %.6f %s %s %s %s %d\n", @_;
     $ops->flush;
-    return $_[-1];
+    return;
 }
 
+# Why there was none is kept beside.
 sub timed {
     my ($request) = @_;
     my $sent = now();
     my $r = $request->();
-    return ($sent, now(), $r);
+    my $got = now();
+
+    if ($r->{status} == 599) {
+        open my $why, '>>', "$dir/why.$$" or die $!;
+        printf {$why} "%.6f %.6f %s\n", $sent, $got, $r->{content} =~ s/\s+/ /gr;
+    }
+
+    return ($sent, $got, $r);
 }
 
 # A name's certificate, and a staple that may refresh it: made beforehand, as
@@ -191,14 +199,35 @@ sub kill_one {
     return;
 }
 
+# An old worker closes its idle connections, also one on which a request is just
+# coming (later versions of NGINX have keepalive_min_timeout for that).
+my @reloaded;                           # { begin, end, old } of each
+sub reload_one {
+    my %r = (begin => now(), end => 9**9**9, old => [$edge->workers]);
+
+    push @reloaded, \%r;
+    ok($edge->reload, 'reload');
+    return;
+}
+
+sub note_ends {
+    my $now = now();
+
+    for my $r (grep { $_->{end} > $now } @reloaded) {
+        $r->{end} = now() if !grep { alive($_) } @{ $r->{old} };
+    }
+
+    return;
+}
+
 my %pid = map { ($_, writer($_)) } sort keys %writer;
 my $load = spawn("$dir/load.log", $client, '-p', $edge->port(1), '-s', 'c#.example', '-k', $NAMES, '-c', 24,
     '-r', $RATE, '-t', 2 * $LIMIT, '-o', "$dir/load");
-my ($begin, $reloads) = (now(), 0);
+my $begin = now();
 
 sub count {
     my ($kind) = @_;
-    return $kind eq 'kill' ? scalar @killed : $kind eq 'reload' ? $reloads
+    return $kind eq 'kill' ? scalar @killed : $kind eq 'reload' ? scalar @reloaded
         : $kind eq 'handshakes' ? (slurp("$dir/load") // '') =~ tr/\n//
         : scalar(() = (slurp("$dir/ops.$kind") // '') =~ / 200$/mg);
 }
@@ -215,11 +244,10 @@ while (1) {
     my $made = count('handshakes');
     wait_until(2, sub { count('handshakes') > $made + 50 });
     kill_one();
+    note_ends();
 
-    if ($reloads < $LEAST{reload} && $spent > $SECONDS * ($reloads + 1) / ($LEAST{reload} + 1)) {
-        $reloads++;
-        ok($edge->reload, 'reload');
-    }
+    reload_one()
+        if @reloaded < $LEAST{reload} && $spent > $SECONDS * (@reloaded + 1) / ($LEAST{reload} + 1);
 }
 
 kill 'TERM', values %pid;
@@ -241,17 +269,18 @@ my @ops = map { my %o; @o{qw(sent got kind name crt staple status)} = split; \%o
     map { split /\n/ } map { slurp($_) } glob "$dir/ops.*";
 my %allowed = (swap => [200, 409], staple => [200, 404, 409], remove => [200, 404, 409], challenge => [200]);
 
-# Whether a worker was killed in this time.
+# Whether a worker was killed, or old ones went, in this time.
 sub struck {
     my ($from, $to) = @_;
-    return grep { $_->{begin} <= $to && $_->{end} >= $from } @killed;
+    return grep { $_->{begin} <= $to && $_->{end} >= $from } @killed, @reloaded;
 }
 
 my @slow = grep { $_->{got} - $_->{sent} > (sanitized() ? 40 : 10) } @ops;
 is(scalar @slow, 0, 'no answer was waited for long') or diag join "\n", map { "$_->{kind} $_->{name}" } @slow;
 my @odd = grep { my $o = $_; !grep { $o->{status} == $_ } @{ $allowed{ $o->{kind} } } } @ops;
 is(join('; ', map { "$_->{kind} $_->{name} $_->{status}" } grep { !struck($_->{sent}, $_->{got}) } @odd), '',
-    'each answer is one that may be (' . @odd . ' were cut off by a kill)');
+    'each answer is one that may be (' . @odd . ' were cut off by a kill or a reload)')
+    or diag map { slurp($_) } glob "$dir/why.*";
 
 # What a name was at each time. An operation that was answered with 200 has
 # happened between its request and its answer, another one may have.
