@@ -16,6 +16,7 @@
 
 static ngx_uint_t ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label,
     ngx_str_t *block);
+static void ngx_http_certctl_pem_parameters(ngx_str_t *pem, ngx_str_t *key);
 static const char *ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
     certctl_blob_t *der);
 static const char *ngx_http_certctl_pem_staple(ngx_str_t *block,
@@ -41,12 +42,43 @@ ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
         return "a private key is not taken: keys are made on this host";
     }
 
+    ngx_http_certctl_pem_parameters(pem, &block);
     rule = ngx_http_certctl_pem_key(&block, ret, der);
 
     /* what is left of the body is certificates only */
     ngx_memset(block.data, '\n', block.len);
 
     return rule;
+}
+
+
+/* Parameters just before a key are a part of it: certctl_key_from_pem(). */
+
+static void
+ngx_http_certctl_pem_parameters(ngx_str_t *pem, ngx_str_t *key)
+{
+    u_char     *p, *end;
+    ngx_str_t   block;
+
+    if (!ngx_http_certctl_pem_find(pem, "-----BEGIN EC PARAMETERS-----",
+                                   &block))
+    {
+        return;
+    }
+
+    end = key->data + key->len;
+
+    for (p = block.data + block.len; p < end && p != key->data; p++) {
+
+        if (*p != '\r' && *p != '\n') {
+            return;
+        }
+    }
+
+    if (p == key->data) {
+        key->data = block.data;
+        key->len = end - block.data;
+    }
 }
 
 

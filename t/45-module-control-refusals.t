@@ -247,6 +247,11 @@ subtest 'chains that must not go live' => sub {
         422);
     refused('keygen=server, two keys', given($crt, $key . new_key('ec-p256'), @tail), 422);
 
+    my $curve = Certctl::PKI::openssl(qw(ecparam -name prime256v1));
+    refused('EC PARAMETERS that stand before no key', given($crt . $curve . $ca->cert, $key), 422);
+    refused('EC PARAMETERS before an RSA key', given($crt, $curve . new_key('rsa-2048'), @tail), 422, qr/EC/);
+    refused('EC PARAMETERS, and no key', put('/certificates/shop', $chain . $curve), 422);
+
     ($bad) = $ca->issue(names => ['shop.example']);
     refused('of a key that is not here', put('/certificates/shop', $bad . $ca->cert), 422, qr/key/);
 

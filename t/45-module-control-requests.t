@@ -196,6 +196,17 @@ subtest 'PUT: again, renewal with the same key, If-Match, keygen=server' => sub 
     }
     is($r->{json}{fingerprint}, fingerprint($crt), 'its fingerprint');
     $api->delete("$url/certificates/given");
+
+    my $made = Certctl::PKI::openssl(qw(ecparam -genkey -name prime256v1));
+    like($made, qr/BEGIN EC PARAMETERS.*BEGIN EC PRIVATE KEY/s, 'openssl ecparam -genkey');
+    ($crt) = $ca->issue(names => ['ec.example'], key => $made =~ s/.*(?=-----BEGIN EC PRIVATE)//sr);
+
+    for my $body ($crt . $ca->cert . $made, $made . $crt . $ca->cert) {
+        $r = $api->put("$url/certificates/ec?keygen=server", $body, 'content-type' => $PEM);
+        is($r->{status}, 200, 'its key, as it stands') or diag $r->{content};
+        is(served(1, 'ec.example'), fingerprint($crt), 'is served');
+        $api->delete("$url/certificates/ec");
+    }
 };
 
 subtest 'rollback and DELETE' => sub {

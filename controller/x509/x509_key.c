@@ -280,6 +280,33 @@ check_label(const char *label)
 }
 
 
+/*
+ * The first block; of "openssl ecparam -genkey" the second, whose key names the
+ * curve as well as the first does (RFC 5915 3).
+ */
+static int
+first_block(const char **pos, const char *end, char label[32],
+    unsigned char **der, size_t *len, const char **why)
+{
+    int  rc = certctl_pem_next(pos, end, label, der, len, why);
+
+    if (rc != 1 || strcmp(label, "EC PARAMETERS") != 0) {
+        return rc;
+    }
+
+    OPENSSL_clear_free(*der, *len);
+    rc = certctl_pem_next(pos, end, label, der, len, why);
+
+    if (rc == 1 && strcmp(label, "EC PRIVATE KEY") != 0) {
+        OPENSSL_clear_free(*der, *len);
+        *why = "EC PARAMETERS stand before an EC key only";
+        return -1;
+    }
+
+    return rc;
+}
+
+
 EVP_PKEY *
 certctl_key_from_pem(const char *pem, size_t len, const char **why)
 {
@@ -296,7 +323,7 @@ certctl_key_from_pem(const char *pem, size_t len, const char **why)
         return NULL;
     }
 
-    rc = certctl_pem_next(&pos, end, label, &der, &dlen, why);
+    rc = first_block(&pos, end, label, &der, &dlen, why);
 
     if (rc != 1) {
         *why = rc == 0 ? "no private key was given" : *why;

@@ -118,6 +118,30 @@ refuses_text(const char *text, const char *what, const char *rule)
 
 #define TEXT  (CERTCTL_CHAIN_MAX + 4096)
 
+/* What "openssl ecparam -genkey" writes. */
+static void
+reads_parameters(const char *old, const char *plain)
+{
+    const char  *curve = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
+                         "-----END EC PARAMETERS-----\n", *why;
+    char        *text = malloc(TEXT);
+    EVP_PKEY    *key;
+
+    snprintf(text, TEXT, "%s\n%s", curve, old);
+    key = certctl_key_from_pem(text, strlen(text), &why);
+    ok(key && why == NULL, "EC PARAMETERS before it are passed over");
+    EVP_PKEY_free(key);
+
+    refuses_text(curve, "EC PARAMETERS alone", "no private key");
+    snprintf(text, TEXT, "%s%s", curve, plain);
+    refuses_text(text, "EC PARAMETERS before another key", "an EC key only");
+    snprintf(text, TEXT, "%s%s%s", curve, curve, old);
+    refuses_text(text, "EC PARAMETERS twice", "an EC key only");
+    snprintf(text, TEXT, "%s%s", old, curve);
+    refuses_text(text, "EC PARAMETERS behind it", "one private key");
+    free(text);
+}
+
 static void
 reads_pem(void)
 {
@@ -135,6 +159,8 @@ reads_pem(void)
     again = certctl_key_from_pem(text, strlen(text), &why);
     ok(again != NULL, "white space around it");
     EVP_PKEY_free(again);
+
+    reads_parameters(old, plain);
 
     refuses_text("", "nothing", "no private key");
     refuses_text("  \n", "white space alone", "no private key");
