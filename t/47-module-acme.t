@@ -149,8 +149,7 @@ sub served {
 my $hook = $edge->file('hook', <<"HOOK", 0755);
 #!/bin/sh
 # deploy_challenge|clean_challenge NAME TOKEN VALUE: the key authorization, or
-# for TLS-ALPN-01 its digest with colons; deploy_cert NAME KEY CERT FULLCHAIN,
-# where KEY has a block EC PARAMETERS, which nobody needs
+# for TLS-ALPN-01 its digest with colons; deploy_cert NAME KEY CERT FULLCHAIN
 set -eu
 
 ask() {
@@ -163,23 +162,27 @@ case \$1:\${4-} in
     deploy_challenge:*)   printf %s "\$4" | ask PUT text/plain challenges/http-01/\$3 ;;
     clean_challenge:*:*)  ask DELETE '' challenges/tls-alpn-01/\$2 < /dev/null ;;
     clean_challenge:*)    ask DELETE '' challenges/http-01/\$3 < /dev/null ;;
-    deploy_cert:*)        { cat "\$5"; openssl pkey -in "\$3"; } | ask PUT application/x-pem-file "certificates/\$2?keygen=server" ;;
+    deploy_cert:*)        cat "\$5" "\$3" | ask PUT application/x-pem-file "certificates/\$2?keygen=server" ;;
 esac
 HOOK
 
-# Debian's client, for both types side by side.
+# Debian's client, for both types side by side, and for a request of this host.
 my %client;
 
-for my $type (grep { -x '/usr/bin/dehydrated' } qw(http-01 tls-alpn-01)) {
-    my $name = ($type =~ s/-.*//r) . '.client.example';
-    my $dir  = $edge->dir . "/$type";
+for my $how (grep { -x '/usr/bin/dehydrated' } qw(http-01 tls-alpn-01 request)) {
+    my $type = $how eq 'request' ? 'http-01' : $how;
+    my $name = ($how =~ s/-.*//r) . '.client.example';
+    my $dir  = $edge->dir . "/$how";
 
     mkdir $dir;
-    $edge->file("$type/config", join "\n", "CA=@{[ $pebble->directory ]}", "HOOK=$hook",
+    $edge->file("$how/config", join "\n", "CA=@{[ $pebble->directory ]}", "HOOK=$hook",
         "BASEDIR=$dir", "WELLKNOWN=$dir", "CHALLENGETYPE=$type", 'KEYSIZE=2048', 'KEY_ALGO=prime256v1',
         "CURL_OPTS='--cacert @{[ $pebble->ca ]}'", '');
-    $client{$type} = { name => $name, dir => $dir, pid => spawn("$dir/log", 'sh', '-ec',
-        'export TMPDIR="$3"; dehydrated -f "$1" --register --accept-terms; exec dehydrated -f "$1" --cron --domain "$2"',
+    $edge->file("$how/csr.pem", csr($name, $name)) if $how eq 'request';
+    $client{$how} = { name => $name, dir => $dir, pid => spawn("$dir/log", 'sh', '-ec',
+        'export TMPDIR="$3"; dehydrated -f "$1" --register --accept-terms; '
+            . ($how eq 'request' ? 'exec dehydrated -f "$1" --signcsr "$3/csr.pem" > "$3/chain.pem"'
+                : 'exec dehydrated -f "$1" --cron --domain "$2"'),
         'sh', "$dir/config", $name, $dir) };
 }
 
@@ -246,13 +249,19 @@ subtest 'TLS-ALPN-01' => sub {
     serve('tls', $chain, 'shop.tls.example');
 };
 
-for my $type (sort keys %client) {
-    subtest "dehydrated, $type" => sub {
-        my ($name, $dir, $pid) = @{ $client{$type} }{qw(name dir pid)};
+for my $how (sort keys %client) {
+    subtest "dehydrated, $how" => sub {
+        my ($name, $dir, $pid) = @{ $client{$how} }{qw(name dir pid)};
 
         ok(wait_until(60, sub { return !alive($pid) }), 'it has ended');
         is(finish($pid, 0), 0, 'well') or diag slurp("$dir/log"), $pebble->log;
         like(slurp("$dir/log"), qr/Challenge is valid!/, 'the challenge was valid');
+
+        if ($how eq 'request') {
+            serve($name, join('', pem_split(slurp("$dir/chain.pem") // '')), $name);
+            return;
+        }
+
         served($name, slurp("$dir/certs/$name/fullchain.pem") // 'none', $name);
     };
 }

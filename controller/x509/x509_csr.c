@@ -34,13 +34,18 @@ add_must_staple(STACK_OF(X509_EXTENSION) **exts)
 }
 
 
+/*
+ * Not critical, although the subject is empty: RFC 5280 4.2.1.6 asks that of
+ * certificates, which is for the issuer to see to, and there are clients that
+ * look for the extension of a request by the line that it is printed with.
+ */
 static bool
 add_extensions(X509_REQ *req, GENERAL_NAMES *names, bool must_staple)
 {
     STACK_OF(X509_EXTENSION)  *exts = NULL;
     bool                       good;
 
-    good = X509V3_add1_i2d(&exts, NID_subject_alt_name, names, 1,
+    good = X509V3_add1_i2d(&exts, NID_subject_alt_name, names, 0,
                            X509V3_ADD_APPEND) == 1
            && (!must_staple || add_must_staple(&exts))
            && X509_REQ_add_extensions(req, exts);
