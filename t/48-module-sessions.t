@@ -1,15 +1,59 @@
 #!/usr/bin/perl
-# POST sessions/flush: what clients were given before is resumed no more, by any server
-# and any worker, over reload, restart and upgrade; what they are given later is.
+# POST sessions/flush: what clients were given before is resumed no more, by any
+# server of http{}, of stream{} or over QUIC, and any worker, over reload, restart
+# and upgrade; what they are given later is.
 
 use strict;
 use warnings;
 use Test::More;
 use Certctl::Edge;
-use Certctl::Process qw(slurp wait_until write_file);
+use Certctl::Process qw(finish slurp spawn temp_dir wait_until write_file);
 use Certctl::TLS 'handshake';
 
-my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
+my $nginx = Certctl::Nginx::binary();
+my $h3 = `$nginx -V 2>&1` =~ /--with-http_v3_module/ && `openssl s_client -help 2>&1` =~ /^ -quic\b/m;
+my $quic = $h3 ? <<'QUIC' : '';
+    server {
+        listen 127.0.0.1:%%PORT_4%% quic reuseport;
+        server_name quic.example;
+        certctl on;
+        ssl_certificate %%DIR%%/quic.pem;
+        ssl_certificate_key %%DIR%%/quic.key;
+        ssl_session_ticket_key %%DIR%%/tickets;
+        return 200 "x\n";
+    }
+QUIC
+my $stream = Certctl::Nginx::stream_module() ? <<'STREAM' : undef;
+stream {
+    ssl_protocols TLSv1.2 TLSv1.3;
+
+    server {
+        listen 127.0.0.1:%%PORT_5%% ssl reuseport;
+        certctl on;
+        ssl_certificate %%DIR%%/cached-stream.pem;
+        ssl_certificate_key %%DIR%%/cached-stream.key;
+        ssl_session_cache shared:streams:1m;
+        ssl_session_tickets off;
+        proxy_pass 127.0.0.1:%%PORT_7%%;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_6%% ssl reuseport;
+        certctl on;
+        ssl_certificate %%DIR%%/ticket-stream.pem;
+        ssl_certificate_key %%DIR%%/ticket-stream.key;
+        ssl_session_ticket_key %%DIR%%/tickets;
+        proxy_pass 127.0.0.1:%%PORT_7%%;
+    }
+}
+STREAM
+
+my $edge = Certctl::Edge->new(workers => 2, stream => $stream, conf => <<'CONF' . $quic);
+    # who is behind stream{}
+    server {
+        listen 127.0.0.1:%%PORT_7%%;
+        return 200 "x\n";
+    }
+
     ssl_protocols TLSv1.2 TLSv1.3;
 
     # a cache that workers share, and no tickets
@@ -55,7 +99,7 @@ my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
     }
 CONF
 
-for my $name (qw(cached ticket plain second)) {
+for my $name (qw(cached ticket plain second quic cached-stream ticket-stream)) {
     my (undef, $key, $chain) = $edge->ca->issue(names => ["$name.example"]);
     $edge->file("$name.pem", $chain);
     $edge->file("$name.key", $key, 0600);
@@ -65,12 +109,17 @@ $edge->start;
 
 my $url   = '/certctl/v1';
 my @where = ([1, 'cached.example'], [2, 'ticket.example'], [3, 'plain.example'], [3, 'second.example']);
+push @where, [5, 'cached-stream.example'], [6, 'ticket-stream.example'] if $stream;
 my @cases = map { my $tls = $_; map { [$tls, @$_] } @where } qw(1.2 1.3);
+push @cases, ['QUIC', 4, 'quic.example'] if $h3;
 
 sub ask { my ($method, $path) = @_; return $edge->control->$method("$url$path") }
 
 sub get {
     my ($tls, $port, $name, $session) = @_;
+
+    return quic($port, $name, $session) if $tls eq 'QUIC';
+
     my $h = handshake($edge->port($port), sni => $name, tls => $tls, keep => 1, staple => 0,
         $session ? (session => $session) : ());
 
@@ -78,7 +127,24 @@ sub get {
     return $h;
 }
 
-sub label { my ($tls, undef, $name) = @{ $_[0] }; return "TLS $tls, $name" }
+# The session is a file then.
+sub quic {
+    my ($port, $name, $session) = @_;
+    my $dir = temp_dir();
+    my $pid = spawn("$dir/log", 'sh', '-c', 'mkfifo "$1/in"; exec 3<> "$1/in"; exec openssl s_client -quic -alpn h3 '
+        . '-connect "$2" -servername "$3" -sess_out "$1/session" ${4:+-sess_in "$4"} <&3', 'sh', $dir,
+        '127.0.0.1:' . $edge->port($port), $name, $session // ());
+
+    # a ticket comes behind the handshake
+    my $came = wait_until(10, sub { return -s "$dir/session" && slurp("$dir/log") =~ /^(New|Reused), /m });
+    my ($how) = slurp("$dir/log") =~ /^(New|Reused), /m;
+    finish($pid, 'TERM');
+
+    die "$name: ", slurp("$dir/log") if !$came;
+    return { session => "$dir/session", reused => $how eq 'Reused' ? 1 : 0 };
+}
+
+sub label { my ($tls, undef, $name) = @{ $_[0] }; return ($tls =~ s/^(?=\d)/TLS /r) . ", $name" }
 
 # A session of each case, and how many of some attempts resume it.
 sub sessions { return { map { (label($_), get(@$_)->{session}) } @cases } }
@@ -96,7 +162,7 @@ sub all_resumed {
     my ($sessions, $what) = @_;
 
     for my $case (@cases) {
-        my $fresh = $case->[0] eq '1.3' && $case->[1] == 1;
+        my $fresh = $case->[0] eq '1.3' && $case->[2] =~ /^cached/;
         my $n = $fresh ? get(@$case, get(@$case)->{session})->{reused} * 8 : resumed($sessions, $case);
         is($n, 8, "$what: " . label($case));
     }
@@ -137,7 +203,7 @@ delete $edge->{control};
 none_resumed($old, 'after a reload');
 
 # what resumes without the module's doing: tickets of a key file
-my @kept = grep { $_->[1] != 1 } @cases;
+my @kept = grep { $_->[2] !~ /^cached/ } @cases;
 is(resumed($new, $_), 8, 'made since, after a reload: ' . label($_)) for @kept;
 
 my $again = ask(post => '/sessions/flush')->{json}{epoch};
