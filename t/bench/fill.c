@@ -2,13 +2,17 @@
  * Many certificates for a benchmark, the same ones twice: as records of a store
  * and as the files and servers of a static configuration.
  *
- *     fill -d folder -n count [-f files] [-u uid -g gid]
+ *     fill -d folder -n count [-f files] [-u uid -g gid] [-b each -r sets]
  *
  * makes folder/ca.pem; folder/store, a certctl_store whose record s<i>.bench.test
  * holds the certificate for this name; folder/static/s<i>.pem, certificate and
  * key; and folder/static.conf, a server{} for each, listening on @LISTEN@.  With
  * -f only the first so many are files, too.  uid and gid are NGINX's workers'.
  * Nothing here waits for the disk: who fills a store this way may lose it.
+ *
+ * With -b neither is made, but bodies for POST certificates, each with so many
+ * chains of leaf and CA, and keys: folder/bulk/<set>-<number>, and as many sets
+ * as asked for, which hold other certificates for the same names.
  */
 
 #include "ngx_certctl_store.h"
@@ -29,9 +33,11 @@ static struct {
     const char  *folder;
     long         count;
     long         files;
+    long         each;
+    long         sets;
     uid_t        uid;
     gid_t        gid;
-} options = { .files = LONG_MAX, .uid = (uid_t) -1, .gid = (gid_t) -1 };
+} options = { .sets = 1, .files = LONG_MAX, .uid = (uid_t) -1, .gid = (gid_t) -1 };
 
 struct pair {
     X509      *crt;
@@ -196,6 +202,77 @@ fill(certctl_store_t *to, FILE *conf, const struct pair *ca)
 
 
 static bool
+write_part(FILE *out, const char *name, const struct pair *pair,
+    const struct pair *ca)
+{
+    return fprintf(out, "@%s keygen=server\n", name) > 0
+           && PEM_write_X509(out, pair->crt) == 1
+           && PEM_write_X509(out, ca->crt) == 1
+           && PEM_write_PrivateKey(out, pair->key, NULL, NULL, 0, NULL, NULL)
+              == 1;
+}
+
+
+/* The bodies of one set. */
+static bool
+write_bodies(long set, const struct pair *ca)
+{
+    bool         ok = true;
+    char         name[64], path[600];
+    long         i;
+    FILE        *out = NULL;
+    struct pair  one;
+
+    for (i = 0; i < options.count && ok; i++) {
+        one = (struct pair) { NULL, NULL };
+
+        if (i % options.each == 0) {
+            ok = out == NULL || fclose(out) == 0;
+            snprintf(path, sizeof(path), "%s/bulk/%ld-%ld", options.folder,
+                     set, i / options.each);
+            out = fopen(path, "w");
+        }
+
+        snprintf(name, sizeof(name), "s%ld.bench.test", i);
+
+        ok = ok && out != NULL
+             && make(name, set * options.count + i + 2, ca, &one)
+             && write_part(out, name, &one, ca);
+        end(&one);
+    }
+
+    return (out == NULL || fclose(out) == 0) && ok;
+}
+
+
+static bool
+write_bulk(void)
+{
+    bool         ok;
+    char         path[600];
+    long         set;
+    struct pair  ca;
+
+    snprintf(path, sizeof(path), "%s/bulk", options.folder);
+    (void) mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/ca.pem", options.folder);
+    ok = make("Bench CA", 1, NULL, &ca) && write_pem(path, &ca, false);
+
+    for (set = 0; set < options.sets && ok; set++) {
+        ok = write_bodies(set, &ca);
+    }
+
+    if (!ok) {
+        perror("fill");
+        ERR_print_errors_fp(stderr);
+    }
+
+    end(&ca);
+    return ok;
+}
+
+
+static bool
 run(void)
 {
     bool              ok;
@@ -237,22 +314,24 @@ main(int argc, char **argv)
 {
     int  c;
 
-    while ((c = getopt(argc, argv, "d:n:f:u:g:")) != -1) {
+    while ((c = getopt(argc, argv, "d:n:f:b:r:u:g:")) != -1) {
         switch (c) {
         case 'd': options.folder = optarg; break;
         case 'n': options.count = strtol(optarg, NULL, 10); break;
         case 'f': options.files = strtol(optarg, NULL, 10); break;
+        case 'b': options.each = strtol(optarg, NULL, 10); break;
+        case 'r': options.sets = strtol(optarg, NULL, 10); break;
         case 'u': options.uid = (uid_t) strtol(optarg, NULL, 10); break;
         case 'g': options.gid = (gid_t) strtol(optarg, NULL, 10); break;
         default: options.folder = NULL;
         }
     }
 
-    if (options.folder == NULL || options.count < 0) {
+    if (options.folder == NULL || options.count < 0 || options.each < 0) {
         fprintf(stderr, "usage: fill -d folder -n count [-f files] "
-                "[-u uid -g gid]\n");
+                "[-u uid -g gid] [-b each -r sets]\n");
         return 2;
     }
 
-    return run() ? 0 : 1;
+    return (options.each ? write_bulk() : run()) ? 0 : 1;
 }

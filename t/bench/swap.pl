@@ -1,13 +1,15 @@
 #!/usr/bin/perl
 # From PUT to the first handshake that each worker serves: how long, never stale;
 # beside what the disk alone takes, and beside a reload. Then 10,000 swaps while
-# clients hammer: no connection fails, no worker comes or goes.
+# clients hammer: no connection fails, no worker comes or goes. Then 10,000 in bulk,
+# beside handshakes: how long, how late an event loop is, and how late it is when
+# something else computes.
 
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Certctl::Bench qw(memory_kb percentile short tool);
+use Certctl::Bench qw(cpu_seconds memory_kb percentile short tool);
 use Certctl::Edge;
 use Certctl::Nginx;
 use Certctl::PKI 'fingerprint';
@@ -15,6 +17,8 @@ use Certctl::Process qw(children run slurp);
 use Certctl::TLS 'handshake';
 use IO::Handle;
 use IO::Socket::SSL;
+use List::Util qw(max sum);
+use POSIX ();
 use Time::HiRes qw(sleep time);
 
 my $ROUNDS  = 10;
@@ -24,12 +28,19 @@ my $STORM   = short() ? 500 : 10_000;
 my $WARM    = short() ? 50 : 500;
 my $NAMES   = 10;
 my $THREADS = 2;
+my $BULK    = short() ? 1000 : 10_000;  # in bodies of
+my $EACH    = 500;
+my $PUSHED  = 3;                        # rounds
+my $RATE    = 200;                      # handshakes a second beside them
 
 my $bench = Certctl::Bench->new('swap', variants => [qw(disk put reload)],
     note => 'ms; visible: from sending the PUT (or HUP) to the answer of the last worker\'s '
         . 'first handshake, one handshake after the other; disk: write, fsync, rename, fsync '
         . "of as many bytes; reload: stock NGINX, $BESIDE certificates; storm: $STORM PUTs to "
-        . "$NAMES names; thread_pool of $THREADS threads");
+        . "$NAMES names; thread_pool of $THREADS threads; bulk: $BULK with their keys and issuer, "
+        . "$EACH in a POST, $THREADS connections, beside $RATE handshakes a second; late: what "
+        . 'certctl_event_loop_late_max_us says of new workers; computing: no request, but as many '
+        . 'processes that only compute as there are connections; a timer: in a process of its own');
 my $ca   = Certctl::PKI->ca('Bench CA');
 
 # NGINX's own default is 32 threads a worker, and each keeps memory of its own
@@ -59,14 +70,17 @@ $bench->rounds($ROUNDS, sub { return $measure{ $_[1] }->() });
 
 $bench->figure('stale handshakes, first one of each worker', $stale, unit => "of $seen", most => 0);
 $bench->figure('PUT p50', percentile(50, @{ $ms{put} }), unit => 'ms');
-$bench->figure('PUT p99', percentile(99, @{ $ms{put} }), unit => 'ms', most => 20);
+$bench->figure('PUT p99', percentile(99, @{ $ms{put} }), unit => 'ms', most => 10);
 $bench->figure('disk alone p50', percentile(50, @{ $ms{disk} }), unit => 'ms');
 $bench->figure('disk alone p99', percentile(99, @{ $ms{disk} }), unit => 'ms');
-$bench->compare('PUT p50 / disk alone', p50 => qw(put disk));
+$bench->compare('PUT p50 / disk alone', p50 => qw(put disk), most => 2);
 $bench->figure('visible on all workers p50', percentile(50, @{ $ms{visible} }), unit => 'ms');
 $bench->figure('visible on all workers p99', percentile(99, @{ $ms{visible} }), unit => 'ms');
 $bench->compare("reload with $BESIDE certificates / PUT, until visible", visible_p50 => qw(reload put));
 storm();
+$edge->stop;
+$stock->stop;
+bulk();
 $bench->finish;
 
 sub pair {
@@ -266,6 +280,199 @@ sub hammer {
 
     my $pid = open my $out, '-|', tool('handshake'), '-p', $edge->port('tls'),
         '-s', 'n#.bench.test', '-k', $NAMES, '-c', 2, '-t', 3600, '-C', $ca_file
+        or die "handshake: $!";
+    return ($pid, $out);
+}
+
+# Each round in new workers, as the meter's most is a worker's own: nothing but
+# handshakes, what computes beside them, and certificates by the thousand.
+sub bulk {
+    my $far = Certctl::Edge->new(workers => 2, main => "thread_pool default threads=$THREADS;\n",
+        conf => <<'CONF');
+    server {
+        listen 127.0.0.1:%%PORT_tls%% ssl reuseport;
+        certctl on;
+    }
+CONF
+    my $dir = $far->dir;
+    my ($done, $failed, @all) = (0, 0);
+
+    run("$dir/fill.log", tool('fill'), '-d', $dir, '-n', $BULK, '-b', $EACH, '-r', $PUSHED) == 0
+        or die 'fill: ', slurp("$dir/fill.log");
+    $far->start;
+    push_all($far, "$dir/bulk/0-0");
+
+    my $round = sub {
+        my ($n, $variant) = @_;
+        my @body = glob "$dir/bulk/" . ($n - 1) . '-*';
+
+        $far->reload(wait_old => 1);
+        my ($pid, $out) = beside($far);
+        my $timer = timer();
+        my $used  = cpu_seconds($far->workers);
+        my %got   = $variant eq 'bulk' ? (seconds => push_all($far, @body)) : ();
+        idle($far, $variant eq 'computing' ? $THREADS : 0) if $variant ne 'bulk';
+        $got{cpu} = cpu_seconds($far->workers) - $used;
+
+        @got{qw(late stalls)} = lateness($far);
+        $got{timer} = ended($timer);
+        my ($shaken, $bad) = ended($pid, $out)
+            =~ /^done (\d+) failed (\d+)/ or die "the hammer died\n";
+        $done   += $shaken, $failed += $bad if $variant eq 'bulk';
+        return \%got;
+    };
+
+    $bench->rounds($PUSHED, $round, qw(alone computing bulk));
+
+    # in the same workers now
+    push_all($far, glob "$dir/bulk/0-*");
+    @all = ($far->pid, $far->workers);
+    my $before = memory_kb(@all);
+    push_all($far, glob "$dir/bulk/1-*");
+    my $after = memory_kb(@all);
+
+    $bench->figure("bulk: $BULK certificates", $bench->median_of('bulk', 'seconds'), unit => 's', most => 5);
+    $bench->figure('bulk: CPU of the workers for each', $bench->median_of('bulk', 'cpu') / $BULK * 1e6,
+        unit => 'us');
+    $bench->figure('bulk: failed handshakes', $failed, unit => "of $done", most => 0);
+    $bench->figure('bulk: event loop late, most', $bench->median_of('bulk', 'late'), unit => 'ms', most => 5);
+    $bench->figure('bulk: event loop late over 5 ms', $bench->median_of('bulk', 'stalls'), unit => 'times');
+    $bench->figure('bulk: a timer late, most', $bench->median_of('bulk', 'timer'), unit => 'ms');
+    $bench->figure("$_: event loop late, most", $bench->median_of($_, 'late'), unit => 'ms'),
+        $bench->figure("$_: event loop late over 5 ms", $bench->median_of($_, 'stalls'), unit => 'times'),
+        $bench->figure("$_: a timer late, most", $bench->median_of($_, 'timer'), unit => 'ms')
+        for qw(alone computing);
+    $bench->compare('event loop late, bulk / computing', late => qw(bulk computing));
+    $bench->figure('bulk: memory before (PSS, master and workers)', $before / 1024, unit => 'MB');
+    $bench->figure('bulk: memory after / before', $after / $before, most => 1.05);
+    return;
+}
+
+sub client {
+    my ($far) = @_;
+    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $far->port('control'),
+        SSL_verify_mode => 0, SSL_cert_file => $far->dir . '/controller.pem',
+        SSL_key_file => $far->dir . '/controller.key') // die "connect: $SSL_ERROR\n";
+}
+
+sub post_head {
+    my ($length) = @_;
+    return "POST /certctl/v1/certificates HTTP/1.1\r\nHost: edge\r\n"
+        . "Content-Type: application/x-certctl-bulk\r\nContent-Length: $length\r\n\r\n";
+}
+
+# All bodies, over as many connections as a worker has threads; seconds.
+sub push_all {
+    my ($far, @file) = @_;
+    my @text  = map { my $body = slurp($_); post_head(length $body) . $body } @file;
+    my $begin = time;
+    my @pid;
+
+    for my $n (0 .. $THREADS - 1) {
+        my $pid = fork // die "fork: $!";
+
+        if ($pid == 0) {
+            my $ok = eval { deliver(client($far), @text[grep { $_ % $THREADS == $n } 0 .. $#text]); 1 };
+
+            print STDERR $@ if !$ok;
+            POSIX::_exit($ok ? 0 : 1);
+        }
+
+        push @pid, $pid;
+    }
+
+    my $bad = grep { waitpid $_, 0; $? } @pid;
+    die "a POST of many failed\n" if $bad;
+    return time - $begin;
+}
+
+sub deliver {
+    my ($socket, @text) = @_;
+
+    for my $text (@text) {
+        my ($at, $answer) = (0, '');
+
+        while ($at < length $text) {
+            $at += syswrite $socket, $text, 16384, $at or die "the control listener closed\n";
+        }
+
+        until ($answer =~ /\r\n\r\n(.*)/s && length $1 >= ($answer =~ /^Content-Length: (\d+)/mi)[0]) {
+            sysread $socket, $answer, 65536, length $answer or die "cut off: $answer\n";
+        }
+
+        $answer =~ /"refused":0\b/ or die "refused: " . substr($answer, 0, 1000) . "\n";
+    }
+
+    return;
+}
+
+# The meter runs while there is a request: some wait for bodies.
+sub idle {
+    my ($far, $burners) = @_;
+    my @open = map { client($far) } 1 .. 8;
+    my @pid  = map { child(sub { 1 while 1 }) } 1 .. $burners;
+
+    syswrite $_, post_head(1000) for @open;
+    sleep 4;
+    kill 'KILL', @pid;
+    waitpid $_, 0 for @pid;
+    return;
+}
+
+# The most that a timer of 1 ms is late in a process that does nothing else.
+sub timer {
+    my $pid = open(my $out, '-|') // die "fork: $!";
+    return [$pid, $out] if $pid;
+
+    my ($end, $most) = (0, 0);
+    local $SIG{TERM} = sub { $end = 1 };
+
+    while (!$end) {
+        my $begin = time;
+        sleep 0.001;
+        my $late = (time - $begin) * 1000 - 1;
+        $most = $late if $late > $most && !$end;
+    }
+
+    syswrite STDOUT, "$most\n";
+    POSIX::_exit(0);
+}
+
+sub child {
+    my ($run) = @_;
+    my $pid = fork // die "fork: $!";
+
+    $run->() if $pid == 0;
+    return $pid;
+}
+
+# What a child says when it is told to end.
+sub ended {
+    my ($pid, $out) = ref $_[0] ? @{ $_[0] } : @_;
+
+    kill 'TERM', $pid;
+    my $said = <$out> // '';
+    close $out;
+    return $said =~ s/\n//r;
+}
+
+# In ms, the most of any worker; and how often it was more than 5.
+sub lateness {
+    my ($far) = @_;
+    my $text = client($far);
+
+    syswrite $text, "GET /certctl/v1/metrics HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n";
+    my $said = do { local $/; <$text> };
+    my @late   = $said =~ /^certctl_event_loop_late_max_us\{.*?\} (\d+)/mg or die "no metrics: $said\n";
+    my @stalls = $said =~ /^certctl_event_loop_stalls_total\{.*?\} (\d+)/mg;
+
+    return (max(@late) / 1000, sum(@stalls));
+}
+
+sub beside {
+    my ($far) = @_;
+    my $pid = open my $out, '-|', tool('handshake'), '-p', $far->port('tls'), '-s', 's#.bench.test',
+        '-k', 100, '-c', 2, '-t', 3600, '-r', $RATE, '-C', $far->dir . '/ca.pem'
         or die "handshake: $!";
     return ($pid, $out);
 }
