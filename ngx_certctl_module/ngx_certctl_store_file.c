@@ -3,7 +3,7 @@
 
 
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* sync_file_range() */
+#define _GNU_SOURCE                     /* O_NOATIME, sync_file_range() */
 #endif
 
 #include "ngx_certctl_store_impl.h"
@@ -187,16 +187,23 @@ read_all(int fd, u_char *buf, size_t len)
 }
 
 
-/* O_NONBLOCK: a fifo in the place of a record must not hold a worker. */
+/*
+ * O_NONBLOCK: a fifo in the place of a record must not hold a worker.
+ * O_NOATIME: a reader must not wait for the journal; it is for owners only.
+ */
 
 int
 certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
     struct stat *st)
 {
-    int      fd, rc;
+    int      fd, rc, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
     u_char  *p;
 
-    fd = openat(room, path, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+    fd = openat(room, path, flags|O_NOATIME);
+
+    if (fd < 0 && errno == EPERM) {
+        fd = openat(room, path, flags);
+    }
 
     if (fd < 0) {
         return errno == ENOENT || errno == ENOTDIR ? CERTCTL_STORE_NOT_FOUND
