@@ -171,10 +171,10 @@ uint64_t certctl_store_bytes(certctl_store_t *store);
 /*
  * Writing: temporary file, fsync, rename, fsync of the folder, then names/.
  * Each returns a code above, sets *generation to the record's new one, and on
- * failure leaves what was there.  touched, where given, is called with every
- * DNS or IP name whose answer may have changed (old and new names of the
- * record), when reading gives the new answer: the caller bumps their counters.
- * The record's own name is not among them unless its certificate carries it.
+ * failure leaves what was there.  touched, where given, is called with the
+ * record's own name and every DNS or IP name whose answer may have changed (its
+ * old and new names), when reading gives the new answer, and before a writer
+ * that is killed would leave no trace: the caller bumps their counters.
  */
 
 typedef void (*certctl_touched_pt)(const char *name, void *data);
@@ -244,10 +244,12 @@ void certctl_pending_free(certctl_pending_t *pending);
 
 
 /* Staples of certificates that are not in the store (static ones), by the
-   SHA-256 of the certificate.  The DER is verified again when it is used. */
+   SHA-256 of the certificate, which is the name that is touched, in hex.  The
+   DER is verified again when it is used. */
 
 int certctl_store_static_staple_put(certctl_store_t *store,
-    const u_char *fingerprint, const certctl_blob_t *staple);
+    const u_char *fingerprint, const certctl_blob_t *staple,
+    certctl_touched_pt touched, void *data);
 int certctl_store_static_staple_get(certctl_store_t *store,
     const u_char *fingerprint, certctl_blob_t *ret);     /* free() data */
 

@@ -195,7 +195,11 @@ void certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
     const certctl_sealed_t *prev);
 int certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
     const char *key, char record[CERTCTL_NAME_SIZE]);
-void certctl_names_touch(const certctl_sealed_t *old,
+/*
+ * Under the record's lock: who is killed before the end of it leaves the lock
+ * behind, and whoever finds that tells everybody.
+ */
+void certctl_names_touch(const char *name, const certctl_sealed_t *old,
     const certctl_sealed_t *new, certctl_touched_pt touched, void *data);
 
 

@@ -143,5 +143,8 @@ certctl_unlock(certctl_store_t *store, certctl_lock_t *lock)
 
     close(lock->fd);
     lock->fd = -1;
+
+    CERTCTL_POINT("store.after_unlock");
+
     errno = err;
 }

@@ -200,7 +200,8 @@ end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
     }
 
     if (put->w.committed) {
-        certctl_names_touch(put->w.old, &put->new, touched, data);
+        certctl_names_touch(put->new.name, put->w.old, &put->new, touched,
+                            data);
     }
 
     if (one->step == STEP_EXPOSED) {

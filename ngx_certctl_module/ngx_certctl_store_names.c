@@ -336,10 +336,11 @@ touch_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
 
 
 void
-certctl_names_touch(const certctl_sealed_t *old, const certctl_sealed_t *new,
-    certctl_touched_pt touched, void *data)
+certctl_names_touch(const char *name, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_touched_pt touched, void *data)
 {
     if (touched != NULL) {
+        touched(name, data);
         touch_missing(new, NULL, touched, data);
         touch_missing(old, new, touched, data);
     }

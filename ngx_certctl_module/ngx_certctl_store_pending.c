@@ -18,25 +18,29 @@
 #include "x509_key.h"
 
 
-/* Seals in and puts it in the place of what room has under its name. */
+/*
+ * Seals in and puts it in the place of what room has under its name; touched
+ * may be NULL.
+ */
 
 static int
-replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
+replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
+    certctl_touched_pt touched, void *data)
 {
     int              rc, folder;
     char             path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
     size_t           len;
-    u_char          *data;
+    u_char          *text;
     certctl_write_t  w;
 
-    rc = certctl_seal(store, in, &data, &len);
+    rc = certctl_seal(store, in, &text, &len);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
 
     rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, &w);
     if (rc != CERTCTL_STORE_OK) {
-        free(data);
+        free(text);
         return rc;
     }
 
@@ -46,7 +50,7 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
 
     rc = folder < 0 ? certctl_store_code()
                     : certctl_file_write(store, folder, certctl_base(next),
-                                         data, len, 1);
+                                         text, len, 1);
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.pending.before_rename");
@@ -60,6 +64,10 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
         } else {
             CERTCTL_POINT("store.pending.after_rename");
             rc = certctl_folder_sync(folder);
+
+            if (touched != NULL) {
+                touched(in->name, data);
+            }
         }
     }
 
@@ -68,7 +76,7 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in)
     }
 
     certctl_write_end(&w);
-    free(data);
+    free(text);
 
     return rc;
 }
@@ -141,7 +149,7 @@ certctl_store_pending_put(certctl_store_t *store,
     in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
                                              sizeof(pending->key_type) - 1);
 
-    return replace(store, store->pending, &in);
+    return replace(store, store->pending, &in, NULL, NULL);
 }
 
 
@@ -224,7 +232,8 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
 
 int
 certctl_store_static_staple_put(certctl_store_t *store,
-    const u_char *fingerprint, const certctl_blob_t *staple)
+    const u_char *fingerprint, const certctl_blob_t *staple,
+    certctl_touched_pt touched, void *data)
 {
     certctl_sealed_t  in;
 
@@ -234,7 +243,7 @@ certctl_store_static_staple_put(certctl_store_t *store,
     in.stored = time(NULL);
     in.blob[CERTCTL_BLOB_STAPLE] = *staple;
 
-    return replace(store, store->staples, &in);
+    return replace(store, store->staples, &in, touched, data);
 }
 
 

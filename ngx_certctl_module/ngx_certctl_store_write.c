@@ -66,7 +66,7 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
     err = errno;
 
     if (w->committed) {
-        certctl_names_touch(w->old, new, touched, data);
+        certctl_names_touch(w->lock.name, w->old, new, touched, data);
     }
 
     if (rc == CERTCTL_STORE_OK && generation != NULL) {
@@ -284,7 +284,7 @@ certctl_store_delete(certctl_store_t *store, const char *name,
 
     if (rc != CERTCTL_STORE_NOT_FOUND) {
         rc = remove_record(&w);
-        certctl_names_touch(w.old, NULL, touched, data);
+        certctl_names_touch(name, w.old, NULL, touched, data);
     }
 
     certctl_write_end(&w);

@@ -262,9 +262,8 @@ ngx_int_t ngx_http_certctl_record_fill(certctl_record_t *record,
 ngx_uint_t ngx_http_certctl_record_matches(const char *if_match,
     uint64_t generation);
 
-/* Tells workers that the record's answers have changed, and counts. */
-void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf,
-    const char *name);
+/* Counts a commit. */
+void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
 
 /* The members of a record: name, generation, fingerprint, not_after. */
 ngx_int_t ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,

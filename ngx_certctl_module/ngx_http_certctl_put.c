@@ -141,7 +141,7 @@ ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
     put->generation = generation;
     put->done = "certificate is live";
 
-    ngx_http_certctl_record_live(put->mcf, put->name);
+    ngx_http_certctl_record_live(put->mcf);
     (void) ngx_atomic_fetch_add(&put->mcf->certctl.zone->swaps, 1);
 }
 

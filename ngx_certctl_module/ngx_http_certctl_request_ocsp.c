@@ -259,8 +259,6 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
         return NGX_ERROR;
     }
 
-    ngx_certctl_touch(&ocsp->call->mcf->certctl, record->name);
-
     ocsp->found = 1;
 
     return NGX_OK;
@@ -295,7 +293,8 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
     CERTCTL_POINT("ocsp.before_static_commit");
 
     rc = certctl_store_static_staple_put(call->mcf->certctl.store, ocsp->digest,
-                                         &ocsp->der);
+                                         &ocsp->der, ngx_certctl_touched,
+                                         &call->mcf->certctl);
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);
         return NGX_ERROR;
@@ -334,10 +333,8 @@ ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
 
     call = ocsp->call;
 
-    /* the name is the fingerprint: what a static one's staple goes by */
-
     call->generation = ocsp->generation;
-    ngx_http_certctl_record_live(call->mcf, call->name);
+    ngx_http_certctl_record_live(call->mcf);
     call->done = "staple is live";
 
     call->status = NGX_HTTP_OK;

@@ -63,10 +63,8 @@ ngx_http_certctl_record_matches(const char *if_match, uint64_t generation)
 
 
 void
-ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf,
-    const char *name)
+ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf)
 {
-    ngx_certctl_touch(&mcf->certctl, name);
     (void) ngx_atomic_fetch_add(&mcf->certctl.zone->commits, 1);
 }
 
@@ -155,7 +153,7 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
         return;
     }
 
-    ngx_http_certctl_record_live(call->mcf, call->name);
+    ngx_http_certctl_record_live(call->mcf);
     (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
     call->done = "rolled back";
 
@@ -230,7 +228,7 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         return;
     }
 
-    ngx_http_certctl_record_live(call->mcf, call->name);
+    ngx_http_certctl_record_live(call->mcf);
 
     call->done = "deleted";
 

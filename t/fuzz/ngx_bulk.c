@@ -128,8 +128,7 @@ ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json, const char *name,
 }
 
 void
-ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *conf,
-    const char *name)
+ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *conf)
 {
 }
 

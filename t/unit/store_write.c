@@ -19,6 +19,12 @@ touch(const char *name, void *data)
     }
 }
 
+static void
+touch_one(const char *name, void *data)
+{
+    snprintf(data, 65, "%s", name);
+}
+
 static int
 put(certctl_store_t *store, const certctl_record_t *rec, uint64_t *generation)
 {
@@ -82,8 +88,8 @@ puts_and_finds(void)
     a.reused_key = 1;
 
     is_int(put(store, &a, &g1), CERTCTL_STORE_OK, "put");
-    is_str(touched, "shop.example *.shop.example 192.0.2.1 2001:db8::1",
-           "its DNS and IP names are touched, in lower case");
+    is_str(touched, "shop shop.example *.shop.example 192.0.2.1 2001:db8::1",
+           "its own, DNS and IP names are touched, in lower case");
 
     is_int(certctl_store_read(store, "shop", &got), CERTCTL_STORE_OK, "read");
     ok(same_blob(&got.chain, &a.chain) && same_blob(&got.key, &a.key)
@@ -98,7 +104,7 @@ puts_and_finds(void)
 
     is_int(put(store, &b, &g2), CERTCTL_STORE_OK, "put a newer one");
     ok(g2 > g1, "under a higher generation");
-    is_str(touched, "shop.example new.example *.shop.example 192.0.2.1"
+    is_str(touched, "shop shop.example new.example *.shop.example 192.0.2.1"
            " 2001:db8::1", "new and lost names are touched");
     ok(!certctl_store_same(store, "shop", &got.file), "the file is another one");
     certctl_record_free(&got);
@@ -120,7 +126,7 @@ puts_and_finds(void)
     touched[0] = '\0';
     is_int(certctl_store_delete(store, "shop", touch, NULL), CERTCTL_STORE_OK,
            "delete");
-    is_str(touched, "shop.example new.example", "touches its names");
+    is_str(touched, "shop shop.example new.example", "touches its names");
     is_str(ecdsa(store, "shop.example"), "-", "it is gone");
     is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "shop-rsa",
            "the other kind is not");
@@ -174,7 +180,7 @@ shares_names(void)
     touched[0] = '\0';
     is_int(put(store, &agent, NULL), CERTCTL_STORE_OK, "the agent's identity");
     is_str(ecdsa(store, "x.example"), "-", "is never served to the public");
-    is_str(touched, "", "and touches no name");
+    is_str(touched, "_agent", "and touches no other name");
     ok(holds(store, "_agent", &agent), "but can be read");
 
     is_int(put(store, &plain, NULL), CERTCTL_STORE_OK, "no SANs at all");
@@ -293,6 +299,7 @@ staples(void)
     certctl_record_t   b = test_record("a", "DNS:a.example", 0);
     certctl_blob_t     one = { (u_char *) "one", 3 }, got1, none = { NULL, 0 };
     u_char             print[32], other[32] = { 1 };
+    char               hex[65] = "";
     uint64_t           g1, g2;
 
     put(store, &a, NULL);
@@ -302,7 +309,7 @@ staples(void)
     touched[0] = '\0';
     is_int(certctl_store_staple(store, "a", print, &one, 77, &g2, touch, NULL),
            CERTCTL_STORE_OK, "a staple");
-    is_str(touched, "a.example", "touches the names");
+    is_str(touched, "a a.example", "touches the names");
     ok(g2 > g1, "under a new generation");
     certctl_store_read(store, "a", &got);
     ok(same_blob(&got.staple, &one) && got.staple_until == 77
@@ -328,7 +335,10 @@ staples(void)
 
     is_int(certctl_store_static_staple_get(store, other, &got1),
            CERTCTL_STORE_NOT_FOUND, "no static staple");
-    is_int(certctl_store_static_staple_put(store, other, &one), 0, "one is put");
+    is_int(certctl_store_static_staple_put(store, other, &one, touch_one, hex),
+           0, "one is put");
+    is_str(hex, "01000000000000000000000000000000"
+           "00000000000000000000000000000000", "touches its fingerprint");
     is_int(certctl_store_static_staple_get(store, other, &got1), 0, "and read");
     ok(same_blob(&got1, &one), "as it was");
     free(got1.data);
