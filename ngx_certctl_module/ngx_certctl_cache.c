@@ -73,6 +73,8 @@ static void ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
 static ngx_uint_t ngx_certctl_entry_fresh(
     ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
     time_t now);
+static ngx_uint_t ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_kind_e kind);
 static void ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, time_t now);
 static ngx_int_t ngx_certctl_entry_read_kind(
@@ -358,13 +360,10 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
     same = 0;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
-        same += entry->stored[i]
-                && certctl_store_same(cache->certctl->store,
-                               (const char *) entry->stored[i]->cert.name.data,
-                               &entry->stored[i]->file);
+        same += ngx_certctl_entry_same(cache, entry, i);
     }
 
-    /* a record is of one kind, a name may gain the other one */
+    /* a record is of one kind */
 
     if (same < (entry->record ? 1 : CERTCTL_KINDS)) {
         return 0;
@@ -373,6 +372,29 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
     entry->checked = now;
 
     return 1;
+}
+
+
+/* A name may gain the kind that it has not; to see that no file is read. */
+
+static ngx_uint_t
+ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_kind_e kind)
+{
+    certctl_store_t       *store;
+    ngx_certctl_stored_t  *stored;
+
+    store = cache->certctl->store;
+    stored = entry->stored[kind];
+
+    if (stored) {
+        return certctl_store_same(store, (const char *) stored->cert.name.data,
+                                  &stored->file);
+    }
+
+    return !entry->record
+           && !certctl_store_knows(store, kind,
+                                   (const char *) entry->name.data);
 }
 
 

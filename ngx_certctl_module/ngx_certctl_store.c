@@ -443,6 +443,18 @@ certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
 
 
 int
+certctl_store_knows(certctl_store_t *store, certctl_kind_e kind,
+    const char *name)
+{
+    char  key[CERTCTL_NAME_SIZE], record[CERTCTL_NAME_SIZE];
+
+    return store->names[kind] >= 0 && certctl_host_key(name, key)
+           && certctl_names_find(store, kind, key, record)
+              != CERTCTL_STORE_NOT_FOUND;
+}
+
+
+int
 certctl_store_same(certctl_store_t *store, const char *name,
     const certctl_file_t *file)
 {

@@ -186,6 +186,36 @@ clock(0);
 is(serves('a'), "$good ours", 'with its staple');
 write_file($record, $bytes);
 
+# The same look at a name that has one kind of certificate: no file is read that is
+# as it was, and the other kind is found, although nobody told of it.
+
+my ($one, $one_key, $one_chain) = $ca->issue(names => ['one.example'], from => -$DAY, days => 90);
+my ($two, $two_key, $two_chain) = $ca->issue(names => ['one.example'], from => -$DAY, days => 90, key => 'rsa-2048');
+my @rsa = (tls => '1.2', ciphers => 'ECDHE-RSA-AES128-GCM-SHA256');
+
+sub one { return handshake($edge->port(1), sni => 'one.example', @_)->{fingerprint} // 'none' }
+
+is(put('two', $two_chain, $two_key)->{status}, 200, 'RSA');
+my ($link) = glob "$dir/store/names/rsa/*/one.example";
+rename $link, "$dir/kept" or die $!;
+is(put('one', $one_chain, $one_key)->{status}, 200, 'and ECDSA, for one name');
+($record) = glob "$dir/store/certs/*/one";
+utime $now, $now, $record or die $!;
+is(one(), fingerprint($one), 'ECDSA is served');
+isnt(one(@rsa), fingerprint($two), 'RSA is not known');
+
+$bytes = slurp($record);
+write_file($record, 'x' x length $bytes);
+utime $now, $now, $record or die $!;
+clock($HOUR);
+is(one(), fingerprint($one), 'an hour on: what was parsed');
+unlike($edge->log, qr/"one.example" is damaged/, 'without reading it again');
+write_file($record, $bytes);
+rename "$dir/kept", $link or die $!;
+clock(2 * $HOUR);
+is(one(@rsa), fingerprint($two), 'another hour on: the RSA one too');
+clock(0);
+
 unlike($edge->log, qr/\[(?:alert|emerg)\]/, 'nothing alarming in the log');
 is($edge->stop, 0, 'NGINX ends in peace');
 done_testing;
