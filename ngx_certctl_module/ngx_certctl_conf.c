@@ -7,6 +7,7 @@
 #include <ngx_core.h>
 
 #include "ngx_certctl_conf.h"
+#include "ngx_certctl_placeholder.h"
 
 
 char *
@@ -40,20 +41,79 @@ ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-void
-ngx_certctl_conf_useless_name(ngx_conf_t *cf, u_char *file, ngx_uint_t line)
+ngx_int_t
+ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_str_t *addr)
 {
-    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                  "\"certctl_certificate\" has no effect while certctl is "
-                  "off: add \"certctl on;\" to the server in %s:%ui",
-                  file, line);
+    ngx_str_t  *listen;
+
+    conf->tls = 1;
+
+    if (conf->listens == NULL) {
+        conf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+        if (conf->listens == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    listen = ngx_array_push(conf->listens);
+    if (listen == NULL) {
+        return NGX_ERROR;
+    }
+
+    *listen = *addr;
+
+    return NGX_OK;
 }
 
 
-void
-ngx_certctl_conf_no_tls(ngx_conf_t *cf, u_char *file, ngx_uint_t line)
+char *
+ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
+    ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line)
 {
-    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                  "\"certctl on\" has no effect without "
-                  "\"listen ... ssl;\" in the server in %s:%ui", file, line);
+    ngx_uint_t  own;
+
+    own = (conf->enable == 1);
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
+
+    if (conf->certificate.len && !conf->enable) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_certificate\" has no effect while certctl is "
+                      "off: add \"certctl on;\" to the server in %s:%ui",
+                      file, line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (own && !conf->tls) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"certctl on\" has no effect without "
+                      "\"listen ... ssl;\" in the server in %s:%ui",
+                      file, line);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys)
+{
+    /* what is unset is what nobody wrote */
+
+    if (*certificates != NGX_CONF_UNSET_PTR
+        || inherited != NGX_CONF_UNSET_PTR)
+    {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_certctl_placeholder_give(cf, certificates, keys) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->placeholder = 1;
+
+    return NGX_CONF_OK;
 }

@@ -10,15 +10,42 @@
 #include "ngx_certctl.h"
 
 
+/* Of a server, or of the block around it. */
+
+typedef struct {
+    ngx_flag_t    enable;
+    ngx_str_t     certificate;              /* pinned */
+    ngx_flag_t    challenge;
+
+    /* found in the listening sockets before merging */
+    unsigned      tls:1;
+    unsigned      placeholder:1;
+    ngx_array_t  *listens;                  /* ngx_str_t */
+} ngx_certctl_srv_conf_t;
+
+
 /* For a directive that takes the name of a record, into an ngx_str_t. */
 char *ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* Refuses certctl_certificate where certctl is off, and warns of certctl where
-   there is no TLS, in the server of that file and line. */
-void ngx_certctl_conf_useless_name(ngx_conf_t *cf, u_char *file,
-    ngx_uint_t line);
-void ngx_certctl_conf_no_tls(ngx_conf_t *cf, u_char *file, ngx_uint_t line);
+/* Before servers are merged: conf's listens on addr with TLS. */
+ngx_int_t ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_str_t *addr);
+
+/*
+ * Refuses certctl_certificate where certctl is off, and warns of certctl where
+ * there is no TLS, in the server of that file and line.
+ */
+char *ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
+    ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line);
+
+/*
+ * Makes the server being merged a complete TLS server: where no certificate is
+ * configured, here or in the block around (inherited), the SSL module, which has
+ * merged neither yet, is given the placeholder.
+ */
+char *ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys);
 
 
 #endif /* _NGX_CERTCTL_CONF_H_INCLUDED_ */

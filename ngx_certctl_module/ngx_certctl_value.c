@@ -20,6 +20,9 @@
 #define NGX_CERTCTL_VALUE_LEN  CERTCTL_HEX256
 
 
+static ngx_int_t ngx_certctl_value_print(ngx_certctl_value_t *value,
+    ngx_connection_t *c, ngx_pool_t *pool, ngx_str_t *ret);
+
 /* Each fills value, whose data has room for NGX_CERTCTL_VALUE_LEN bytes and the
    name; or leaves it empty when there is none. */
 
@@ -50,6 +53,34 @@ ngx_certctl_value_t  ngx_certctl_values[] = {
 
 ngx_int_t
 ngx_certctl_value_get(ngx_certctl_value_t *value, ngx_connection_t *c,
+    ngx_pool_t *pool, ngx_variable_value_t *v)
+{
+    ngx_str_t  text;
+
+    switch (ngx_certctl_value_print(value, c, pool, &text)) {
+
+    case NGX_OK:
+        v->data = text.data;
+        v->len = text.len;
+        v->valid = 1;
+        v->no_cacheable = 0;
+        v->not_found = 0;
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        v->not_found = 1;
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
+}
+
+
+/* NGX_DECLINED when there is none. */
+
+static ngx_int_t
+ngx_certctl_value_print(ngx_certctl_value_t *value, ngx_connection_t *c,
     ngx_pool_t *pool, ngx_str_t *ret)
 {
     SSL                   *ssl;

@@ -62,7 +62,7 @@ ngx_http_certctl_http01_handler(ngx_http_request_t *r)
     scf = ngx_http_get_module_srv_conf(r, ngx_http_certctl_module);
     mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
 
-    if (!scf->challenge || scf->agent || mcf->certctl.zone == NULL) {
+    if (!scf->common.challenge || scf->agent || mcf->certctl.zone == NULL) {
         return NGX_DECLINED;
     }
 
@@ -136,7 +136,7 @@ ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
         sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
-        if (sscf->ssl.ctx && scf->challenge && !scf->agent
+        if (sscf->ssl.ctx && scf->common.challenge && !scf->agent
             && ngx_certctl_acme_hook(cf, &mcf->certctl, sscf->ssl.ctx,
                                      ngx_http_close_connection)
                != NGX_OK)

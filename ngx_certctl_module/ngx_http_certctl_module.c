@@ -42,7 +42,7 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
-      offsetof(ngx_http_certctl_srv_conf_t, enable),
+      offsetof(ngx_http_certctl_srv_conf_t, common.enable),
       NULL },
 
     { ngx_string("certctl_agent"),
@@ -63,14 +63,14 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       NGX_HTTP_SRV_CONF|NGX_CONF_TAKE1,
       ngx_certctl_set_name_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
-      offsetof(ngx_http_certctl_srv_conf_t, certificate),
+      offsetof(ngx_http_certctl_srv_conf_t, common.certificate),
       NULL },
 
     { ngx_string("certctl_challenge"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       NGX_HTTP_SRV_CONF_OFFSET,
-      offsetof(ngx_http_certctl_srv_conf_t, challenge),
+      offsetof(ngx_http_certctl_srv_conf_t, common.challenge),
       NULL },
 
     { ngx_string("certctl_discover"),
@@ -234,16 +234,16 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
     /*
      * set by ngx_pcalloc():
      *
-     *     scf->certificate = { 0, NULL };
+     *     scf->common.certificate = { 0, NULL };
      *     scf->agent = 0;
-     *     scf->tls = 0;
-     *     scf->placeholder = 0;
-     *     scf->listens = NULL;
+     *     scf->common.tls = 0;
+     *     scf->common.placeholder = 0;
+     *     scf->common.listens = NULL;
      *     scf->server = NULL;
      */
 
-    scf->enable = NGX_CONF_UNSET;
-    scf->challenge = NGX_CONF_UNSET;
+    scf->common.enable = NGX_CONF_UNSET;
+    scf->common.challenge = NGX_CONF_UNSET;
 
     return scf;
 }
@@ -260,34 +260,26 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_certctl_srv_conf_t *prev = parent;
     ngx_http_certctl_srv_conf_t *conf = child;
 
-    ngx_uint_t                     own;
     ngx_http_core_srv_conf_t      *cscf;
     ngx_http_certctl_main_conf_t  *mcf;
 
-    own = (conf->enable == 1);
-
-    ngx_conf_merge_value(conf->enable, prev->enable, 0);
-    ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
-
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
-    if (conf->certificate.len && !conf->enable) {
-        ngx_certctl_conf_useless_name(cf, cscf->file_name, cscf->line);
+    if (ngx_certctl_conf_merge(cf, &prev->common, &conf->common,
+                               cscf->file_name, cscf->line)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    if (!conf->enable && !conf->agent) {
+    if (!conf->common.enable && !conf->agent) {
         return NGX_CONF_OK;
     }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
     mcf->used = 1;
 
-    if (!conf->tls) {
-        if (own) {
-            ngx_certctl_conf_no_tls(cf, cscf->file_name, cscf->line);
-        }
-
+    if (!conf->common.tls) {
         return NGX_CONF_OK;
     }
 

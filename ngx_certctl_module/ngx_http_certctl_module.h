@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "ngx_certctl.h"
+#include "ngx_certctl_conf.h"
 
 
 typedef struct {
@@ -43,17 +43,11 @@ typedef struct {
 
 
 typedef struct {
-    ngx_flag_t                  enable;
-    ngx_str_t                   certificate;    /* pinned */
-    ngx_flag_t                  challenge;
+    ngx_certctl_srv_conf_t      common;
 
     ngx_flag_t                  agent;      /* set by certctl_agent, wherever
                                                in the server it stands */
 
-    /* found in the listening sockets before merging */
-    unsigned                    tls:1;
-    unsigned                    placeholder:1;
-    ngx_array_t                *listens;
     ngx_certctl_server_t       *server;     /* NULL when we do nothing here */
 } ngx_http_certctl_srv_conf_t;
 

@@ -9,7 +9,6 @@
 #include <ngx_http.h>
 
 #include "ngx_http_certctl_module.h"
-#include "ngx_certctl_placeholder.h"
 #include "ngx_certctl_server.h"
 #include "ngx_certctl_sessions.h"
 #include "ngx_http_certctl_server.h"
@@ -60,7 +59,6 @@ ngx_http_certctl_find_listens(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
 {
-    ngx_str_t                     *text;
     ngx_uint_t                     s;
     ngx_http_core_srv_conf_t     **cscfp;
     ngx_http_certctl_srv_conf_t   *scf;
@@ -69,21 +67,12 @@ ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
 
     for (s = 0; s < addr->servers.nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-        scf->tls = 1;
 
-        if (scf->listens == NULL) {
-            scf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-            if (scf->listens == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        text = ngx_array_push(scf->listens);
-        if (text == NULL) {
+        if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
-
-        *text = addr->opt.addr_text;
     }
 
     return NGX_OK;
@@ -99,27 +88,16 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
     prev = mcf->http_ctx.srv_conf[ngx_http_ssl_module.ctx_index];
 
-    /* neither was merged yet: what is unset here is what nobody wrote */
-
-    if (sscf->certificates != NGX_CONF_UNSET_PTR
-        || prev->certificates != NGX_CONF_UNSET_PTR
-        || sscf->reject_handshake == 1
+    if (sscf->reject_handshake == 1
         || (sscf->reject_handshake == NGX_CONF_UNSET
             && prev->reject_handshake == 1))
     {
         return NGX_CONF_OK;
     }
 
-    if (ngx_certctl_placeholder_give(cf, &sscf->certificates,
-                                     &sscf->certificate_keys)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    scf->placeholder = 1;
-
-    return NGX_CONF_OK;
+    return ngx_certctl_conf_complete(cf, &scf->common, prev->certificates,
+                                     &sscf->certificates,
+                                     &sscf->certificate_keys);
 }
 
 
@@ -144,14 +122,14 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
         /* every one: the default server's context decides, whoever it is */
 
         if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
-                                     scf->placeholder
+                                     scf->common.placeholder
                                      ? &cscfp[s]->server_name : NULL)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        if (!scf->tls || (!scf->enable && !scf->agent)) {
+        if (!scf->common.tls || (!scf->common.enable && !scf->agent)) {
             continue;
         }
 
@@ -197,16 +175,16 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
     server->file.data = cscf->file_name;
     server->file.len = ngx_strlen(cscf->file_name);
     server->line = cscf->line;
-    server->listens = *scf->listens;
+    server->listens = *scf->common.listens;
     server->agent = scf->agent;
     server->reject = sscf->reject_handshake;
-    server->placeholder = scf->placeholder;
+    server->placeholder = scf->common.placeholder;
 
     if (scf->agent) {
         ngx_str_set(&server->pinned, CERTCTL_WIRE_IDENTITY);
 
     } else {
-        server->pinned = scf->certificate;
+        server->pinned = scf->common.certificate;
     }
 
     if (sscf->certificate_values) {

@@ -39,25 +39,6 @@ static ngx_int_t
 ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
-    ngx_str_t  text;
-
-    switch (ngx_certctl_value_get((ngx_certctl_value_t *) data, r->connection,
-                                  r->pool, &text))
-    {
-
-    case NGX_OK:
-        v->data = text.data;
-        v->len = text.len;
-        v->valid = 1;
-        v->no_cacheable = 0;
-        v->not_found = 0;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        v->not_found = 1;
-        return NGX_OK;
-
-    default:
-        return NGX_ERROR;
-    }
+    return ngx_certctl_value_get((ngx_certctl_value_t *) data, r->connection,
+                                 r->pool, v);
 }

@@ -36,21 +36,21 @@ static ngx_command_t  ngx_stream_certctl_commands[] = {
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
-      offsetof(ngx_stream_certctl_srv_conf_t, enable),
+      offsetof(ngx_certctl_srv_conf_t, enable),
       NULL },
 
     { ngx_string("certctl_certificate"),
       NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_certctl_set_name_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
-      offsetof(ngx_stream_certctl_srv_conf_t, certificate),
+      offsetof(ngx_certctl_srv_conf_t, certificate),
       NULL },
 
     { ngx_string("certctl_challenge"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
-      offsetof(ngx_stream_certctl_srv_conf_t, challenge),
+      offsetof(ngx_certctl_srv_conf_t, challenge),
       NULL },
 
       ngx_null_command
@@ -168,9 +168,9 @@ ngx_stream_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
 static void *
 ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf)
 {
-    ngx_stream_certctl_srv_conf_t  *scf;
+    ngx_certctl_srv_conf_t  *scf;
 
-    scf = ngx_pcalloc(cf->pool, sizeof(ngx_stream_certctl_srv_conf_t));
+    scf = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_srv_conf_t));
     if (scf == NULL) {
         return NULL;
     }
@@ -199,34 +199,21 @@ ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf)
 static char *
 ngx_stream_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_stream_certctl_srv_conf_t *prev = parent;
-    ngx_stream_certctl_srv_conf_t *conf = child;
+    ngx_certctl_srv_conf_t *prev = parent;
+    ngx_certctl_srv_conf_t *conf = child;
 
-    ngx_uint_t                       own;
     ngx_stream_core_srv_conf_t      *cscf;
     ngx_stream_certctl_main_conf_t  *mcf;
 
-    own = (conf->enable == 1);
-
-    ngx_conf_merge_value(conf->enable, prev->enable, 0);
-    ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
-
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
-    if (conf->certificate.len && !conf->enable) {
-        ngx_certctl_conf_useless_name(cf, cscf->file_name, cscf->line);
+    if (ngx_certctl_conf_merge(cf, prev, conf, cscf->file_name, cscf->line)
+        != NGX_CONF_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
-    if (!conf->enable) {
-        return NGX_CONF_OK;
-    }
-
-    if (!conf->tls) {
-        if (own) {
-            ngx_certctl_conf_no_tls(cf, cscf->file_name, cscf->line);
-        }
-
+    if (!conf->enable || !conf->tls) {
         return NGX_CONF_OK;
     }
 
@@ -255,27 +242,8 @@ static ngx_int_t
 ngx_stream_certctl_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data)
 {
-    ngx_str_t  text;
-
-    switch (ngx_certctl_value_get((ngx_certctl_value_t *) data, s->connection,
-                                  s->connection->pool, &text))
-    {
-
-    case NGX_OK:
-        v->data = text.data;
-        v->len = text.len;
-        v->valid = 1;
-        v->no_cacheable = 0;
-        v->not_found = 0;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        v->not_found = 1;
-        return NGX_OK;
-
-    default:
-        return NGX_ERROR;
-    }
+    return ngx_certctl_value_get((ngx_certctl_value_t *) data, s->connection,
+                                 s->connection->pool, v);
 }
 
 

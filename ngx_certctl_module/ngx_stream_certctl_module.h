@@ -11,7 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_stream.h>
 
-#include "ngx_certctl.h"
+#include "ngx_certctl_conf.h"
 
 
 /*
@@ -20,9 +20,9 @@
  */
 
 #pragma weak ngx_certctl_acme_hook
-#pragma weak ngx_certctl_conf_no_tls
-#pragma weak ngx_certctl_conf_useless_name
-#pragma weak ngx_certctl_placeholder_give
+#pragma weak ngx_certctl_conf_complete
+#pragma weak ngx_certctl_conf_listen
+#pragma weak ngx_certctl_conf_merge
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_hook
 #pragma weak ngx_certctl_server_name
@@ -39,18 +39,6 @@ typedef struct {
 } ngx_stream_certctl_main_conf_t;
 
 
-typedef struct {
-    ngx_flag_t               enable;
-    ngx_str_t                certificate;   /* pinned */
-    ngx_flag_t               challenge;
-
-    /* found in the listening sockets before merging */
-    unsigned                 tls:1;
-    unsigned                 placeholder:1;
-    ngx_array_t             *listens;       /* ngx_str_t */
-} ngx_stream_certctl_srv_conf_t;
-
-
 extern ngx_module_t  ngx_stream_certctl_module;
 extern ngx_module_t  ngx_http_certctl_module;
 
@@ -61,10 +49,9 @@ extern ngx_module_t  ngx_http_certctl_module;
    servers are merged; NGX_CONF_ERROR without memory. */
 char *ngx_stream_certctl_find_listens(ngx_conf_t *cf);
 
-/* Makes the server being merged a complete TLS server: where no certificate
-   is configured, the SSL module is given the placeholder. */
+/* Completes the server being merged, unless it rejects handshakes. */
 char *ngx_stream_certctl_complete(ngx_conf_t *cf,
-    ngx_stream_certctl_main_conf_t *mcf, ngx_stream_certctl_srv_conf_t *scf);
+    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_srv_conf_t *scf);
 
 /*
  * Hands the servers over to the HTTP module's store, once the whole

@@ -10,15 +10,12 @@
 #include <ngx_stream.h>
 
 #include "ngx_certctl_acme.h"
-#include "ngx_certctl_placeholder.h"
 #include "ngx_certctl_sessions.h"
 #include "ngx_certctl_server.h"
 #include "ngx_http_certctl_module.h"
 #include "ngx_stream_certctl_module.h"
 
 
-static ngx_int_t ngx_stream_certctl_add_listen(ngx_conf_t *cf,
-    ngx_stream_conf_ctx_t *ctx, ngx_str_t *text);
 static ngx_int_t ngx_stream_certctl_take_server(ngx_conf_t *cf,
     ngx_certctl_t *certctl, ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_certctl_copy_names(ngx_conf_t *cf,
@@ -38,6 +35,7 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 {
     ngx_uint_t                     p, a, s;
     ngx_stream_conf_addr_t        *addr;
+    ngx_certctl_srv_conf_t        *scf;
     ngx_stream_conf_port_t        *port;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
@@ -58,8 +56,10 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 
             for (s = 0; addr[a].opt.ssl && s < addr[a].servers.nelts; s++) {
 
-                if (ngx_stream_certctl_add_listen(cf, cscfp[s]->ctx,
-                                                  &addr[a].opt.addr_text)
+                scf = cscfp[s]->ctx->srv_conf
+                                         [ngx_stream_certctl_module.ctx_index];
+
+                if (ngx_certctl_conf_listen(cf, scf, &addr[a].opt.addr_text)
                     != NGX_OK)
                 {
                     return NGX_CONF_ERROR;
@@ -78,17 +78,17 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 {
     ngx_uint_t                    i;
     ngx_stream_listen_t          *listen;
+    ngx_certctl_srv_conf_t       *scf;
     ngx_stream_core_main_conf_t  *cmcf;
 
     cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
     listen = cmcf->listen.elts;
 
     for (i = 0; i < cmcf->listen.nelts; i++) {
+        scf = listen[i].ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (listen[i].ssl
-            && ngx_stream_certctl_add_listen(cf, listen[i].ctx,
-                                             &listen[i].addr_text)
-               != NGX_OK)
+            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text) != NGX_OK)
         {
             return NGX_CONF_ERROR;
         }
@@ -100,62 +100,22 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 #endif
 
 
-static ngx_int_t
-ngx_stream_certctl_add_listen(ngx_conf_t *cf, ngx_stream_conf_ctx_t *ctx,
-    ngx_str_t *text)
-{
-    ngx_str_t                      *listen;
-    ngx_stream_certctl_srv_conf_t  *scf;
-
-    scf = ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
-    scf->tls = 1;
-
-    if (scf->listens == NULL) {
-        scf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-        if (scf->listens == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    listen = ngx_array_push(scf->listens);
-    if (listen == NULL) {
-        return NGX_ERROR;
-    }
-
-    *listen = *text;
-
-    return NGX_OK;
-}
-
-
 char *
 ngx_stream_certctl_complete(ngx_conf_t *cf,
-    ngx_stream_certctl_main_conf_t *mcf, ngx_stream_certctl_srv_conf_t *scf)
+    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_srv_conf_t *scf)
 {
     ngx_certctl_stream_ssl_t  *sscf, *prev;
 
     sscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
     prev = mcf->stream_ctx.srv_conf[ngx_stream_ssl_module.ctx_index];
 
-    /* neither was merged yet: what is unset here is what nobody wrote */
-
-    if (sscf->certificates != NGX_CONF_UNSET_PTR
-        || prev->certificates != NGX_CONF_UNSET_PTR
-        || ngx_certctl_stream_rejects(sscf, prev))
-    {
+    if (ngx_certctl_stream_rejects(sscf, prev)) {
         return NGX_CONF_OK;
     }
 
-    if (ngx_certctl_placeholder_give(cf, &sscf->certificates,
-                                     &sscf->certificate_keys)
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    scf->placeholder = 1;
-
-    return NGX_CONF_OK;
+    return ngx_certctl_conf_complete(cf, scf, prev->certificates,
+                                     &sscf->certificates,
+                                     &sscf->certificate_keys);
 }
 
 
@@ -167,7 +127,7 @@ ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
     ngx_uint_t                       s;
     ngx_stream_core_srv_conf_t     **cscfp;
     ngx_http_certctl_main_conf_t    *http;
-    ngx_stream_certctl_srv_conf_t   *scf;
+    ngx_certctl_srv_conf_t   *scf;
 
     ngx_memzero(&cf, sizeof(ngx_conf_t));
 
@@ -214,7 +174,7 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 {
     ngx_certctl_server_t           *server;
     ngx_certctl_stream_ssl_t       *sscf;
-    ngx_stream_certctl_srv_conf_t  *scf;
+    ngx_certctl_srv_conf_t  *scf;
 
     scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
     sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];

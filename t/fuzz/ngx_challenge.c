@@ -13,7 +13,7 @@
 #define TOKEN  "/.well-known/acme-challenge/"
 
 static ngx_http_certctl_main_conf_t  mcf;
-static ngx_http_certctl_srv_conf_t   scf = { .challenge = 1 };
+static ngx_http_certctl_srv_conf_t   scf = { .common = { .challenge = 1 } };
 static ngx_str_t                     sent;
 static time_t                        made;
 
