@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint new_key pem_to_der);
-use Certctl::Process qw(temp_dir slurp write_file);
+use Certctl::Process qw(temp_dir slurp valgrind write_file);
 use JSON::PP ();
 use POSIX ();
 
@@ -178,8 +178,13 @@ subtest 'a PKCS#12 that would take minutes' => sub {
 
     my $walk = walk();
     is(left($walk, 'many.p12'), 'encrypted', 'what is over is not opened');
-    is(scalar @{ file($walk, 'one.pem')->{certificates} }, 1, 'the walk goes on');
-    is_deeply($walk->{limits}, [], 'within its time');
+
+    SKIP: {
+        skip 'what is spent on one file is beneath valgrind more than a walk may take', 2
+            if valgrind() && "@{ $walk->{limits} }" eq 'time';
+        is(scalar @{ file($walk, 'one.pem')->{certificates} }, 1, 'the walk goes on');
+        is_deeply($walk->{limits}, [], 'within its time');
+    }
 };
 
 subtest 'keys: found, mismatch, unknown, none' => sub {

@@ -3,11 +3,12 @@
  * completes, and whether one failed.
  *
  *     handshake -p port -s name [-c concurrency] [-t seconds | -n count]
- *               [-k names] [-f first] [-C ca.pem] [-r rate] [-o file]
+ *               [-k names] [-f first] [-C ca.pem] [-r rate] [-w patience] [-o file]
  *
  * name may hold a "#", which becomes a running number: names of them, from
  * first on, over and over.  With -C each chain is verified, with -r at most that
- * many begin in a second.  SIGTERM ends it early; either way it prints
+ * many begin in a second; one that takes more than 10 seconds (-w) has failed.
+ * SIGTERM ends it early; either way it prints
  *
  *     done N failed N seconds S cpu S
  *
@@ -40,7 +41,6 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX  1024
-#define PATIENCE         10.0           /* seconds for one handshake */
 
 struct conn {
     int     fd;
@@ -61,7 +61,8 @@ static struct {
     long         count;
     double       rate;
     double       seconds;
-} options = { .concurrency = 16, .names = 1, .seconds = 2 };
+    double       patience;
+} options = { .concurrency = 16, .names = 1, .seconds = 2, .patience = 10 };
 
 static struct conn            conns[CONNECTIONS_MAX];
 static long                   begun, done, failed;
@@ -336,7 +337,7 @@ pending(void)
             continue;
         }
 
-        if (now() - conns[i].begun > PATIENCE) {
+        if (now() - conns[i].begun > options.patience) {
             errno = ETIMEDOUT;
             tell(&conns[i], "handshake");
             end(&conns[i]);
@@ -417,7 +418,7 @@ parse(int argc, char **argv)
 {
     int  c;
 
-    while ((c = getopt(argc, argv, "p:s:c:t:n:k:f:C:r:o:")) != -1) {
+    while ((c = getopt(argc, argv, "p:s:c:t:n:k:f:C:r:w:o:")) != -1) {
         switch (c) {
         case 'p': options.port = (int) strtol(optarg, NULL, 10); break;
         case 's': options.name = optarg; break;
@@ -428,6 +429,7 @@ parse(int argc, char **argv)
         case 'f': options.first = strtol(optarg, NULL, 10); break;
         case 'C': options.ca = optarg; break;
         case 'r': options.rate = strtod(optarg, NULL); break;
+        case 'w': options.patience = strtod(optarg, NULL); break;
         case 'o': records = fopen(optarg, "w"); break;
         default: return false;
         }
@@ -447,7 +449,7 @@ main(int argc, char **argv)
     if (!parse(argc, argv)) {
         fprintf(stderr, "usage: handshake -p port -s name [-c concurrency] "
                 "[-t seconds | -n count] [-k names] [-f first] [-C ca.pem] "
-                "[-r rate] [-o file]\n");
+                "[-r rate] [-w patience] [-o file]\n");
         return 2;
     }
 
