@@ -161,6 +161,7 @@ sub writer {
         my $stop = 0;
         $SIG{TERM} = sub { $stop = 1 };
         $SIG{PIPE} = 'IGNORE';          # a worker that is killed
+        POSIX::nice(10);                # the load comes first
         srand $$;
         Certctl::PKI::scratch_anew();   # others of us have theirs
         open $ops, '>', "$dir/ops.$kind" or die $!;
