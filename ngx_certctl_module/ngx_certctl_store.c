@@ -260,8 +260,8 @@ certctl_store_close(certctl_store_t *store)
         close(store->top);
     }
 
+    EVP_MAC_CTX_free(store->mac);
     EVP_CIPHER_free(store->cipher);
-    OPENSSL_cleanse(store, sizeof(*store));
     free(store);
 }
 

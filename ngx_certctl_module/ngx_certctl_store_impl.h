@@ -29,7 +29,6 @@
 #include <openssl/evp.h>
 
 
-#define CERTCTL_SEAL_KEY      32
 #define CERTCTL_SEAL_HOST     16
 #define CERTCTL_SEAL_BLOBS    4
 
@@ -63,8 +62,8 @@ struct certctl_store_s {
     uid_t        uid;                       /* who owns what we make */
     gid_t        gid;
 
-    u_char       key[CERTCTL_SEAL_KEY];
     u_char       host[CERTCTL_SEAL_HOST];
+    EVP_MAC_CTX *mac;                       /* has the sealing key; is copied */
     EVP_CIPHER  *cipher;
 
     void       (*healed)(void *data);

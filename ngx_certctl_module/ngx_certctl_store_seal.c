@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
@@ -100,6 +101,33 @@ make_key(certctl_store_t *store)
 }
 
 
+/* What derives each file's key (ngx_certctl_record.c); NULL without memory. */
+
+static EVP_MAC_CTX *
+mac_of(const u_char *key)
+{
+    char          digest[] = "SHA256";
+    EVP_MAC      *hmac;
+    EVP_MAC_CTX  *mac;
+    OSSL_PARAM    params[2];
+
+    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest,
+                                                 0);
+    params[1] = OSSL_PARAM_construct_end();
+
+    hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+    EVP_MAC_free(hmac);
+
+    if (mac != NULL && !EVP_MAC_init(mac, key, SEAL_HOST - SEAL_KEY, params)) {
+        EVP_MAC_CTX_free(mac);
+        mac = NULL;
+    }
+
+    return mac;
+}
+
+
 static const char *
 read_key(certctl_store_t *store, int fd)
 {
@@ -127,7 +155,8 @@ read_key(certctl_store_t *store, int fd)
         why = "seal.key is damaged: restore it from a backup";
 
     } else {
-        memcpy(store->key, data + SEAL_KEY, sizeof(store->key));
+        store->mac = mac_of(data + SEAL_KEY);
+        why = store->mac ? NULL : "OpenSSL has no HMAC-SHA256";
         memcpy(store->host, data + SEAL_HOST, sizeof(store->host));
     }
 
