@@ -299,7 +299,7 @@ ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
  * Nothing but a handshake is for this client.  NGINX sets its own handler
  * after the first flight of it, so ours is set after the last.  Of a client so
  * quick that the first call has read both, no handler is called: http looks at
- * c->close before it reads a request.
+ * c->close before it reads a request, and our stream module in its next phase.
  */
 
 static void

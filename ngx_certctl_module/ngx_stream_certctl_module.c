@@ -24,6 +24,7 @@ static void *ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_stream_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
+static ngx_int_t ngx_stream_certctl_preread(ngx_stream_session_t *s);
 static ngx_int_t ngx_stream_certctl_variable(ngx_stream_session_t *s,
     ngx_stream_variable_value_t *v, uintptr_t data);
 
@@ -226,6 +227,7 @@ ngx_stream_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 static ngx_int_t
 ngx_stream_certctl_postconfiguration(ngx_conf_t *cf)
 {
+    ngx_stream_handler_pt           *preread;
     ngx_stream_core_main_conf_t     *cmcf;
     ngx_stream_certctl_main_conf_t  *mcf;
 
@@ -234,7 +236,24 @@ ngx_stream_certctl_postconfiguration(ngx_conf_t *cf)
 
     mcf->servers = &cmcf->servers;
 
+    preread = ngx_array_push(
+                  &cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
+    if (preread == NULL) {
+        return NGX_ERROR;
+    }
+
+    *preread = ngx_stream_certctl_preread;
+
     return NGX_OK;
+}
+
+
+/* The first phase behind the handshake: see ngx_certctl_acme_info_cb(). */
+
+static ngx_int_t
+ngx_stream_certctl_preread(ngx_stream_session_t *s)
+{
+    return s->connection->close ? NGX_STREAM_OK : NGX_DECLINED;
 }
 
 

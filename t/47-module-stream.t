@@ -7,6 +7,7 @@ use warnings;
 use Certctl::Edge;
 use Certctl::Nginx;
 use Certctl::PKI 'fingerprint';
+use Certctl::Process qw(finish slurp spawn wait_until);
 use Certctl::TLS 'handshake';
 use Digest::SHA qw(sha256_hex sha256);
 use Test::More;
@@ -152,6 +153,28 @@ for my $port (1, 4) {
     is($h->{error}, '', 'with a handshake');
     isnt($h->{fingerprint}, $_, 'and its own certificate') for $placeholder, fingerprint($static);
 }
+
+# A client whose answer is there before NGINX looks for it: its handshake ends
+# within one call, and the servers' handlers are not for it either.
+
+my $slow = 'write,sendto';
+my @traced = map { spawn($edge->dir . '/strace.log', qw(strace -q -o), $edge->dir . "/strace.$_",
+    '-p', $_, '-e', "trace=$slow", '-e', "inject=$slow:delay_exit=30000") } $edge->workers;
+
+for my $pid ($edge->workers) {
+    ok(wait_until(10, sub { slurp("/proc/$pid/status") =~ /^TracerPid:\s+[1-9]/m }),
+        'a worker is slow to return from a write');
+}
+
+for my $port (1, 4, 6) {
+    my $h = get($port, sni => 'acme.example', alpn => ['acme-tls/1'], keep => 1);
+
+    is($h->{alpn}, 'acme-tls/1', "server $port answers a quick client");
+    is($h->{answer} // '', '', 'and closes');
+}
+
+like((variables(1, sni => 'site.example'))[0], qr/^site$/, 'others are answered');
+finish($_, 'TERM') for @traced;
 
 is(served(1, sni => 'site.example'), $second, 'others are served as before');
 ok($edge->logged(qr/a TLS-ALPN-01 challenge is answered/), 'it is in the log');
