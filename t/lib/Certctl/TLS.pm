@@ -16,7 +16,7 @@ use Certctl::Process 'patience';
 use Exporter 'import';
 use IO::Socket::INET;
 use Net::SSLeay;
-use Socket qw(SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO);
+use Socket qw(IPPROTO_TCP SOL_SOCKET SO_RCVTIMEO SO_SNDTIMEO TCP_NODELAY);
 use Time::HiRes 'time';
 
 our @EXPORT_OK = ('handshake');
@@ -40,6 +40,9 @@ sub handshake {
     my $wait = pack 'l!l!', $o{timeout} // 10 * patience(), 0;
 
     setsockopt $socket, SOL_SOCKET, $_, $wait for SO_RCVTIMEO, SO_SNDTIMEO;
+
+    # the end of a handshake and what is asked are two writes (see HTTP.pm)
+    setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
 
     my $ctx = context(\%o, \%h);
     my $ssl = Net::SSLeay::new($ctx);
