@@ -200,6 +200,14 @@ int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
  */
 #define CERTCTL_STORE_MANY  64
 
+/* What put_many() keeps from one call to the next of a thread; NULL keeps
+   nothing.  To be ended.  between is called after each step of a record. */
+typedef struct certctl_spares_s  certctl_spares_t;
+
+certctl_spares_t *certctl_store_spares(void (*between)(void));
+void certctl_store_spares_end(certctl_store_t *store,
+    certctl_spares_t *spares);
+
 typedef struct {
     const certctl_record_t  *record;
     int                      rc;
@@ -208,7 +216,8 @@ typedef struct {
 } certctl_store_put_t;
 
 void certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_touched_pt touched, void *data);
+    size_t n, certctl_spares_t *spares, certctl_touched_pt touched,
+    void *data);
 
 /* The previous version is live again, under a new generation; and it may be
    called again to return. */

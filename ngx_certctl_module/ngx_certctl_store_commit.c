@@ -17,7 +17,7 @@
 
 int
 certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    unsigned wait_ms, certctl_write_t *w)
+    unsigned wait_ms, certctl_spares_t *spares, certctl_write_t *w)
 {
     int  rc;
 
@@ -31,7 +31,7 @@ certctl_write_begin(certctl_store_t *store, const char *name, int create,
         return CERTCTL_STORE_ERROR;
     }
 
-    rc = certctl_lock(store, name, &w->lock, wait_ms);
+    rc = certctl_lock(store, name, &w->lock, wait_ms, spares);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }

@@ -180,9 +180,14 @@ certctl_store_heal(certctl_store_t *store)
     }
 
     while ((entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == CERTCTL_MARK_NEW) {
+            certctl_spare_heal(store, entry->d_name);
+            continue;
+        }
+
         if (!certctl_name_valid((u_char *) entry->d_name,
                                 strlen(entry->d_name))
-            || certctl_lock(store, entry->d_name, &lock, 0)
+            || certctl_lock(store, entry->d_name, &lock, 0, NULL)
                != CERTCTL_STORE_OK)
         {
             continue;

@@ -9,8 +9,10 @@
  *   names/rsa/<hh>/<dns>
  *   pending/<hh>/<name>      a key and request that wait
  *   staples/<hh>/<hex>       a static certificate's staple
- *   writes/<name>            lock of a write in progress; one that is left
+ *   writes/<name>            lock of a write in progress, where there is a live
+ *                            record another name of it; one that is left
  *                            over tells of a writer that died
+ *   writes/+<number>         lock that waits for its next name
  *   sessions/flushed         when TLS sessions were flushed
  *   damaged/<name>+<time>    what was set aside
  *
@@ -39,7 +41,8 @@
 #define CERTCTL_FOLDERS       256
 
 /* Marks of files beside a record. */
-#define CERTCTL_MARK_NEW      '+'           /* being written */
+#define CERTCTL_MARK_NEW      '+'           /* being written; in writes/ a lock
+                                               that is of no name */
 #define CERTCTL_MARK_OLD      '%'           /* becomes the previous one */
 #define CERTCTL_MARK_UNDO     '='           /* kept until the folder is synced */
 #define CERTCTL_MARK_PREV     '~'           /* behind the name */
@@ -167,18 +170,37 @@ int certctl_store_code(void);
 
 /* ngx_certctl_store_lock.c */
 
+/*
+ * Locks that are held and of no name, to become those of the next ones: a file
+ * system may look long for a new file's place where many have just gone.
+ */
+
 typedef struct {
     int   fd;
-    int   stale;                            /* its last owner died */
-    int   keep;                             /* for the next one to tidy up */
-    char  name[CERTCTL_NAME_SIZE];
+    char  name[32];
+} certctl_spare_t;
+
+struct certctl_spares_s {
+    void           (*between)(void);
+    size_t           n;
+    certctl_spare_t  of[CERTCTL_STORE_MANY];
+};
+
+typedef struct {
+    int                fd;
+    int                stale;               /* its last owner died */
+    int                keep;                /* for the next one to tidy up */
+    certctl_spares_t  *spares;              /* where it goes; may be NULL */
+    char               name[CERTCTL_NAME_SIZE];
 } certctl_lock_t;
 
 /* Waits for a file's exclusive lock at most wait_ms; 0, or -1 with errno. */
 int certctl_flock(int fd, unsigned wait_ms);
 int certctl_lock(certctl_store_t *store, const char *name,
-    certctl_lock_t *lock, unsigned wait_ms);
+    certctl_lock_t *lock, unsigned wait_ms, certctl_spares_t *spares);
 void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
+/* Removes a spare of a process that is no more. */
+void certctl_spare_heal(certctl_store_t *store, const char *name);
 
 
 /* ngx_certctl_store_names.c */
@@ -221,7 +243,7 @@ typedef struct {
  * create w->folder is open; else it is -1 where nothing was ever stored.
  */
 int certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    unsigned wait_ms, certctl_write_t *w);
+    unsigned wait_ms, certctl_spares_t *spares, certctl_write_t *w);
 void certctl_write_end(certctl_write_t *w);
 
 /* The generation of new and its time: later than what it replaces. */
@@ -264,7 +286,7 @@ typedef struct {
 
 /* Nothing is to be ended when it fails. */
 int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
-    unsigned wait_ms, certctl_put_t *put);
+    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put);
 void certctl_put_end(certctl_put_t *put);
 
 

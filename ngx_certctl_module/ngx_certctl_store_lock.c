@@ -6,10 +6,16 @@
  */
 
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                     /* renameat2() */
+#endif
+
 #include "ngx_certctl_store_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +23,42 @@
 
 
 #define LOCK_STEP_MS  2
+
+
+/*
+ * The lock is another name of the live record, where there is one: that needs no
+ * new file, for which a file system may look long where many have just gone.
+ */
+
+static int
+link_lock(certctl_store_t *store, const char *name)
+{
+    int          fd;
+    char         path[CERTCTL_PATH_SIZE];
+    struct stat  st;
+
+    certctl_path(path, name, 0);
+
+    if (linkat(store->certs, path, store->writes, name, 0) != 0) {
+        return -1;
+    }
+
+    CERTCTL_POINT("store.after_link_lock");
+
+    fd = openat(store->writes, name, O_RDWR|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        return fd;
+    }
+
+    if (fd >= 0) {
+        close(fd);
+    }
+
+    (void) unlinkat(store->writes, name, 0);            /* it was no record */
+
+    return -1;
+}
 
 
 /* A descriptor of writes/<name>, and whether it was there. */
@@ -27,6 +69,12 @@ open_lock(certctl_store_t *store, const char *name, int *there)
     int  fd, flags = O_RDWR|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
 
     *there = 0;
+    fd = link_lock(store, name);
+
+    if (fd >= 0) {
+        return fd;
+    }
+
     fd = openat(store->writes, name, flags|O_CREAT|O_EXCL, 0600);
 
     if (fd >= 0) {
@@ -61,6 +109,15 @@ is_current(certctl_store_t *store, const char *name, int fd)
 }
 
 
+static void
+pause_step(void)
+{
+    static const struct timespec  step = { 0, LOCK_STEP_MS * 1000000 };
+
+    (void) nanosleep(&step, NULL);
+}
+
+
 /*
  * Not a blocking flock(): a writer that was stopped must not take the threads
  * of the pool with it.
@@ -69,8 +126,7 @@ is_current(certctl_store_t *store, const char *name, int fd)
 int
 certctl_flock(int fd, unsigned wait_ms)
 {
-    static const struct timespec  step = { 0, LOCK_STEP_MS * 1000000 };
-    unsigned                      waited;
+    unsigned  waited;
 
     for (waited = 0; flock(fd, LOCK_EX|LOCK_NB) != 0; waited += LOCK_STEP_MS) {
         if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -82,18 +138,78 @@ certctl_flock(int fd, unsigned wait_ms)
             return -1;
         }
 
-        (void) nanosleep(&step, NULL);
+        pause_step();
     }
 
     return 0;
 }
 
 
-int
-certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
+/*
+ * 1: fd is the lock of name, and ours; 0: it is not its lock any more, as who
+ * had it is done, and may hold on to it for another name.
+ */
+
+static int
+wait_lock(certctl_store_t *store, const char *name, int fd, unsigned *left_ms)
+{
+    while (certctl_flock(fd, 0) != 0) {
+        if (errno != ETIMEDOUT) {
+            return -1;
+        }
+
+        if (!is_current(store, name, fd)) {
+            return 0;
+        }
+
+        if (*left_ms < LOCK_STEP_MS) {
+            errno = ETIMEDOUT;
+            return -1;
+        }
+
+        pause_step();
+        *left_ms -= LOCK_STEP_MS;
+    }
+
+    return is_current(store, name, fd);
+}
+
+
+/* A lock that we hold already becomes the one of name, if that has none. */
+
+static int
+take_spare(certctl_store_t *store, const char *name, certctl_lock_t *lock)
+{
+    certctl_spare_t  *spare;
+
+    if (lock->spares == NULL || lock->spares->n == 0) {
+        return 0;
+    }
+
+    spare = &lock->spares->of[lock->spares->n - 1];
+
+    if (renameat2(store->writes, spare->name, store->writes, name,
+                  RENAME_NOREPLACE)
+        != 0)
+    {
+        return 0;
+    }
+
+    CERTCTL_POINT("store.after_spare");
+
+    lock->spares->n--;
+    lock->fd = spare->fd;
+    lock->stale = 0;
+
+    return 1;
+}
+
+
+static int
+own_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     unsigned wait_ms)
 {
-    int  fd, err;
+    int  fd, rc, err;
 
     for ( ;; ) {
         fd = open_lock(store, name, &lock->stale);
@@ -106,25 +222,82 @@ certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
             return certctl_store_code();
         }
 
-        if (certctl_flock(fd, wait_ms) != 0) {
-            err = errno;
-            close(fd);
-            errno = err;
-            return CERTCTL_STORE_ERROR;
-        }
+        rc = wait_lock(store, name, fd, &wait_ms);
 
-        if (is_current(store, name, fd)) {
+        if (rc == 1) {
             break;
         }
 
-        close(fd);                      /* the same, while we waited */
+        err = errno;
+        close(fd);
+        errno = err;
+
+        if (rc < 0) {
+            return CERTCTL_STORE_ERROR;
+        }
     }
 
     lock->fd = fd;
+
+    return CERTCTL_STORE_OK;
+}
+
+
+int
+certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
+    unsigned wait_ms, certctl_spares_t *spares)
+{
+    int  rc;
+
+    lock->spares = spares;
+
+    if (!take_spare(store, name, lock)) {
+        rc = own_lock(store, name, lock, wait_ms);
+
+        if (rc != CERTCTL_STORE_OK) {
+            return rc;
+        }
+    }
+
     lock->keep = 0;
     memcpy(lock->name, name, strlen(name) + 1);
 
     return CERTCTL_STORE_OK;
+}
+
+
+/* Whether the lock is put by, for another name. */
+
+static int
+put_by(certctl_store_t *store, certctl_lock_t *lock)
+{
+    static unsigned    number;
+    certctl_spare_t   *spare;
+    certctl_spares_t  *spares = lock->spares;
+
+    if (spares == NULL || spares->n == CERTCTL_STORE_MANY) {
+        return 0;
+    }
+
+    spare = &spares->of[spares->n];
+
+    (void) snprintf(spare->name, sizeof(spare->name), "%c%d-%u",
+                    CERTCTL_MARK_NEW, (int) getpid(),
+                    __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+
+    if (renameat2(store->writes, lock->name, store->writes, spare->name,
+                  RENAME_NOREPLACE)
+        != 0)
+    {
+        return 0;
+    }
+
+    CERTCTL_POINT("store.after_put_by");
+
+    spare->fd = lock->fd;
+    spares->n++;
+
+    return 1;
 }
 
 
@@ -137,14 +310,62 @@ certctl_unlock(certctl_store_t *store, certctl_lock_t *lock)
 
     CERTCTL_POINT("store.before_unlock");
 
-    if (!lock->keep) {
-        (void) unlinkat(store->writes, lock->name, 0);
+    if (lock->keep || !put_by(store, lock)) {
+        if (!lock->keep) {
+            (void) unlinkat(store->writes, lock->name, 0);
+        }
+
+        close(lock->fd);
     }
 
-    close(lock->fd);
     lock->fd = -1;
 
     CERTCTL_POINT("store.after_unlock");
 
     errno = err;
+}
+
+
+certctl_spares_t *
+certctl_store_spares(void (*between)(void))
+{
+    certctl_spares_t  *spares = calloc(1, sizeof(certctl_spares_t));
+
+    if (spares != NULL) {
+        spares->between = between;
+    }
+
+    return spares;
+}
+
+
+void
+certctl_store_spares_end(certctl_store_t *store, certctl_spares_t *spares)
+{
+    size_t  i;
+
+    for (i = 0; spares != NULL && i < spares->n; i++) {
+        (void) unlinkat(store->writes, spares->of[i].name, 0);
+        close(spares->of[i].fd);
+    }
+
+    free(spares);
+}
+
+
+void
+certctl_spare_heal(certctl_store_t *store, const char *name)
+{
+    int  fd = openat(store->writes, name,
+                     O_RDWR|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd < 0) {
+        return;
+    }
+
+    if (certctl_flock(fd, 0) == 0 && is_current(store, name, fd)) {
+        (void) unlinkat(store->writes, name, 0);
+    }
+
+    close(fd);
 }

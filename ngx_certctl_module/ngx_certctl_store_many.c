@@ -79,11 +79,20 @@ failed(one_t *one, int rc)
 
 
 static void
-begin(certctl_store_t *store, one_t *one)
+between(certctl_spares_t *spares)
+{
+    if (spares != NULL && spares->between != NULL) {
+        spares->between();
+    }
+}
+
+
+static void
+begin(certctl_store_t *store, one_t *one, certctl_spares_t *spares)
 {
     int  rc;
 
-    rc = certctl_put_begin(store, one->asked->record, 0, &one->put);
+    rc = certctl_put_begin(store, one->asked->record, 0, spares, &one->put);
 
     if (rc == CERTCTL_STORE_OK) {
         one->step = STEP_BEGUN;
@@ -151,13 +160,15 @@ take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
 
 
 static void
-run(certctl_store_t *store, int fd, one_t *ones, size_t n)
+run(certctl_store_t *store, int fd, one_t *ones, size_t n,
+    certctl_spares_t *spares)
 {
     int     rc;
     size_t  i;
 
     for (i = 0; i < n; i++) {
-        begin(store, &ones[i]);
+        begin(store, &ones[i], spares);
+        between(spares);
     }
 
     CERTCTL_POINT("store.many.before_sync");
@@ -174,6 +185,7 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n)
     for (i = 0; i < n; i++) {
         if (ones[i].step == STEP_PREPARED) {
             expose(&ones[i]);
+            between(spares);
         }
     }
 
@@ -231,7 +243,7 @@ one_by_one(certctl_store_t *store, certctl_store_put_t *puts, size_t n,
 
 void
 certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_touched_pt touched, void *data)
+    size_t n, certctl_spares_t *spares, certctl_touched_pt touched, void *data)
 {
     int     fd = -1;
     one_t  *ones = NULL;
@@ -254,10 +266,11 @@ certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
         ones[i].asked = &puts[i];
     }
 
-    run(store, fd, ones, n);
+    run(store, fd, ones, n, spares);
 
     for (i = 0; i < n; i++) {
         end(store, &ones[i], touched, data);
+        between(spares);
     }
 
     close(fd);

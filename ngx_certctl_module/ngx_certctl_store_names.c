@@ -242,12 +242,94 @@ change_missing(names_t *names, const certctl_sealed_t *record,
 }
 
 
+static const char *
+fingerprint_of(const certctl_sealed_t *record)
+{
+    const char            *key;
+    const certctl_blob_t  *list = &record->blob[CERTCTL_BLOB_NAMES];
+
+    for (key = certctl_record_next_name(list, NULL);
+         key != NULL && !is_fingerprint(key);
+         key = certctl_record_next_name(list, key))
+    {
+        /* void */
+    }
+
+    return key;
+}
+
+
+/* Opens the folders of both keys and locks them, as all do in this order. */
+
+static int
+lock_two(int room, const char *key, const char *other, int fd[2])
+{
+    unsigned  one = certctl_path_hash(key), two = certctl_path_hash(other);
+
+    fd[0] = certctl_folder_number(room, one < two ? one : two);
+    fd[1] = one == two ? -1
+                       : certctl_folder_number(room, one < two ? two : one);
+
+    return fd[0] >= 0 && (one == two || fd[1] >= 0)
+           && certctl_flock(fd[0], CERTCTL_LOCK_WAIT) == 0
+           && (one == two || certctl_flock(fd[1], CERTCTL_LOCK_WAIT) == 0);
+}
+
+
+/*
+ * With each renewal a fingerprint goes and another comes that points to the same
+ * record: one entry that is renamed is no file made and none removed.  Where
+ * this fails the entries are changed one by one, as others are.
+ */
+
+static void
+move_fingerprint(names_t *names, const certctl_sealed_t *old,
+    const certctl_sealed_t *new)
+{
+    int          fd[2], room;
+    char         from[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
+    char         now[CERTCTL_NAME_SIZE];
+    const char  *key, *next;
+
+    if (!is_public(old) || !is_public(new) || old->kind != new->kind
+        || (key = fingerprint_of(old)) == NULL
+        || (next = fingerprint_of(new)) == NULL || strcmp(key, next) == 0)
+    {
+        return;
+    }
+
+    room = names->store->names[new->kind];
+    certctl_path(from, key, 0);
+    certctl_path(to, next, 0);
+
+    if (lock_two(room, key, next, fd)
+        && read_entry(room, to, now) == CERTCTL_STORE_NOT_FOUND
+        && read_entry(room, from, now) == CERTCTL_STORE_OK
+        && strcmp(now, new->name) == 0)
+    {
+        CERTCTL_POINT("store.names.before_move");
+        (void) renameat(room, from, room, to);
+        CERTCTL_POINT("store.names.after_move");
+    }
+
+    if (fd[0] >= 0) {
+        close(fd[0]);
+    }
+
+    if (fd[1] >= 0) {
+        close(fd[1]);
+    }
+}
+
+
 int
 certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync)
 {
     int      rc;
     names_t  names = { .store = store };
+
+    move_fingerprint(&names, old, new);
 
     rc = change_missing(&names, new, NULL, 0);
 

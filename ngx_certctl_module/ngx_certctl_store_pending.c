@@ -38,7 +38,8 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
         return rc;
     }
 
-    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, &w);
+    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL,
+                             &w);
     if (rc != CERTCTL_STORE_OK) {
         free(text);
         return rc;

@@ -81,7 +81,7 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 
 int
 certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
-    unsigned wait_ms, certctl_put_t *put)
+    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put)
 {
     int                rc;
     u_char             fingerprint[32];
@@ -101,7 +101,8 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
 
     rc = rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
          ? refuse(EINVAL)
-         : certctl_write_begin(store, rec->name, 1, wait_ms, &put->w);
+         : certctl_write_begin(store, rec->name, 1, wait_ms, spares,
+                               &put->w);
 
     if (rc != CERTCTL_STORE_OK) {
         free(names.data);
@@ -144,7 +145,7 @@ certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
     int            rc;
     certctl_put_t  put;
 
-    rc = certctl_put_begin(store, rec, CERTCTL_LOCK_WAIT, &put);
+    rc = certctl_put_begin(store, rec, CERTCTL_LOCK_WAIT, NULL, &put);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -169,7 +170,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
     certctl_write_t    w;
     certctl_sealed_t   prev;
 
-    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -199,7 +200,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     certctl_write_t    w;
     certctl_sealed_t   new;
 
-    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -273,7 +274,7 @@ certctl_store_delete(certctl_store_t *store, const char *name,
     int               rc;
     certctl_write_t   w;
 
-    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, &w);
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }

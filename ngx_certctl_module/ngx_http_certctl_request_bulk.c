@@ -38,6 +38,7 @@ typedef struct {
     ngx_uint_t                n;
     ngx_uint_t                live;
     ngx_uint_t                refused;
+    certctl_spares_t         *spares;
 
     ngx_http_certctl_put_t    puts[CERTCTL_STORE_MANY];
 } ngx_http_certctl_bulk_t;
@@ -105,6 +106,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
     }
 
     bulk->call = call;
+    bulk->spares = certctl_store_spares(NULL);
 
     /* all lines are read before the first chain is: nothing has changed */
 
@@ -132,6 +134,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
 done:
 
+    certctl_store_spares_end(call->mcf->certctl.store, bulk->spares);
     ngx_free(bulk->parts);
     ngx_free(bulk);
 }
@@ -329,8 +332,8 @@ ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
         }
     }
 
-    certctl_store_put_many(certctl->store, stores, k, ngx_certctl_touched,
-                           certctl);
+    certctl_store_put_many(certctl->store, stores, k, bulk->spares,
+                           ngx_certctl_touched, certctl);
 
     for (i = 0; i < k; i++) {
         put = &bulk->puts[of[i]];

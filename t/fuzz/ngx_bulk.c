@@ -86,7 +86,7 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 
 void
 certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_touched_pt touched, void *data)
+    size_t n, certctl_spares_t *spares, certctl_touched_pt touched, void *data)
 {
     FUZZ_MUST(n <= CERTCTL_STORE_MANY);
 

@@ -37,6 +37,8 @@ fails(void)
 WRAP(int, fsync, (int fd), (fd), -1)
 WRAP(int, syncfs, (int fd), (fd), -1)
 WRAP(int, renameat, (int a, const char *f, int b, const char *t), (a, f, b, t), -1)
+WRAP(int, renameat2,
+     (int a, const char *f, int b, const char *t, unsigned g), (a, f, b, t, g), -1)
 WRAP(int, linkat, (int a, const char *f, int b, const char *t, int g),
      (a, f, b, t, g), -1)
 WRAP(int, symlinkat, (const char *t, int a, const char *f), (t, a, f), -1)
@@ -67,7 +69,7 @@ __wrap_openat(int at, const char *path, int flags, ...)
 }
 
 static certctl_store_t   *store;
-static certctl_record_t   one, two, three, other;
+static certctl_record_t   one, two, three, other, first;
 static u_char             print[32];
 
 static int
@@ -76,15 +78,22 @@ op_put(void)
     return certctl_store_put(store, &three, NULL, NULL, NULL);
 }
 
-/* With another record, that each call may fail for as well. */
+/*
+ * With another record, that each call may fail for as well; and behind two, so
+ * that their locks are taken over.
+ */
 static int
 op_many(void)
 {
+    certctl_store_put_t  before[] = { { .record = &first }, { .record = &other } };
     certctl_store_put_t  puts[] = { { .record = &other }, { .record = &three } };
+    certctl_spares_t    *spares = certctl_store_spares(NULL);
 
-    certctl_store_put_many(store, puts, 2, NULL, NULL);
+    certctl_store_put_many(store, before, 2, spares, NULL, NULL);
+    certctl_store_put_many(store, puts, 2, spares, NULL, NULL);
+    certctl_store_spares_end(store, spares);
     countdown = -1;
-    if (puts[0].rc == CERTCTL_STORE_OK
+    if (puts[0].rc == CERTCTL_STORE_OK || before[1].rc == CERTCTL_STORE_OK
         ? !holds(store, "b", &other) || strcmp(ecdsa(store, "b.example"), "b")
         : holds(store, "b", &other))
     {
@@ -220,6 +229,8 @@ fail_one(size_t op, int n, int err, int *bad)
                  || (ops[op].done == NULL && is_live(NULL)));
 
     (void) certctl_store_delete(store, "b", NULL, NULL);     /* tidies up */
+    (void) certctl_store_delete(store, "c", NULL, NULL);
+    certctl_store_close(test_open());                        /* so does a start */
     good = good && (rc != CERTCTL_STORE_FULL || err == ENOSPC || err == EDQUOT);
     good = good && certctl_store_put(store, &one, NULL, NULL, NULL) == 0
            && is_live(&one) && files_in("writes") == 0;
@@ -245,6 +256,7 @@ main(void)
     two = test_record("a", "DNS:all.example,DNS:two.example", 0);
     three = test_record("a", "DNS:all.example,DNS:three.example", 0);
     other = test_record("b", "DNS:b.example", 0);
+    first = test_record("c", "DNS:c.example", 0);
     SHA256(two.chain.data, two.chain.len, print);
 
     for (size_t op = 0; op < sizeof(ops) / sizeof(ops[0]); op++) {
@@ -267,5 +279,6 @@ main(void)
     test_record_done(&two);
     test_record_done(&three);
     test_record_done(&other);
+    test_record_done(&first);
     return done_testing();
 }
