@@ -227,6 +227,8 @@ void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
 
 void ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone);
 void ngx_http_certctl_late_end(void);
+/* Of a thread, while there is a request. */
+void ngx_http_certctl_late_give_way(void);
 
 
 /* The requests: each runs on a thread. */

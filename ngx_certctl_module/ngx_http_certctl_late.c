@@ -14,17 +14,22 @@
 #define NGX_HTTP_CERTCTL_LATE_LOOK   1        /* milliseconds */
 #define NGX_HTTP_CERTCTL_LATE_STALL  5000     /* microseconds */
 
+/* When threads give way to an event loop that is late, and how long. */
+#define NGX_HTTP_CERTCTL_LATE_WAY    1000     /* microseconds */
+#define NGX_HTTP_CERTCTL_LATE_STEP   200
+#define NGX_HTTP_CERTCTL_LATE_STEPS  25
+
 
 static void ngx_http_certctl_late_timer(ngx_event_t *ev);
 static void ngx_http_certctl_late_look(void);
-static uint64_t ngx_http_certctl_late_now(void);
+static ngx_atomic_uint_t ngx_http_certctl_late_now(void);
 
 
 static ngx_event_t            ngx_http_certctl_late_event;
 static ngx_connection_t       ngx_http_certctl_late_dummy;
 static ngx_certctl_worker_t  *ngx_http_certctl_late_worker;
 static ngx_uint_t             ngx_http_certctl_late_calls;
-static uint64_t               ngx_http_certctl_late_last;
+static ngx_atomic_t           ngx_http_certctl_late_last;
 
 
 void
@@ -77,6 +82,37 @@ ngx_http_certctl_late_end(void)
 }
 
 
+/*
+ * On a thread with much to do, between two small pieces of it.  The scheduler
+ * takes a loop that wakes up and a thread that computes for equals: without
+ * this the loop waits until the thread has had its share.
+ */
+
+void
+ngx_http_certctl_late_give_way(void)
+{
+    ngx_uint_t         i;
+    struct timespec    step;
+    ngx_atomic_uint_t  passed;
+
+    step.tv_sec = 0;
+    step.tv_nsec = NGX_HTTP_CERTCTL_LATE_STEP * 1000;
+
+    for (i = 0; i < NGX_HTTP_CERTCTL_LATE_STEPS; i++) {
+
+        passed = ngx_http_certctl_late_now() - ngx_http_certctl_late_last;
+
+        if (passed < NGX_HTTP_CERTCTL_LATE_LOOK * 1000
+                     + NGX_HTTP_CERTCTL_LATE_WAY)
+        {
+            return;
+        }
+
+        (void) nanosleep(&step, NULL);
+    }
+}
+
+
 static void
 ngx_http_certctl_late_timer(ngx_event_t *ev)
 {
@@ -93,7 +129,7 @@ ngx_http_certctl_late_timer(ngx_event_t *ev)
 static void
 ngx_http_certctl_late_look(void)
 {
-    uint64_t               now, late;
+    ngx_atomic_uint_t      now, late;
     ngx_certctl_worker_t  *worker;
 
     worker = ngx_http_certctl_late_worker;
@@ -114,12 +150,14 @@ ngx_http_certctl_late_look(void)
 }
 
 
-static uint64_t
+/* Microseconds: of interest is how many have passed. */
+
+static ngx_atomic_uint_t
 ngx_http_certctl_late_now(void)
 {
     struct timespec  ts;
 
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
 
-    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return (ngx_atomic_uint_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

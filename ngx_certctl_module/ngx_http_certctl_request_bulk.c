@@ -106,7 +106,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
     }
 
     bulk->call = call;
-    bulk->spares = certctl_store_spares(NULL);
+    bulk->spares = certctl_store_spares(ngx_http_certctl_late_give_way);
 
     /* all lines are read before the first chain is: nothing has changed */
 
@@ -285,6 +285,8 @@ ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
 
     for (i = 0; i < n; i++, part++) {
         put = &bulk->puts[i];
+
+        ngx_http_certctl_late_give_way();
 
         ngx_memzero(put, sizeof(ngx_http_certctl_put_t));
 

@@ -78,6 +78,11 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
     return NGX_DECLINED;
 }
 
+void
+ngx_http_certctl_late_give_way(void)
+{
+}
+
 ngx_int_t
 ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 {
