@@ -74,12 +74,18 @@ ngx_certctl_cert_borrow(ngx_certctl_cert_t *cert, SSL_CTX *ctx)
 
     file = X509_get_ex_data(x509, ngx_ssl_certificate_name_index);
 
-    if (file) {
-        cert->name.data = file;
-        cert->name.len = ngx_strlen(file);
+    if (file == NULL) {
+        ngx_str_set(&cert->name, "");
+
+    } else if (ngx_strncmp(file, "data:", sizeof("data:") - 1) == 0) {
+
+        /* the certificate's own text, perhaps with its key: not to be told */
+
+        ngx_str_set(&cert->name, "data:");
 
     } else {
-        ngx_str_set(&cert->name, "");
+        cert->name.data = file;
+        cert->name.len = ngx_strlen(file);
     }
 }
 

@@ -296,6 +296,12 @@ void ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json,
     const u_char *data, size_t len);
 void ngx_http_certctl_json_free(ngx_http_certctl_json_t *json);
 
+/* Bytes of the character at p, 0 when it is not UTF-8: then it is written as
+   U+FFFD. */
+size_t ngx_http_certctl_json_utf8(const u_char *p, size_t len);
+
+#define NGX_HTTP_CERTCTL_NO_UTF8  "\xEF\xBF\xBD"
+
 /* Frees what is written, to go on writing behind it. */
 void ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json);
 

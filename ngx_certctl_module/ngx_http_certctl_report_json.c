@@ -17,7 +17,6 @@ static void ngx_http_certctl_json_key(ngx_http_certctl_json_t *json,
     const char *key);
 static void ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json,
     const u_char *data, size_t len);
-static size_t ngx_http_certctl_json_utf8(const u_char *p, size_t len);
 
 
 void
@@ -217,8 +216,9 @@ ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
         if (n == 0) {
             /* not UTF-8: U+FFFD for the byte (Unicode 3.9) */
             ngx_http_certctl_json_put(json, data, p - data);
-            ngx_http_certctl_json_put(json, (const u_char *) "\xEF\xBF\xBD",
-                                      3);
+            ngx_http_certctl_json_put(json,
+                                  (const u_char *) NGX_HTTP_CERTCTL_NO_UTF8,
+                                  sizeof(NGX_HTTP_CERTCTL_NO_UTF8) - 1);
             n = 1;
             data = p + 1;
 
@@ -247,7 +247,7 @@ ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
  * overlong forms, nor surrogates, nor beyond U+10FFFF).
  */
 
-static size_t
+size_t
 ngx_http_certctl_json_utf8(const u_char *p, size_t len)
 {
     size_t  i, n;

@@ -533,32 +533,38 @@ ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
 }
 
 
-/* In a label's value backslash, quote and line feed are escaped. */
+/* In a label's value, which is UTF-8, backslash, quote and line feed are
+   escaped. */
 
 static void
 ngx_http_certctl_metrics_labels(ngx_http_certctl_json_t *out,
     const char *name, const ngx_http_certctl_metric_t *metric,
     ngx_uint_t staple)
 {
-    u_char   escaped[2];
-    size_t   i;
+    size_t   n;
+    u_char  *p, *last;
 
     ngx_http_certctl_metrics_text(out, name);
     ngx_http_certctl_metrics_text(out, "{certificate=\"");
 
-    for (i = 0; i < metric->name.len; i++) {
-        escaped[0] = '\\';
-        escaped[1] = metric->name.data[i];
+    last = metric->name.data + metric->name.len;
 
-        if (escaped[1] == '\n') {
-            escaped[1] = 'n';
-            ngx_http_certctl_json_raw(out, escaped, 2);
+    for (p = metric->name.data; p < last; p += ngx_max(n, 1)) {
 
-        } else if (escaped[1] == '"' || escaped[1] == '\\') {
-            ngx_http_certctl_json_raw(out, escaped, 2);
+        n = ngx_http_certctl_json_utf8(p, last - p);
+
+        if (n == 0) {
+            ngx_http_certctl_metrics_text(out, NGX_HTTP_CERTCTL_NO_UTF8);
+
+        } else if (*p == '\n') {
+            ngx_http_certctl_metrics_text(out, "\\n");
 
         } else {
-            ngx_http_certctl_json_raw(out, escaped + 1, 1);
+            if (*p == '"' || *p == '\\') {
+                ngx_http_certctl_metrics_text(out, "\\");
+            }
+
+            ngx_http_certctl_json_raw(out, p, n);
         }
     }
 

@@ -12,7 +12,8 @@ use Certctl::PKI 'fingerprint';
 use Certctl::Process qw(wait_until write_file);
 use Certctl::TLS 'handshake';
 
-my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
+# a file's name may have bytes that are no UTF-8
+my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF' =~ s/LATE/late\xff/r);
     server {
         listen 127.0.0.1:%%PORT_1%% ssl;
         server_name a.example b.example *.wild.example;
@@ -29,7 +30,7 @@ my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
         listen 127.0.0.1:%%PORT_3%% ssl;
         server_name late.example;
         certctl on;
-        ssl_certificate %%DIR%%/late.pem;
+        ssl_certificate "%%DIR%%/LATE.pem";
         ssl_certificate_key %%DIR%%/late.key;
     }
 CONF
@@ -40,7 +41,7 @@ my ($late, $late_key, $late_chain) = $edge->ca->issue(names => ['late.example'],
 
 $edge->file('sta"tic.pem', $static_chain);
 $edge->file('static.key', $static_key);
-$edge->file('late.pem', $late_chain);
+$edge->file("late\xff.pem", $late_chain);
 $edge->file('late.key', $late_key);
 $edge->start;
 
@@ -137,7 +138,7 @@ subtest 'what needs somebody' => sub {
     my $w = report()->{json}{warnings};
     is(join(' ', map { $_->{code} } @$w), 'certificate_expired', 'expired')
         or diag explain $w;
-    like($w->[0]{text}, qr/late\.pem/, 'which');
+    like($w->[0]{text}, qr/late\x{fffd}\.pem/, 'which');
 
     $edge->give('b.example', names => ['b.example'], must_staple => 1);
 
@@ -194,6 +195,7 @@ subtest 'metrics' => sub {
         // $series->{'certctl_certificate_staple{certificate="b.example",source="store",kind="ecdsa",state="missing"}'},
         1, 'the state of staples');
     ok((grep { /certificate="[^"]*sta\\"tic\.pem"/ } keys %$series), 'labels are escaped');
+    ok((grep { /certificate="[^"]*late\xef\xbf\xbd\.pem"/ } keys %$series), 'and UTF-8');
     is($series->{certctl_store_records}, 6, 'records: five and the identity');
     is($series->{certctl_certificates_left_out}, 0, 'none left out');
     is($series->{certctl_workers}, 2, 'workers');
