@@ -51,6 +51,13 @@ ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *asked,
 {
     ngx_certctl_name_t  name;
 
+    /* NGINX ends its handshakes before a certificate is looked for */
+
+    if (server->reject) {
+        ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
+        return NGX_OK;
+    }
+
     ngx_certctl_name(server, asked, &name);
     ngx_certctl_choose_first(server, &name, ret);
     ngx_certctl_choose_second(server, &name, ret);

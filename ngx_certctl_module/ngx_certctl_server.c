@@ -53,7 +53,7 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
 
 ngx_int_t
 ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
-    ngx_str_t *name)
+    ngx_str_t *name, ngx_uint_t regex)
 {
     ngx_str_t  *copy;
 
@@ -66,10 +66,15 @@ ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
         return NGX_ERROR;
     }
 
-    copy->len = name->len;
-    copy->data = ngx_pstrdup(cf->pool, name);
+    copy->data = ngx_pnalloc(cf->pool, name->len + sizeof("~"));
+    if (copy->data == NULL) {
+        return NGX_ERROR;
+    }
 
-    return copy->data ? NGX_OK : NGX_ERROR;
+    copy->len = ngx_sprintf(copy->data, "%s%V", regex ? "~" : "", name)
+                - copy->data;
+
+    return NGX_OK;
 }
 
 

@@ -10,13 +10,25 @@
 #include "ngx_certctl.h"
 
 
+/* Of http's and of stream's server names. */
+
+#if (NGX_PCRE)
+#define ngx_certctl_is_regex(sn)  ((sn)->regex != NULL)
+#else
+#define ngx_certctl_is_regex(sn)  0
+#endif
+
+
 /* One more server, zeroed, in cf's pool; NULL without memory. */
 ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
     ngx_certctl_t *certctl);
 
-/* Adds a copy of one of its names; "" is none. */
+/*
+ * Adds a copy of one of its names; "" is none.  NGINX keeps a regular expression
+ * without its "~": with regex set it is given back.
+ */
 ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
-    ngx_certctl_server_t *server, ngx_str_t *name);
+    ngx_certctl_server_t *server, ngx_str_t *name, ngx_uint_t regex);
 
 /*
  * Takes over the certificate and status callbacks of server->ctx, once what

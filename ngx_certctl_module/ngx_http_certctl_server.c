@@ -214,7 +214,10 @@ ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, server, &sn[i].name) != NGX_OK) {
+        if (ngx_certctl_server_name(cf, server, &sn[i].name,
+                                    ngx_certctl_is_regex(&sn[i]))
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }

@@ -37,6 +37,9 @@ my $wild   = static('wild', names => ['*.w.example', 'd.example'], from => -7200
 
 static('var', names => ['var.example']);
 
+# Written into the configuration itself, the key behind the certificate.
+my ($inline, $inline_key, $inline_chain) = $ca->issue(names => ['data.example'], from => -7200);
+
 $edge->{http} = $inherited;
 $edge->servers(<<"CONF");
     server {
@@ -61,7 +64,21 @@ $edge->servers(<<"CONF");
     }
     server { listen 127.0.0.1:%%PORT_4%% ssl; certctl on; server_name ~^regex *.w.example; $wild }
     server { listen 127.0.0.1:%%PORT_5%% ssl; certctl on; server_name .d.example; $wild }
-    server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; ssl_reject_handshake on; }
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name data.example;
+        certctl on;
+        ssl_certificate "data:$inline_chain$inline_key";
+        ssl_certificate_key "data:$inline_key";
+        $answer
+    }
+    server { listen 127.0.0.1:%%PORT_6%% ssl; certctl on; server_name ~re.example; }
+    server {
+        listen 127.0.0.1:%%PORT_3%% ssl;
+        server_name no.example;
+        certctl on;
+        ssl_reject_handshake on;
+    }
     server { listen 127.0.0.1:%%PORT_3%% ssl; certctl on; server_name in.example; }
 CONF
 
@@ -150,10 +167,40 @@ is(handshake($edge->port($_))->{fingerprint}, $fp{wild}, 'no SNI: the newer stat
 my $newer = fingerprint(scalar $edge->give('w', names => ['*.w.example', 'd.example']));
 is(handshake($edge->port($_))->{fingerprint}, $newer, 'no SNI: the newer stored one') for 4, 5;
 
+# A regular expression is no name that a certificate could have, whatever it looks like.
+
+my $re = fingerprint(scalar $edge->give('re', names => ['re.example']));
+is(handshake($edge->port(6), sni => 're.example')->{fingerprint}, $re, 'the name is asked for');
+isnt(handshake($edge->port(6))->{fingerprint}, $re, 'no SNI, and no name to go by');
+
+# What is written into nginx.conf may be a secret.
+
+is(handshake($edge->port(1), sni => 'data.example')->{fingerprint}, fingerprint($inline),
+    'ssl_certificate data:...');
+is(said('data.example'), 'data:|static|', 'has no file name');
+
+# What a report says of all that.
+
+my $report = $edge->control->get('/certctl/v1/certificates');
+my %by = map { ($_, 1) } map { "$_->{file}|@{ $_->{server}{names} }" =~ s{.*/}{}r }
+    grep { $_->{file} } @{ $report->{json}{certificates} };
+
+ok($by{'data:|data.example'}, 'the report names it so');
+ok($by{'http.pem|~re.example'}, 'a regular expression as it was written');
+unlike($_, qr/PRIVATE KEY|MIGHAgEA/, 'no key') for $report->{content},
+    $edge->control->get('/certctl/v1/metrics')->{content}, $edge->log;
+
 # Rejected handshakes stay rejected.
 
 isnt(handshake($edge->port(3), sni => 'nobody.example')->{error}, '', 'rejected');
 is(handshake($edge->port(3), sni => 'in.example')->{fingerprint}, $in, 'not rejected');
+
+$edge->give('no', names => ['no.example']);
+isnt(handshake($edge->port(3), sni => 'no.example')->{error}, '', 'rejected, with a certificate in the store');
+
+$report = $edge->control->get('/certctl/v1/certificates?name=no.example')->{json};
+is(scalar @{ $report->{certificates} }, 0, 'which the report does not say to be given');
+is($report->{unserved}[0]{name}, 'no', 'but lists');
 
 unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
 $edge->stop;
