@@ -66,7 +66,9 @@ ngx_http_certctl_listen_addr(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
         return ngx_http_certctl_listen_unix(cf, addr, cscf);
     }
 
-    if (!ngx_certctl_addr_tls(addr)) {
+    /* not over QUIC either: its buffers of a body with a key are not wiped */
+
+    if (!addr->opt.ssl) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"certctl_agent\" of the server in %s:%ui needs TLS: "
                       "write \"listen %V ssl;\", or listen on a unix socket",

@@ -149,6 +149,9 @@ subtest 'what the configuration may not say' => sub {
         'no listen at all' => ['server { certctl_agent; }', qr/needs TLS: write "listen/],
         'one listen without TLS' => ['server { listen 127.0.0.1:%%PORT_3%%; ' . "$agent }",
             qr/needs TLS/],
+        # 1.22 knows no QUIC
+        'over QUIC' => ['server { listen 127.0.0.1:%%PORT_3%% quic; ' . "$agent }",
+            qr/needs TLS: write "listen 127\.0\.0\.1:\d+ ssl;"|parameter (?:"quic"|requires)/],
         'in a location without TLS' =>
             ['server { listen 127.0.0.1:%%PORT_2%%; location /c { certctl_agent; } }', qr/needs TLS/],
         'a shared address' => ["server { $agent } server { listen 127.0.0.1:%%PORT_2%% ssl; server_name b; certctl on; }",
