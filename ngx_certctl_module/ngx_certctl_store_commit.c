@@ -66,6 +66,12 @@ certctl_write_end(certctl_write_t *w)
         close(w->folder);
     }
 
+    /* a lock that is the live record's other name is for its writers */
+
+    if (!w->committed) {
+        w->lock.spares = NULL;
+    }
+
     if (w->lock.fd >= 0) {
         certctl_unlock(w->store, &w->lock);
     }
@@ -186,6 +192,7 @@ certctl_write_undo(certctl_write_t *w)
 
     (void) certctl_names_move(w->store, w->new, w->old, 1);
     (void) fsync(w->folder);
+    w->lock.spares = NULL;
     errno = err;
 }
 
