@@ -324,11 +324,11 @@ CONF
 
     $bench->rounds($PUSHED, $round, qw(alone computing bulk));
 
-    # in the same workers now
-    push_all($far, glob "$dir/bulk/0-*");
+    # in the same workers now, until each of them has had its share of connections
+    push_all($far, glob "$dir/bulk/$_-*") for 0 .. $PUSHED - 1;
     @all = ($far->pid, $far->workers);
     my $before = memory_kb(@all);
-    push_all($far, glob "$dir/bulk/1-*");
+    push_all($far, glob "$dir/bulk/0-*");
     my $after = memory_kb(@all);
 
     $bench->figure("bulk: $BULK certificates", $bench->median_of('bulk', 'seconds'), unit => 's', most => 5);
