@@ -209,6 +209,16 @@ take_spare(certctl_store_t *store, const char *name, certctl_lock_t *lock)
 }
 
 
+static void
+drop_spare(certctl_store_t *store, certctl_spares_t *spares)
+{
+    certctl_spare_t  *spare = &spares->of[--spares->n];
+
+    (void) unlinkat(store->writes, spare->name, 0);
+    close(spare->fd);
+}
+
+
 static int
 own_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     unsigned wait_ms)
@@ -256,6 +266,13 @@ certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     lock->spares = spares;
 
     if (!take_spare(store, name, lock)) {
+
+        /* no more descriptors than there are names */
+
+        if (spares != NULL && spares->n > 0) {
+            drop_spare(store, spares);
+        }
+
         rc = own_lock(store, name, lock, wait_ms);
 
         if (rc != CERTCTL_STORE_OK) {
@@ -346,11 +363,8 @@ certctl_store_spares(void (*between)(void))
 void
 certctl_store_spares_end(certctl_store_t *store, certctl_spares_t *spares)
 {
-    size_t  i;
-
-    for (i = 0; spares != NULL && i < spares->n; i++) {
-        (void) unlinkat(store->writes, spares->of[i].name, 0);
-        close(spares->of[i].fd);
+    while (spares != NULL && spares->n > 0) {
+        drop_spare(store, spares);
     }
 
     free(spares);

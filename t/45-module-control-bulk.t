@@ -61,6 +61,7 @@ subtest 'many at once' => sub {
     $r = bulk($body);
     is($r->{json}{live}, $COUNT, 'once more: all are live');
     is(commits(), $before, 'without a write');
+    is(join(' ', glob $edge->dir . '/store/writes/*'), '', 'no lock is left');
 };
 
 subtest 'a renewal: its key waits on the host' => sub {
