@@ -55,11 +55,15 @@ link_lock(certctl_store_t *store, const char *name)
         return fd;
     }
 
+    /* it was no record; else it stays, as another may have it by now */
+
+    if (fd >= 0 || errno == ELOOP || errno == ENXIO || errno == EACCES) {
+        (void) unlinkat(store->writes, name, 0);
+    }
+
     if (fd >= 0) {
         close(fd);
     }
-
-    (void) unlinkat(store->writes, name, 0);            /* it was no record */
 
     return -1;
 }
@@ -287,7 +291,26 @@ certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
 }
 
 
-/* Whether the lock is put by, for another name. */
+/* Whether the next writer of the name would lock the very file that we have. */
+
+static int
+is_live(certctl_store_t *store, certctl_lock_t *lock)
+{
+    char         path[CERTCTL_PATH_SIZE];
+    struct stat  ours, live;
+
+    certctl_path(path, lock->name, 0);
+
+    return fstat(lock->fd, &ours) != 0
+           || (fstatat(store->certs, path, &live, AT_SYMLINK_NOFOLLOW) == 0
+               && ours.st_ino == live.st_ino && ours.st_dev == live.st_dev);
+}
+
+
+/*
+ * Whether the lock is put by, for another name.  Not where the write came to
+ * nothing: its lock is of what is live still.
+ */
 
 static int
 put_by(certctl_store_t *store, certctl_lock_t *lock)
@@ -296,7 +319,9 @@ put_by(certctl_store_t *store, certctl_lock_t *lock)
     certctl_spare_t   *spare;
     certctl_spares_t  *spares = lock->spares;
 
-    if (spares == NULL || spares->n == CERTCTL_STORE_MANY) {
+    if (spares == NULL || spares->n == CERTCTL_STORE_MANY
+        || is_live(store, lock))
+    {
         return 0;
     }
 

@@ -232,6 +232,36 @@ while_deleted(void)
     test_record_done(&rec);
 }
 
+/* A batch keeps locks, but none that another write of the name would wait for. */
+static void
+after_conflict(void)
+{
+    certctl_record_t      mine = test_record("mine", "DNS:mine.example", 0);
+    certctl_record_t      next = test_record("next", "DNS:next.example", 0);
+    certctl_store_put_t   puts[] = { { .record = &mine }, { .record = &next } };
+    certctl_spares_t     *spares = certctl_store_spares(NULL);
+    struct timespec       from, to;
+
+    PKI_MUST(certctl_store_put(store, &mine, NULL, NULL, NULL) == 0
+             && certctl_store_put(store, &next, NULL, NULL, NULL) == 0);
+    mine.generation = 1;                        /* no longer live */
+    certctl_store_put_many(store, puts, 2, spares, NULL, NULL);
+    is_int(puts[0].rc, CERTCTL_STORE_CONFLICT, "another write came first");
+    is_int(puts[1].rc, 0, "of this name only");
+
+    mine.generation = 0;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    is_int(certctl_store_put(store, &mine, NULL, NULL, NULL), 0,
+           "a write of its own, while the batch goes on");
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    ok(to.tv_sec - from.tv_sec < 9, "waits for nobody");
+
+    certctl_store_spares_end(store, spares);
+    is_int(files_in("writes"), 0, "no lock is left");
+    test_record_done(&mine);
+    test_record_done(&next);
+}
+
 static int
 by_value(const void *x, const void *y)
 {
@@ -371,6 +401,7 @@ main(void)
     in_threads();
     in_processes();
     while_deleted();
+    after_conflict();
     times();
 
     certctl_store_close(store);
