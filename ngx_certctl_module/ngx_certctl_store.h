@@ -126,8 +126,9 @@ void certctl_store_close(certctl_store_t *store);     /* wipes the key */
 /*
  * A writer that was killed told nobody what it had changed.  Who finds its
  * rest, the next writer of the name or certctl_store_heal(), cleans up and
- * calls fn: the answer of any name may be another now.  To be set before
- * there are threads.
+ * calls fn: the answer of any name may be another now.  So does who replaces
+ * or deletes a damaged record, as its names are not known.  To be set before
+ * there are threads; called at once when certctl_store_open() found a rest.
  */
 void certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
     void *data);

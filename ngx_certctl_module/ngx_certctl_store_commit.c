@@ -52,6 +52,7 @@ certctl_write_begin(certctl_store_t *store, const char *name, int create,
     }
 
     w->old = w->found == CERTCTL_STORE_OK ? &w->live : NULL;
+    w->unread = (w->found == CERTCTL_STORE_DAMAGED);
 
     return CERTCTL_STORE_OK;
 }

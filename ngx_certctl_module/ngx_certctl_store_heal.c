@@ -132,15 +132,26 @@ finish(certctl_store_t *store, const char *name)
 
 
 void
-certctl_heal(certctl_store_t *store, const char *name)
+certctl_tell_all(certctl_store_t *store)
 {
-    finish(store, name);
-
     if (store->healed != NULL) {
         store->healed(store->healed_data);
+
+    } else {
+        store->untold = 1;
     }
 }
 
+
+void
+certctl_heal(certctl_store_t *store, const char *name)
+{
+    finish(store, name);
+    certctl_tell_all(store);
+}
+
+
+/* A master that reloads has healed when it opened the store. */
 
 void
 certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
@@ -148,6 +159,11 @@ certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
 {
     store->healed = fn;
     store->healed_data = data;
+
+    if (store->untold) {
+        store->untold = 0;
+        fn(data);
+    }
 }
 
 

@@ -71,6 +71,8 @@ struct certctl_store_s {
 
     void       (*healed)(void *data);
     void        *healed_data;
+    int          untold;                    /* what had to be, before it was
+                                               known whom to tell */
 };
 
 
@@ -236,6 +238,8 @@ typedef struct {
     const certctl_sealed_t  *new;           /* when it was prepared */
     unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
+    unsigned           unread:1;            /* nobody knows the names that the
+                                               live one has, or had */
 } certctl_write_t;
 
 /*
@@ -248,6 +252,10 @@ void certctl_write_end(certctl_write_t *w);
 
 /* The generation of new and its time: later than what it replaces. */
 void certctl_write_number(certctl_write_t *w, certctl_sealed_t *new);
+
+/* Touches all names whose answer this write may have changed. */
+void certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched,
+    void *data);
 
 /*
  * Makes new the live record, durably, or leaves what was there.  With
@@ -301,6 +309,8 @@ void certctl_pending_remove(certctl_store_t *store, const char *name,
 
 /* Finishes or undoes what a writer of name left; under its lock. */
 void certctl_heal(certctl_store_t *store, const char *name);
+/* The answer of any name may be another now. */
+void certctl_tell_all(certctl_store_t *store);
 
 
 /* ngx_certctl_store.c */

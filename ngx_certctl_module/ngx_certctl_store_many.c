@@ -212,8 +212,7 @@ end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
     }
 
     if (put->w.committed) {
-        certctl_names_touch(put->new.name, put->w.old, &put->new, touched,
-                            data);
+        certctl_write_tell(&put->w, touched, data);
     }
 
     if (one->step == STEP_EXPOSED) {

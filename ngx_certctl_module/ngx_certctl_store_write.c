@@ -52,6 +52,17 @@ certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
 }
 
 
+void
+certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched, void *data)
+{
+    certctl_names_touch(w->lock.name, w->old, w->new, touched, data);
+
+    if (w->unread) {
+        certctl_tell_all(w->store);
+    }
+}
+
+
 /* Commits, tells the names, and the generation when there is a new one. */
 
 static int
@@ -66,7 +77,7 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
     err = errno;
 
     if (w->committed) {
-        certctl_names_touch(w->lock.name, w->old, new, touched, data);
+        certctl_write_tell(w, touched, data);
     }
 
     if (rc == CERTCTL_STORE_OK && generation != NULL) {
@@ -285,7 +296,7 @@ certctl_store_delete(certctl_store_t *store, const char *name,
 
     if (rc != CERTCTL_STORE_NOT_FOUND) {
         rc = remove_record(&w);
-        certctl_names_touch(name, w.old, NULL, touched, data);
+        certctl_write_tell(&w, touched, data);
     }
 
     certctl_write_end(&w);

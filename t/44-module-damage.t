@@ -23,7 +23,10 @@ my $store = $edge->dir . '/store';
 sub served { return handshake($edge->port(1), sni => "$_[0].example") }
 sub file   { return (glob "$_[0]/store/certs/*/$_[1]")[0] }
 sub record { return slurp(file($_[0]->dir, $_[1])) }
-sub give   { my ($e, $name) = @_; return fingerprint(scalar $e->give($name, names => ["$name.example"])) }
+sub give {
+    my ($e, $name, @names) = @_;
+    return fingerprint(scalar $e->give($name, names => [@names ? @names : "$name.example"]));
+}
 
 # Names for which this certificate is not what is served.
 sub wrong {
@@ -64,6 +67,30 @@ my %want = map { ($_, give($edge, $_)) } sort keys %damage;
 
 cmp_ok($size, '>', 3 * $STEP, "a record is $size bytes");
 is(wrong({ %near, %want }), '', scalar(keys %want) . ' names and their neighbours are served');
+
+# A record that is deleted, or gives its name up, when nobody can read what names it
+# had: no worker serves on what it has parsed.
+
+my $nobody = served('nobody')->{fingerprint};
+
+for my $how ('DELETE', 'PUT of other names', 'rollback') {
+    my ($old) = $edge->give('unread', names => ['elsewhere.example']);
+    ($old) = $edge->give('unread', names => ['unread.example']);
+    is(served('unread')->{fingerprint}, fingerprint($old), "$how: one that is parsed");
+    write_file(file($edge->dir, 'unread'), flip(record($edge, 'unread'), 700));
+    my $url = '/certctl/v1/certificates/unread';
+
+    if ($how =~ /^PUT/) {
+        give($edge, 'unread', 'elsewhere.example');
+    } else {
+        is(($how eq 'DELETE' ? $edge->control->delete($url) : $edge->control->post("$url/rollback"))->{status}, 200,
+            "$how of a damaged record");
+    }
+
+    is(served('unread')->{fingerprint}, $nobody, "$how: the name it had has no certificate any more");
+}
+
+$edge->control->delete('/certctl/v1/certificates/unread');
 
 # The older generation, with the staple it had.
 

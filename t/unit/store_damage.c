@@ -8,6 +8,14 @@ static certctl_record_t   first, second;
 static unsigned char      good[8192], bad[8192];
 static size_t             len;
 static char               path[512];
+static int                told;             /* how often all names were touched */
+
+static void
+tell(void *data)
+{
+    (void) data;
+    told++;
+}
 
 /* What reading says of the first n bytes of bad: the code, or 1 when it lies. */
 static int
@@ -169,11 +177,13 @@ recovers(void)
     ok(holds(store, "a", &first), "makes the version before it live");
     is_str(ecdsa(store, "a.example"), "a", "with its names");
     is_int(files_in("damaged"), aside + 1, "what was damaged is set aside");
+    is_int(told, 1, "whatever names it had, they are touched");
 
     is_int(reads(len), CERTCTL_STORE_DAMAGED, "damaged");
     is_int(certctl_store_put(store, &second, NULL, NULL, NULL), 0, "put");
     ok(holds(store, "a", &second), "replaces it");
     is_int(files_in("damaged"), aside + 2, "it is set aside as well");
+    is_int(told, 2, "as are its names");
     is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL), 0,
            "the version before the damage");
     ok(holds(store, "a", &first), "is still the previous one");
@@ -189,12 +199,14 @@ recovers(void)
     is_int(reads(len), CERTCTL_STORE_DAMAGED, "damaged");
     is_int(certctl_store_delete(store, "a", NULL, NULL), 0, "deleted on request");
     is_int(files_in("certs"), 0, "nothing of it stays");
+    is_int(told, 3, "and its names are touched: only then, of all the writes");
 }
 
 int
 main(void)
 {
     store = test_open();
+    certctl_store_on_heal(store, tell, NULL);
     first = test_record("a", "DNS:a.example", 0);
     second = test_record("a", "DNS:a.example", 0);
     PKI_MUST(certctl_store_put(store, &first, NULL, NULL, NULL) == 0

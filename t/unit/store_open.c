@@ -47,6 +47,37 @@ set_mode(const char *name, mode_t mode)
     PKI_MUST(chmod(path, mode) == 0);
 }
 
+static int  told;
+
+static void
+tell(void *data)
+{
+    (void) data;
+    told++;
+}
+
+/* What a writer left is cleared up before it can be said whom to tell. */
+static void
+tells(void)
+{
+    certctl_store_t  *store = test_open();
+    char              path[128];
+
+    certctl_store_on_heal(store, tell, NULL);
+    certctl_store_close(store);
+    is_int(told, 0, "nothing is left, nobody is told");
+
+    snprintf(path, sizeof(path), "%s/writes/a", test_path);
+    spew(path, NULL, 0);
+    store = test_open();
+    is_int(files_in("writes"), 0, "a start clears up");
+    certctl_store_on_heal(store, tell, NULL);
+    is_int(told, 1, "and tells as soon as it can");
+    certctl_store_on_heal(store, tell, NULL);
+    is_int(told, 1, "once");
+    certctl_store_close(store);
+}
+
 static void
 makes(void)
 {
@@ -268,6 +299,7 @@ int
 main(void)
 {
     makes();
+    tells();
     refuses_open_doors();
     dry_run();
     drops_privileges();
