@@ -125,7 +125,9 @@ ngx_http_certctl_discover_root(ngx_http_certctl_main_conf_t *mcf,
 
         for (i = 0; i < mcf->discover->nelts; i++) {
 
-            if (realpath((char *) allowed[i].data, root)
+            /* "/" itself is refused, so also what leads there */
+
+            if (realpath((char *) allowed[i].data, root) && root[1] != '\0'
                 && ngx_http_certctl_below(root, real))
             {
                 return NULL;

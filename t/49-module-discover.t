@@ -17,8 +17,10 @@ my $ca  = Certctl::PKI->ca('Root CA')->sub_ca('Test CA');
 chmod 0755, $top;
 mkdir "$top/$_" for qw(pki pki/deep other pki-more);
 
+symlink '/', "$top/all" or die "$top/all: $!";
+
 my $edge = Certctl::Edge->new(workers => 1, ca => $ca, conf => '',
-    http => "certctl_discover $top/pki $top/gone;");
+    http => "certctl_discover $top/pki $top/gone $top/all //;");
 my ($crt, $key, $chain) = $ca->issue(names => ['shop.example', 'IP:192.0.2.1']);
 my @secrets = ($key);
 
@@ -84,7 +86,7 @@ subtest 'where it may look' => sub {
     symlink "$top/other", "$top/pki/way-out";
 
     for my $dir ("$top/other", $top, '/', '/etc', "$top/pki/../other", "$top/pki/%2e%2e/other",
-        "$top/pki/way-out", "$top/pki-more", "$top/gone", "$top/gone/deeper", "$top/nowhere")
+        "$top/pki/way-out", "$top/all", "$top/pki-more", "$top/gone", "$top/gone/deeper", "$top/nowhere")
     {
         my $r = ask("?dir=$dir");
         is($r->{status}, 403, "$dir: refused");
@@ -103,7 +105,7 @@ subtest 'where it may look' => sub {
     is(ask("?dir=$top/pki/")->{status}, 200, 'with a slash');
     is(ask("?dir=$top/pki/deep/../deep")->{status}, 200, 'what stays in it');
     is($api->get("/certctl/v1/discover?dir=$top/pki")->{status}, 405, 'GET is refused');
-    is_deeply($api->get('/certctl/v1/status')->{json}{discover}, ["$top/pki", "$top/gone"],
+    is_deeply($api->get('/certctl/v1/status')->{json}{discover}, ["$top/pki", "$top/gone", "$top/all", "//"],
         'status lists the directories');
 };
 
