@@ -1,6 +1,7 @@
 
 /*
- * Reads from a client's hello which kinds of keys it can verify.
+ * Reads from a client's hello which kinds of keys it can verify, and the server
+ * may use.
  */
 
 #include <ngx_config.h>
@@ -63,7 +64,9 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
         return 0;
     }
 
-    n = SSL_get_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL);
+    /* of those that the server's configuration allows */
+
+    n = SSL_get_shared_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL);
 
     if (n == 0) {
         /* a TLS 1.2 client may leave them out: RFC 5246 7.4.1.4.1 */
@@ -73,7 +76,7 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
     key = X509_get0_pubkey(cert->x509);
 
     for (i = 0; key && i < n; i++) {
-        SSL_get_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
+        SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
 
         if (ngx_certctl_key_signs(key, hash << 8 | sig, tls13)) {
             return 1;
@@ -84,18 +87,25 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
 }
 
 
+/* Whether both sides have a suite of TLS 1.2 for this kind of key. */
+
 static ngx_uint_t
 ngx_certctl_client_suite(SSL *ssl, ngx_certctl_cert_t *cert)
 {
     int                    i, nid;
-    STACK_OF(SSL_CIPHER)  *suites;
+    const SSL_CIPHER      *suite;
+    STACK_OF(SSL_CIPHER)  *suites, *own;
 
     suites = SSL_get_client_ciphers(ssl);
+    own = SSL_get_ciphers(ssl);
     nid = (cert->kind == CERTCTL_KIND_RSA) ? NID_auth_rsa : NID_auth_ecdsa;
 
     for (i = 0; i < sk_SSL_CIPHER_num(suites); i++) {
+        suite = sk_SSL_CIPHER_value(suites, i);
 
-        if (SSL_CIPHER_get_auth_nid(sk_SSL_CIPHER_value(suites, i)) == nid) {
+        if (SSL_CIPHER_get_auth_nid(suite) == nid
+            && sk_SSL_CIPHER_find(own, suite) >= 0)
+        {
             return 1;
         }
     }

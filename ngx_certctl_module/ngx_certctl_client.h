@@ -12,7 +12,7 @@
 
 /* Whether the client of this handshake, whose hello was read, accepts a
    signature by cert's key (RFC 8446 4.2.3), and in TLS 1.2 has a cipher suite
-   for it. */
+   for it; both among those that the server may use. */
 ngx_uint_t ngx_certctl_client_knows(SSL *ssl,
     ngx_certctl_cert_t *cert);
 

@@ -34,6 +34,18 @@ my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
         certctl on;
         location / { return 200 "$pid|$certctl_certificate|$certctl_source|"; }
     }
+
+    # these cannot use keys of every kind
+    server {
+        listen 127.0.0.1:%%PORT_4%% ssl;
+        certctl on;
+        ssl_ciphers ECDHE-RSA-AES128-GCM-SHA256;
+    }
+    server {
+        listen 127.0.0.1:%%PORT_5%% ssl;
+        certctl on;
+        ssl_conf_command SignatureAlgorithms RSA-PSS+SHA256;
+    }
 CONF
 
 my @field = qw(pid certificate source fingerprint not_after days_left staple);
@@ -124,6 +136,14 @@ is(get(sni => 'first.example', tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1')->{fi
     $rsa, 'RSA for a client that knows only RSA');
 is(get(sni => 'first.example', tls => '1.2', ciphers => 'aECDSA')->{fingerprint},
     $first, 'ECDSA for one that knows only ECDSA');
+
+for (['ssl_ciphers', 4, '1.2', $rsa], ['ssl_ciphers', 4, '1.3', $first],
+    ['signature algorithms', 5, '1.2', $rsa], ['signature algorithms', 5, '1.3', $rsa])
+{
+    my ($what, $port, $tls, $kind) = @$_;
+    is(handshake($edge->port($port), sni => 'first.example', tls => $tls)->{fingerprint}, $kind,
+        "TLS $tls: what $what of the server allow");
+}
 
 # Each kind is swapped by itself; clients say what they can verify in their
 # signature algorithms, with TLS 1.3 there alone.
