@@ -259,16 +259,20 @@ fingerprint_of(const certctl_sealed_t *record)
 }
 
 
-/* Opens the folders of both keys and locks them, as all do in this order. */
+/*
+ * Opens the folders of both keys, made where there is none yet, and locks them,
+ * as all do in this order.
+ */
 
 static int
-lock_two(int room, const char *key, const char *other, int fd[2])
+lock_two(certctl_store_t *store, int room, const char *key, const char *other,
+    int fd[2])
 {
     unsigned  one = certctl_path_hash(key), two = certctl_path_hash(other);
 
-    fd[0] = certctl_folder_number(room, one < two ? one : two);
+    fd[0] = certctl_folder_open(store, room, one < two ? key : other, 1);
     fd[1] = one == two ? -1
-                       : certctl_folder_number(room, one < two ? two : one);
+            : certctl_folder_open(store, room, one < two ? other : key, 1);
 
     return fd[0] >= 0 && (one == two || fd[1] >= 0)
            && certctl_flock(fd[0], CERTCTL_LOCK_WAIT) == 0
@@ -302,7 +306,7 @@ move_fingerprint(names_t *names, const certctl_sealed_t *old,
     certctl_path(from, key, 0);
     certctl_path(to, next, 0);
 
-    if (lock_two(room, key, next, fd)
+    if (lock_two(names->store, room, key, next, fd)
         && read_entry(room, to, now) == CERTCTL_STORE_NOT_FOUND
         && read_entry(room, from, now) == CERTCTL_STORE_OK
         && strcmp(now, new->name) == 0)
