@@ -27,7 +27,7 @@
                                            that makes no sense, EFBIG,
                                            ETIMEDOUT when another writer
                                            holds this name for 10 s */
-#define CERTCTL_STORE_CONFLICT    -5    /* put(): another write came first */
+#define CERTCTL_STORE_CONFLICT    -5    /* another write came first */
 
 /*
  * Reading changes nothing, so that it needs no lock and works on a read-only
@@ -186,9 +186,16 @@ uint64_t certctl_store_bytes(certctl_store_t *store);
 typedef void (*certctl_touched_pt)(const char *name, void *data);
 
 /*
+ * What a write may ask of the record that it replaces: to be of this
+ * generation, or to be none, or none that can be read.  Else it is a CONFLICT;
+ * 0 asks nothing.
+ */
+#define CERTCTL_STORE_NONE  UINT64_MAX
+
+/*
  * Stores rec (name, chain, key, kind, reused_key, staple); what was there
- * becomes the previous version, certs/<hash>/<name>~.  A generation in rec says
- * which one it replaces: CONFLICT when that is no longer live; 0 asks nothing.
+ * becomes the previous version, certs/<hash>/<name>~.  The generation in rec is
+ * the one that it replaces.
  */
 int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
     uint64_t *generation, certctl_touched_pt touched, void *data);
@@ -223,14 +230,15 @@ void certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
 /* The previous version is live again, under a new generation; and it may be
    called again to return. */
 int certctl_store_rollback(certctl_store_t *store, const char *name,
-    uint64_t *generation, certctl_touched_pt touched, void *data);
+    uint64_t replaces, uint64_t *generation, certctl_touched_pt touched,
+    void *data);
 
 /*
  * Removes record, previous version and pending key, wiping key material.  What
  * is wiped cannot come back: on ERROR it may be gone, too, but not for good.
  */
 int certctl_store_delete(certctl_store_t *store, const char *name,
-    certctl_touched_pt touched, void *data);
+    uint64_t replaces, certctl_touched_pt touched, void *data);
 
 /* Replaces the staple of name's record, if its leaf still has fingerprint
    (SHA-256); else NOT_FOUND. */

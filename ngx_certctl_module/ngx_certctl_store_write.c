@@ -38,6 +38,16 @@ refuse(int err)
 }
 
 
+/* Whether what is live is what the caller wants to replace. */
+
+static int
+replaces_live(certctl_write_t *w, uint64_t replaces)
+{
+    return replaces == 0
+           || replaces == (w->old ? w->old->generation : CERTCTL_STORE_NONE);
+}
+
+
 void
 certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
 {
@@ -130,9 +140,7 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
     new->blob[CERTCTL_BLOB_STAPLE] = rec->staple;
     new->blob[CERTCTL_BLOB_NAMES] = names;
 
-    if (rec->generation
-        && (put->w.old == NULL || put->w.old->generation != rec->generation))
-    {
+    if (!replaces_live(&put->w, rec->generation)) {
         certctl_put_end(put);
         return CERTCTL_STORE_CONFLICT;
     }
@@ -175,7 +183,8 @@ certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
 
 int
 certctl_store_rollback(certctl_store_t *store, const char *name,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+    uint64_t replaces, uint64_t *generation, certctl_touched_pt touched,
+    void *data)
 {
     int                rc;
     certctl_write_t    w;
@@ -186,8 +195,8 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
         return rc;
     }
 
-    rc = w.found == CERTCTL_STORE_NOT_FOUND
-         ? CERTCTL_STORE_NOT_FOUND
+    rc = w.found == CERTCTL_STORE_NOT_FOUND ? CERTCTL_STORE_NOT_FOUND
+         : !replaces_live(&w, replaces) ? CERTCTL_STORE_CONFLICT
          : certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev);
 
     if (rc == CERTCTL_STORE_OK) {
@@ -280,7 +289,7 @@ remove_record(certctl_write_t *w)
 
 int
 certctl_store_delete(certctl_store_t *store, const char *name,
-    certctl_touched_pt touched, void *data)
+    uint64_t replaces, certctl_touched_pt touched, void *data)
 {
     int               rc;
     certctl_write_t   w;
@@ -288,6 +297,11 @@ certctl_store_delete(certctl_store_t *store, const char *name,
     rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
+    }
+
+    if (w.found != CERTCTL_STORE_NOT_FOUND && !replaces_live(&w, replaces)) {
+        certctl_write_end(&w);
+        return CERTCTL_STORE_CONFLICT;
     }
 
     certctl_pending_remove(store, name, NULL);

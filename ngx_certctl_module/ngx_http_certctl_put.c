@@ -117,8 +117,14 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
         rc = ngx_http_certctl_put_key(put);
     }
 
+    /* what was looked at is what may be replaced */
+
+    if (rc == NGX_OK) {
+        put->record.generation = put->has_old ? put->old.generation
+                                              : CERTCTL_STORE_NONE;
+    }
+
     if (rc == NGX_OK && put->has_old) {
-        put->record.generation = put->old.generation;
         put->record.reused_key = ngx_memcmp(put->old.spki, put->record.spki,
                                             sizeof(put->record.spki))
                                  == 0;

@@ -10,8 +10,12 @@
 #include <ngx_http.h>
 #include "ngx_http_certctl_agent.h"
 #include "x509_key.h"
+#include "point.h"
 
 
+static ngx_int_t ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
+    uint64_t *replaces);
+static void ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     uint64_t generation);
 
@@ -118,29 +122,71 @@ ngx_http_certctl_request_live(ngx_http_certctl_call_t *call, X509 *leaf,
 }
 
 
-void
-ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
+/*
+ * Which generation the store is to replace, by If-Match: it looks again, when
+ * it has the record's lock.  NGX_DECLINED with an error answered.
+ */
+
+static ngx_int_t
+ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
+    uint64_t *replaces)
 {
     int                rc;
-    uint64_t           generation;
     certctl_record_t   record;
+
+    *replaces = 0;
 
     rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
     if (rc == CERTCTL_STORE_OK) {
-        generation = record.generation;
+        call->generation = record.generation;
         certctl_record_free(&record);
 
-        if (!ngx_http_certctl_record_matches(call->if_match, generation)) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
-            return;
+        if (!ngx_http_certctl_record_matches(call->if_match,
+                                             call->generation))
+        {
+            ngx_http_certctl_record_declined(call);
+            return NGX_DECLINED;
         }
     }
 
-    rc = certctl_store_rollback(call->mcf->certctl.store, call->name,
+    if (call->if_match[0] && ngx_strcmp(call->if_match, "*") != 0) {
+        *replaces = rc == CERTCTL_STORE_OK ? call->generation
+                                           : CERTCTL_STORE_NONE;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+}
+
+
+void
+ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
+{
+    int       rc;
+    uint64_t  generation, replaces;
+
+    if (ngx_http_certctl_record_asked(call, &replaces) != NGX_OK) {
+        return;
+    }
+
+    CERTCTL_POINT("rollback.before_commit");
+
+    rc = certctl_store_rollback(call->mcf->certctl.store, call->name, replaces,
                                 &generation, ngx_certctl_touched,
                                 &call->mcf->certctl);
+
+    if (rc == CERTCTL_STORE_CONFLICT) {
+        ngx_http_certctl_record_declined(call);
+        return;
+    }
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
@@ -197,8 +243,8 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
 void
 ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
 {
-    int                rc;
-    certctl_record_t   record;
+    int       rc;
+    uint64_t  replaces;
 
     if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
         ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
@@ -206,22 +252,19 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
         return;
     }
 
-    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
-
-    if (rc == CERTCTL_STORE_OK) {
-        call->generation = record.generation;
-        certctl_record_free(&record);
-
-        if (!ngx_http_certctl_record_matches(call->if_match,
-                                             call->generation)) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
-            return;
-        }
+    if (ngx_http_certctl_record_asked(call, &replaces) != NGX_OK) {
+        return;
     }
 
-    rc = certctl_store_delete(call->mcf->certctl.store, call->name,
+    CERTCTL_POINT("delete.before_commit");
+
+    rc = certctl_store_delete(call->mcf->certctl.store, call->name, replaces,
                               ngx_certctl_touched, &call->mcf->certctl);
+
+    if (rc == CERTCTL_STORE_CONFLICT) {
+        ngx_http_certctl_record_declined(call);
+        return;
+    }
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_request_store_error(call, rc);

@@ -6,9 +6,13 @@ use strict;
 use warnings;
 use Test::More;
 use Certctl::Edge;
+use Certctl::HTTP;
 use Certctl::PKI qw(fingerprint san_names new_key);
-use Certctl::Process qw(slurp valgrind write_file);
+use Certctl::Process qw(slurp valgrind wait_until write_file);
 use Certctl::TLS 'handshake';
+use Fcntl qw(LOCK_EX LOCK_UN);
+use IO::Handle;
+use POSIX ();
 
 my $PEM  = 'application/x-pem-file';
 my $ca   = Certctl::PKI->ca('Root CA')->sub_ca('Test CA');
@@ -209,9 +213,23 @@ subtest 'PUT: again, renewal with the same key, If-Match, keygen=server' => sub 
     }
 };
 
+# A POST under way, with a client of its own: where its status can be read.
+sub asks {
+    my ($path, $generation) = @_;
+    my $pid = open(my $from, '-|') // die "fork: $!";
+
+    return $from if $pid;
+    my $client = Certctl::HTTP->new(port => $edge->port('control'), cert => "$dir/controller.pem",
+        key => "$dir/controller.key");
+    print $client->request('POST', $path, '', 'if-match' => $generation)->{status};
+    STDOUT->flush;
+    POSIX::_exit(0);
+}
+
 subtest 'rollback and DELETE' => sub {
     my ($one) = $edge->give('shop', names => ['shop.example']);
-    my ($two) = $edge->give('shop', names => ['shop.example']);
+    my ($two, $key, $chain) = $edge->give('shop', names => ['shop.example']);
+    my $again = $chain . $key;
 
     is(served(1, 'shop.example'), fingerprint($two), 'the second is live');
     my $r = $api->post("$url/certificates/shop/rollback");
@@ -223,9 +241,24 @@ subtest 'rollback and DELETE' => sub {
     is($api->request('POST', "$url/certificates/shop/rollback", '',
         'if-match' => 1)->{status}, 412, 'If-Match that does not fit');
 
+    # both are of the same record when they come, and wait for somebody else's write
+    my $now  = $api->put("$url/certificates/shop?keygen=server", $again, 'content-type' => $PEM)->{json}{generation};
+    my $lock = "$dir/store/writes/shop";
+    link glob("$dir/store/certs/*/shop"), $lock or die "$lock: $!";
+    open my $held, '<', $lock or die "$lock: $!";
+    flock $held, LOCK_EX;
+    my @asked = map { asks("$url/certificates/shop/rollback", $now) } 1, 2;
+    ok(wait_until(8, sub {
+        my @open = grep { $_ eq $lock } map { readlink($_) // '' } map { glob "/proc/$_/fd/*" } $edge->workers;
+        return @open == 2;
+    }), 'two of one If-Match at once');
+    flock $held, LOCK_UN;
+    is(join(' ', sort map { scalar <$_> } @asked), '200 412', 'one is done');
+    is(served(1, 'shop.example'), fingerprint($one), 'once');
+
     $r = $api->delete("$url/certificates/shop");
     is($r->{status}, 200, 'DELETE');
-    isnt(served(1, 'shop.example'), fingerprint($two), 'not served any more');
+    isnt(served(1, 'shop.example'), fingerprint($one), 'not served any more');
     is($api->delete("$url/certificates/shop")->{status}, 404, 'nothing to delete: 404');
     is($api->post("$url/certificates/shop/rollback")->{status}, 404, 'nor to roll back');
 };

@@ -51,13 +51,13 @@ op_many(certctl_store_t *s)
 static int
 op_rollback(certctl_store_t *s)
 {
-    return certctl_store_rollback(s, "a", NULL, NULL, NULL);
+    return certctl_store_rollback(s, "a", 0, NULL, NULL, NULL);
 }
 
 static int
 op_delete(certctl_store_t *s)
 {
-    return certctl_store_delete(s, "a", NULL, NULL);
+    return certctl_store_delete(s, "a", 0, NULL, NULL);
 }
 
 static int
@@ -318,8 +318,8 @@ dies(size_t op, const char *point, const char *act, int by_write)
     good = good && op_open(NULL) == 0
            && certctl_store_put(s, &one, NULL, NULL, NULL) == 0
            && names_fit(s, ONE) && is_tidy(by_write ? spares_left() : 0);
-    (void) certctl_store_delete(s, "b", NULL, NULL);
-    good = good && certctl_store_delete(s, "a", NULL, NULL) == 0
+    (void) certctl_store_delete(s, "b", 0, NULL, NULL);
+    good = good && certctl_store_delete(s, "a", 0, NULL, NULL) == 0
            && files_in("certs") == 0 && names_fit(s, NONE);
     certctl_store_close(s);
     return good;
@@ -371,7 +371,7 @@ stops(void)
     ok(live(s) == TWO && names_fit(s, TWO), "readers do not wait");
     is_int(certctl_store_put(s, &b, NULL, NULL, NULL), 0,
            "another name does not wait");
-    is_int(certctl_store_delete(s, "b", NULL, NULL), 0, "nor its deletion");
+    is_int(certctl_store_delete(s, "b", 0, NULL, NULL), 0, "nor its deletion");
     certctl_store_close(s);
 
     s = test_open();

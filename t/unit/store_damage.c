@@ -148,8 +148,8 @@ exchanges(void)
     is_int(certctl_store_read(store, "a", &got), CERTCTL_STORE_DAMAGED,
            "a terabyte of nothing");
 
-    certctl_store_delete(store, "b", NULL, NULL);
-    certctl_store_delete(store, "a", NULL, NULL);
+    certctl_store_delete(store, "b", 0, NULL, NULL);
+    certctl_store_delete(store, "a", 0, NULL, NULL);
     test_record_done(&b);
 }
 
@@ -173,7 +173,7 @@ recovers(void)
     is_int(certctl_store_staple(store, "a", print, &staple, 1, NULL, NULL, NULL),
            CERTCTL_STORE_DAMAGED, "no staple for it");
 
-    is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL), 0, "rollback");
+    is_int(certctl_store_rollback(store, "a", 0, NULL, NULL, NULL), 0, "rollback");
     ok(holds(store, "a", &first), "makes the version before it live");
     is_str(ecdsa(store, "a.example"), "a", "with its names");
     is_int(files_in("damaged"), aside + 1, "what was damaged is set aside");
@@ -184,20 +184,20 @@ recovers(void)
     ok(holds(store, "a", &second), "replaces it");
     is_int(files_in("damaged"), aside + 2, "it is set aside as well");
     is_int(told, 2, "as are its names");
-    is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL), 0,
+    is_int(certctl_store_rollback(store, "a", 0, NULL, NULL, NULL), 0,
            "the version before the damage");
     ok(holds(store, "a", &first), "is still the previous one");
 
     /* previous damaged, live good */
     snprintf(path, sizeof(path), "%s", file_of("certs", "a~"));
     spew(path, bad, len);
-    is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL),
+    is_int(certctl_store_rollback(store, "a", 0, NULL, NULL, NULL),
            CERTCTL_STORE_DAMAGED, "no rollback to a damaged version");
     ok(holds(store, "a", &first), "the live one stays");
     snprintf(path, sizeof(path), "%s", file_of("certs", "a"));
 
     is_int(reads(len), CERTCTL_STORE_DAMAGED, "damaged");
-    is_int(certctl_store_delete(store, "a", NULL, NULL), 0, "deleted on request");
+    is_int(certctl_store_delete(store, "a", 0, NULL, NULL), 0, "deleted on request");
     is_int(files_in("certs"), 0, "nothing of it stays");
     is_int(told, 3, "and its names are touched: only then, of all the writes");
 }

@@ -107,7 +107,7 @@ op_many(void)
 static int
 op_rollback(void)
 {
-    return certctl_store_rollback(store, "a", NULL, NULL, NULL);
+    return certctl_store_rollback(store, "a", 0, NULL, NULL, NULL);
 }
 
 static int
@@ -121,7 +121,7 @@ op_staple(void)
 static int
 op_delete(void)
 {
-    return certctl_store_delete(store, "a", NULL, NULL);
+    return certctl_store_delete(store, "a", 0, NULL, NULL);
 }
 
 static int
@@ -198,8 +198,8 @@ static void
 start(void)
 {
     countdown = -1;
-    PKI_MUST(certctl_store_delete(store, "a", NULL, NULL) <= 0);
-    PKI_MUST(certctl_store_delete(store, "b", NULL, NULL) <= 0);
+    PKI_MUST(certctl_store_delete(store, "a", 0, NULL, NULL) <= 0);
+    PKI_MUST(certctl_store_delete(store, "b", 0, NULL, NULL) <= 0);
     PKI_MUST(certctl_store_put(store, &one, NULL, NULL, NULL) == 0
              && certctl_store_put(store, &two, NULL, NULL, NULL) == 0);
 }
@@ -228,13 +228,13 @@ fail_one(size_t op, int n, int err, int *bad)
              && (is_live(&two)
                  || (ops[op].done == NULL && is_live(NULL)));
 
-    (void) certctl_store_delete(store, "b", NULL, NULL);     /* tidies up */
-    (void) certctl_store_delete(store, "c", NULL, NULL);
+    (void) certctl_store_delete(store, "b", 0, NULL, NULL);     /* tidies up */
+    (void) certctl_store_delete(store, "c", 0, NULL, NULL);
     certctl_store_close(test_open());                        /* so does a start */
     good = good && (rc != CERTCTL_STORE_FULL || err == ENOSPC || err == EDQUOT);
     good = good && certctl_store_put(store, &one, NULL, NULL, NULL) == 0
            && is_live(&one) && files_in("writes") == 0;
-    good = good && certctl_store_delete(store, "a", NULL, NULL) == 0
+    good = good && certctl_store_delete(store, "a", 0, NULL, NULL) == 0
            && files_in("certs") + files_in("pending") == 0 && is_live(NULL);
 
     if (!good) {

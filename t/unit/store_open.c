@@ -281,7 +281,7 @@ drops_privileges(void)
         {
             _exit(14);
         }
-        if (certctl_store_delete(store, "a", NULL, NULL)) {
+        if (certctl_store_delete(store, "a", 0, NULL, NULL)) {
             _exit(15);
         }
         _exit(0);

@@ -48,7 +48,7 @@ write_once(unsigned *seed)
     case 3:
         return certctl_store_put(store, &b[v], NULL, NULL, NULL);
     case 4:
-        return certctl_store_rollback(store, "a", NULL, NULL, NULL);
+        return certctl_store_rollback(store, "a", 0, NULL, NULL, NULL);
     default:
         rc = certctl_store_staple(store, "a", prints[v], &staple, 1, NULL, NULL,
                                   NULL);
@@ -199,7 +199,7 @@ while_deleted(void)
         for (int i = 0; i < DELETES; i++) {
             if (certctl_store_pending_put(store, &wait) != 0
                 || certctl_store_put(store, &rec, NULL, NULL, NULL) != 0
-                || certctl_store_delete(store, "gone", NULL, NULL) != 0)
+                || certctl_store_delete(store, "gone", 0, NULL, NULL) != 0)
             {
                 _exit(1);
             }

@@ -111,7 +111,7 @@ puts_and_finds(void)
     is_str(ecdsa(store, "new.example"), "shop", "new names answer");
     is_str(ecdsa(store, "192.0.2.1"), "-", "lost names do not");
 
-    is_int(certctl_store_rollback(store, "shop", &g3, touch, NULL),
+    is_int(certctl_store_rollback(store, "shop", 0, &g3, touch, NULL),
            CERTCTL_STORE_OK, "rollback");
     ok(g3 > g2 && holds(store, "shop", &a), "the first is live again");
     is_str(ecdsa(store, "192.0.2.1"), "shop", "with its names");
@@ -119,27 +119,27 @@ puts_and_finds(void)
     is_int(certctl_store_read(store, "shop", &got), CERTCTL_STORE_OK, "read");
     ok(same_blob(&got.staple, &staple), "with its staple");
     certctl_record_free(&got);
-    is_int(certctl_store_rollback(store, "shop", NULL, NULL, NULL),
+    is_int(certctl_store_rollback(store, "shop", 0, NULL, NULL, NULL),
            CERTCTL_STORE_OK, "and back");
     ok(holds(store, "shop", &b), "to the second");
 
     touched[0] = '\0';
-    is_int(certctl_store_delete(store, "shop", touch, NULL), CERTCTL_STORE_OK,
+    is_int(certctl_store_delete(store, "shop", 0, touch, NULL), CERTCTL_STORE_OK,
            "delete");
     is_str(touched, "shop shop.example new.example", "touches its names");
     is_str(ecdsa(store, "shop.example"), "-", "it is gone");
     is_str(answer_for(store, CERTCTL_KIND_RSA, "shop.example"), "shop-rsa",
            "the other kind is not");
-    is_int(certctl_store_delete(store, "shop", NULL, NULL),
+    is_int(certctl_store_delete(store, "shop", 0, NULL, NULL),
            CERTCTL_STORE_NOT_FOUND, "a second time there is nothing");
-    is_int(certctl_store_rollback(store, "shop", NULL, NULL, NULL),
+    is_int(certctl_store_rollback(store, "shop", 0, NULL, NULL, NULL),
            CERTCTL_STORE_NOT_FOUND, "nothing to roll back");
     sleep_past(g3);
     is_int(put(store, &a, &g1), CERTCTL_STORE_OK, "put it again");
     ok(g1 > g3, "the generation did not go back");
 
-    is_int(certctl_store_delete(store, "shop", NULL, NULL), 0, "delete");
-    is_int(certctl_store_delete(store, "shop-rsa", NULL, NULL), 0, "both");
+    is_int(certctl_store_delete(store, "shop", 0, NULL, NULL), 0, "delete");
+    is_int(certctl_store_delete(store, "shop-rsa", 0, NULL, NULL), 0, "both");
     is_int(files_in("certs") + files_in("names") + files_in("writes"), 0,
            "no file is left behind");
 
@@ -166,9 +166,9 @@ shares_names(void)
     put(store, &c, NULL);
     is_str(ecdsa(store, "x.example"), "b",
            "losing a name does not take it from the one who has it");
-    certctl_store_rollback(store, "a", NULL, NULL, NULL);
+    certctl_store_rollback(store, "a", 0, NULL, NULL, NULL);
     is_str(ecdsa(store, "x.example"), "a", "a rollback is a write like others");
-    certctl_store_delete(store, "b", NULL, NULL);
+    certctl_store_delete(store, "b", 0, NULL, NULL);
     is_str(ecdsa(store, "x.example"), "a", "nor does deletion");
     is_str(ecdsa(store, "b.example"), "-", "but its own names go");
 
@@ -189,7 +189,7 @@ shares_names(void)
     for (const char **p = (const char *[]) { "a", "_agent", "plain", NULL };
          *p; p++)
     {
-        certctl_store_delete(store, *p, NULL, NULL);
+        certctl_store_delete(store, *p, 0, NULL, NULL);
     }
     is_int(files_in("certs") + files_in("names"), 0, "no file is left behind");
 
@@ -209,8 +209,9 @@ finds_by_fingerprint(void)
     certctl_record_t   a = test_record("f", "DNS:f.example", 0);
     certctl_record_t   b = test_record("f", "DNS:f.example", 0);
     u_char             print[32];
+    certctl_record_t   got;
     char               of_a[65], of_b[65];
-    uint64_t           first, second;
+    uint64_t           first, second, third;
 
     SHA256(a.chain.data, a.chain.len, print);
     certctl_hex(print, 32, of_a);
@@ -233,7 +234,21 @@ finds_by_fingerprint(void)
     is_int(put(store, &a, NULL), CERTCTL_STORE_CONFLICT,
            "one that replaces nothing");
 
-    certctl_store_delete(store, "f", NULL, NULL);
+    a.generation = CERTCTL_STORE_NONE;
+    is_int(put(store, &a, &third), CERTCTL_STORE_OK, "unless it wants that");
+    is_int(put(store, &a, NULL), CERTCTL_STORE_CONFLICT, "and nothing else");
+    is_int(certctl_store_delete(store, "other", first, NULL, NULL),
+           CERTCTL_STORE_CONFLICT, "so it is with a deletion");
+    is_int(certctl_store_delete(store, "other", third, NULL, NULL), 0,
+           "of what is live");
+    is_int(certctl_store_rollback(store, "f", second, &third, NULL, NULL),
+           CERTCTL_STORE_CONFLICT, "and with a rollback");
+    ok(certctl_store_read(store, "f", &got) == 0 && got.generation > second
+       && certctl_store_rollback(store, "f", got.generation, NULL, NULL, NULL)
+          == 0, "of what is live");
+    certctl_record_free(&got);
+
+    certctl_store_delete(store, "f", 0, NULL, NULL);
     is_int(files_in("names") + files_in("writes"), 0, "no file is left behind");
     test_record_done(&a);
     test_record_done(&b);
@@ -284,8 +299,8 @@ does_not_believe_entries(void)
         }
     }
 
-    certctl_store_delete(store, "a", NULL, NULL);
-    certctl_store_delete(store, "_agent", NULL, NULL);
+    certctl_store_delete(store, "a", 0, NULL, NULL);
+    certctl_store_delete(store, "_agent", 0, NULL, NULL);
     test_record_done(&a);
     test_record_done(&id);
     certctl_store_close(store);
@@ -321,9 +336,9 @@ staples(void)
     is_int(certctl_store_staple(store, "b", print, &one, 7, NULL, touch, NULL),
            CERTCTL_STORE_NOT_FOUND, "not for a record that is not there");
 
-    is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL), 0, "rollback");
+    is_int(certctl_store_rollback(store, "a", 0, NULL, NULL, NULL), 0, "rollback");
     ok(holds(store, "a", &a), "goes to the certificate before, not the staple");
-    is_int(certctl_store_rollback(store, "a", NULL, NULL, NULL), 0, "and back");
+    is_int(certctl_store_rollback(store, "a", 0, NULL, NULL, NULL), 0, "and back");
     certctl_store_read(store, "a", &got);
     ok(same_blob(&got.staple, &one), "with the staple it had");
     certctl_record_free(&got);
@@ -343,7 +358,7 @@ staples(void)
     ok(same_blob(&got1, &one), "as it was");
     free(got1.data);
 
-    certctl_store_delete(store, "a", NULL, NULL);
+    certctl_store_delete(store, "a", 0, NULL, NULL);
     test_record_done(&a);
     test_record_done(&b);
     certctl_store_close(store);
@@ -385,7 +400,7 @@ keys_wait(void)
     certctl_store_pending_get(store, "w", &got);
     ok(same_blob(&got.key, &a.key), "a newer key replaces an older");
     certctl_pending_free(&got);
-    certctl_store_delete(store, "w", NULL, NULL);
+    certctl_store_delete(store, "w", 0, NULL, NULL);
     is_int(files_in("pending"), 0, "deletion takes it along");
 
     p.key = (certctl_blob_t) { (u_char *) "no key", 6 };
@@ -428,11 +443,11 @@ names_of_records(void)
     rec = test_record(big, "DNS:a.example", 0);
     is_int(put(store, &rec, NULL), CERTCTL_STORE_OK, "253 fit");
     is_int(put(store, &rec, NULL), CERTCTL_STORE_OK, "also beside a previous one");
-    is_int(certctl_store_rollback(store, big, NULL, NULL, NULL), 0, "rollback");
+    is_int(certctl_store_rollback(store, big, 0, NULL, NULL, NULL), 0, "rollback");
     is_int(certctl_store_read(store, big, &got), CERTCTL_STORE_OK, "read");
     is_str(got.name, big, "in full");
     certctl_record_free(&got);
-    is_int(certctl_store_delete(store, big, NULL, NULL), 0, "delete");
+    is_int(certctl_store_delete(store, big, 0, NULL, NULL), 0, "delete");
     test_record_done(&rec);
 
     /* every record has its own file, whatever the others are called */
@@ -445,7 +460,7 @@ names_of_records(void)
         is_int(certctl_store_read(store, *p, &got), CERTCTL_STORE_NOT_FOUND,
                "\"%s\" is another record", *p);
     }
-    certctl_store_delete(store, "s", NULL, NULL);
+    certctl_store_delete(store, "s", 0, NULL, NULL);
 
     snprintf(name, sizeof(name), "s");
     rec.key.len = 0;
@@ -494,7 +509,7 @@ lists(void)
     is_int(n, 15, "every record once, without previous ones");
     for (int i = 0; i < 5; i++) {
         snprintf(rec.name, sizeof(rec.name), "e%d", i);
-        certctl_store_delete(store, rec.name, NULL, NULL);
+        certctl_store_delete(store, rec.name, 0, NULL, NULL);
     }
     test_record_done(&rec);
     certctl_store_close(store);
