@@ -24,6 +24,7 @@
 static const char *ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_der(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_old(ngx_http_certctl_put_t *put);
+static ngx_int_t ngx_http_certctl_put_again(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_key(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_fit_pending(
     ngx_http_certctl_put_t *put);
@@ -288,12 +289,7 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
         && !certctl_store_unfinished(put->mcf->certctl.store, put->name)
         && ngx_memcmp(put->old.chain.data, put->der, put->der_len) == 0)
     {
-        /* before If-Match: the change was made already (RFC 9110 13.1.1) */
-
-        put->status = NGX_HTTP_OK;
-        put->generation = generation;
-
-        return NGX_DONE;
+        return ngx_http_certctl_put_again(put);
     }
 
     /* a damaged record is set aside by now: a good one may take its place */
@@ -309,6 +305,62 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * The chain is live: of what was sent only the staple may be new.  As with PUT
+ * ocsp the version before stays the one to go back to.
+ */
+
+static ngx_int_t
+ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
+{
+    int     rc;
+    u_char  digest[EVP_MAX_MD_SIZE];
+
+    put->generation = put->old.generation;
+
+    if (put->staple.len == 0
+        || (put->staple.len == put->old.staple.len
+            && ngx_memcmp(put->staple.data, put->old.staple.data,
+                          put->staple.len)
+               == 0))
+    {
+        /* before If-Match: the change was made already (RFC 9110 13.1.1) */
+
+        put->status = NGX_HTTP_OK;
+
+        return NGX_DONE;
+    }
+
+    if (!ngx_http_certctl_record_matches(put->if_match, put->generation)) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+    }
+
+    rc = X509_digest(put->leaf, EVP_sha256(), digest, NULL) == 1
+         ? certctl_store_staple(put->mcf->certctl.store, put->name, digest,
+                                &put->staple, put->staple_until,
+                                &put->generation, ngx_certctl_touched,
+                                &put->mcf->certctl)
+         : CERTCTL_STORE_ERROR;
+
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
+                                       "another write of this name came first");
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_put_failed(put, rc);
+        return NGX_ERROR;
+    }
+
+    put->status = NGX_HTTP_OK;
+    put->done = "staple is live";
+    ngx_http_certctl_record_live(put->mcf);
+
+    return NGX_DONE;
 }
 
 

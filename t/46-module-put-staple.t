@@ -71,5 +71,12 @@ $next_chain .= $issuer if $next_chain !~ /\Q$issuer\E/;
 like put($next_chain . $next_key)->{status}, qr/^20[01]$/, 'the next one comes without';
 is live()->{staple}, undef, 'and never carries the staple of the one before';
 
+my $der = $ca->ocsp($next);
+like put($next_chain . block($der) . $next_key)->{status}, qr/^20[01]$/, 'its staple comes with the chain that is live';
+is live()->{staple}, $der, 'and is stapled';
+my $generation = put($next_chain . block($der) . $next_key)->{json}{generation};
+is put($next_chain . $next_key)->{json}{generation}, $generation, 'both again, or without it, are no change';
+is live()->{staple}, $der, 'what was there stays';
+
 $edge->stop;
 done_testing();
