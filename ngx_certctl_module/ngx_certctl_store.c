@@ -290,6 +290,38 @@ certctl_name_valid(const u_char *text, size_t len)
 }
 
 
+static certctl_file_t
+identity(const struct stat *st)
+{
+    certctl_file_t  file;
+
+    file.dev = st->st_dev;
+    file.ino = st->st_ino;
+    file.mtime = st->st_mtim;
+
+    return file;
+}
+
+
+/* Not by its number alone: that of a file which has gone is given again. */
+
+static int
+is_there(int room, const char *path, const struct stat *st)
+{
+    struct stat     now;
+    certctl_file_t  one, other;
+
+    if (fstatat(room, path, &now, AT_SYMLINK_NOFOLLOW) != 0) {
+        return 0;
+    }
+
+    one = identity(st);
+    other = identity(&now);
+
+    return certctl_file_same(&one, &other);
+}
+
+
 /*
  * What is removed is overwritten where it lies, also under a reader that has
  * it open.  So damaged is only what is there still when it has been read; else
@@ -303,7 +335,7 @@ certctl_sealed_read(certctl_store_t *store, int room, const char *path,
     int          rc, tries = 0;
     size_t       len;
     u_char      *buf;
-    struct stat  st, now;
+    struct stat  st;
 
     do {
         memset(&st, 0, sizeof(st));
@@ -315,8 +347,7 @@ certctl_sealed_read(certctl_store_t *store, int room, const char *path,
 
     } while (rc == CERTCTL_STORE_DAMAGED
              && ++tries < SEALED_READS
-             && (fstatat(room, path, &now, AT_SYMLINK_NOFOLLOW) != 0
-                 || now.st_ino != st.st_ino || now.st_dev != st.st_dev));
+             && !is_there(room, path, &st));
 
     if (rc == CERTCTL_STORE_OK) {
         ret->st = st;
@@ -342,19 +373,6 @@ certctl_store_load(certctl_store_t *store, const char *name, char mark,
 
     return certctl_sealed_read(store, store->certs, path,
                                CERTCTL_SEALED_RECORD, name, ret);
-}
-
-
-static certctl_file_t
-identity(const struct stat *st)
-{
-    certctl_file_t  file;
-
-    file.dev = st->st_dev;
-    file.ino = st->st_ino;
-    file.mtime = st->st_mtim;
-
-    return file;
 }
 
 

@@ -170,11 +170,10 @@ certctl_write_undo(certctl_write_t *w)
 {
     int   err = errno;
     char  path[CERTCTL_PATH_SIZE], held[CERTCTL_PATH_SIZE];
-    char  prev[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+    char  prev[CERTCTL_PATH_SIZE];
 
     certctl_path(path, w->lock.name, 0);
     certctl_path(prev, w->lock.name, CERTCTL_MARK_PREV);
-    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
     held_path(w, held);
 
     if (w->found == CERTCTL_STORE_NOT_FOUND) {
@@ -182,12 +181,11 @@ certctl_write_undo(certctl_write_t *w)
 
     } else if (renameat(w->folder, certctl_base(held), w->folder,
                         certctl_base(path))
-               != 0
-               && linkat(w->folder, certctl_base(prev), w->folder,
-                         certctl_base(next), 0)
-                  == 0)
+               != 0)
     {
-        (void) renameat(w->folder, certctl_base(next), w->folder,
+        /* not as a second name: deleting or healing one would wipe both */
+
+        (void) renameat(w->folder, certctl_base(prev), w->folder,
                         certctl_base(path));
     }
 

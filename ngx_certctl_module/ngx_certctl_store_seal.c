@@ -11,6 +11,7 @@
 
 #include "ngx_certctl_store_impl.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -166,15 +167,40 @@ read_key(certctl_store_t *store, int fd)
 }
 
 
-/* A new key would make every record of the old one unreadable for good. */
+/*
+ * A new key would make every record of the old one unreadable for good.  Not by
+ * counting links: on some file systems a folder has one, whatever is in it.
+ */
 
 static int
 is_empty(certctl_store_t *store)
 {
-    struct stat  st;
+    int             fd, empty = 1;
+    DIR            *dir;
+    struct dirent  *entry;
 
-    return store->certs < 0
-           || (fstat(store->certs, &st) == 0 && st.st_nlink <= 2);
+    if (store->certs < 0) {
+        return 1;
+    }
+
+    fd = openat(store->certs, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (dir == NULL) {
+        if (fd >= 0) {
+            close(fd);
+        }
+
+        return 0;
+    }
+
+    while (empty && (entry = readdir(dir)) != NULL) {
+        empty = (entry->d_name[0] == '.');
+    }
+
+    closedir(dir);
+
+    return empty;
 }
 
 

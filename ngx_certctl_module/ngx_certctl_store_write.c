@@ -267,9 +267,12 @@ remove_record(certctl_write_t *w)
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.delete.after_names");
-        (void) certctl_file_remove(w->folder, w->lock.name,
-                                   CERTCTL_MARK_PREV, 1);
-        rc = certctl_file_remove(w->folder, w->lock.name, 0, 1);
+        rc = certctl_file_remove(w->folder, w->lock.name, CERTCTL_MARK_PREV,
+                                 1);
+
+        if (rc == CERTCTL_STORE_OK || rc == CERTCTL_STORE_NOT_FOUND) {
+            rc = certctl_file_remove(w->folder, w->lock.name, 0, 1);
+        }
     }
 
     if (rc != CERTCTL_STORE_OK) {
