@@ -375,26 +375,32 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
 }
 
 
-/* A name may gain the kind that it has not; to see that no file is read. */
+/*
+ * A name may gain the kind that it has not, and be another record's while its
+ * own is as it was; to see that no file is read.
+ */
 
 static ngx_uint_t
 ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, certctl_kind_e kind)
 {
+    const char            *name, *record;
     certctl_store_t       *store;
     ngx_certctl_stored_t  *stored;
 
     store = cache->certctl->store;
     stored = entry->stored[kind];
+    name = (const char *) entry->name.data;
 
     if (stored) {
-        return certctl_store_same(store, (const char *) stored->cert.name.data,
-                                  &stored->file);
+        record = (const char *) stored->cert.name.data;
+
+        return certctl_store_same(store, record, &stored->file)
+               && (entry->record
+                   || certctl_store_leads(store, kind, name, record));
     }
 
-    return !entry->record
-           && !certctl_store_knows(store, kind,
-                                   (const char *) entry->name.data);
+    return !entry->record && !certctl_store_leads(store, kind, name, NULL);
 }
 
 

@@ -461,14 +461,20 @@ certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
 
 
 int
-certctl_store_knows(certctl_store_t *store, certctl_kind_e kind,
-    const char *name)
+certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
+    const char *name, const char *record)
 {
-    char  key[CERTCTL_NAME_SIZE], record[CERTCTL_NAME_SIZE];
+    int   rc;
+    char  key[CERTCTL_NAME_SIZE], now[CERTCTL_NAME_SIZE];
 
-    return store->names[kind] >= 0 && certctl_host_key(name, key)
-           && certctl_names_find(store, kind, key, record)
-              != CERTCTL_STORE_NOT_FOUND;
+    if (store->names[kind] < 0 || !certctl_host_key(name, key)) {
+        return 0;
+    }
+
+    rc = certctl_names_find(store, kind, key, now);
+
+    return record ? rc == CERTCTL_STORE_OK && strcmp(now, record) == 0
+                  : rc != CERTCTL_STORE_NOT_FOUND;
 }
 
 

@@ -151,10 +151,10 @@ int certctl_store_read(certctl_store_t *store, const char *name,
 int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
-/* Whether names/ knows a record of this kind for the DNS or IP name: 1, 0.  No
-   file is read, so it may be one that find() does not answer. */
-int certctl_store_knows(certctl_store_t *store, certctl_kind_e kind,
-    const char *name);
+/* Whether names/ leads from the DNS or IP name to record; NULL: to any of this
+   kind.  1, 0.  No file is read, so it may be one that find() does not answer. */
+int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
+    const char *name, const char *record);
 
 /* Whether the record of this name is still in the file that was read: 1, 0. */
 int certctl_store_same(certctl_store_t *store, const char *name,

@@ -78,6 +78,19 @@ $edge->start;
 
 sub hs { return handshake($edge->port(1), sni => "$_[0].example", keep => 1) }
 
+# Another master on the same store, as in a binary upgrade, tells only its own workers:
+# those of the first see for themselves, after a minute.
+
+my $other = Certctl::Edge->new(workers => 1, ca => $ca, store => "$dir/store", conf => '')->start;
+my $moved = fingerprint(scalar $edge->give('first', names => ['moved.example']));
+is(hs('moved')->{fingerprint}, $moved, 'a name of one record');
+$moved = fingerprint(scalar $other->give('second', names => ['moved.example']));
+clock(120);
+ok(wait_until(10, sub { hs('moved')->{fingerprint} eq $moved }), 'is the other master\'s record\'s after a minute');
+clock(0);
+$other->stop;
+$edge->control->delete("$url/certificates/$_") for qw(first second);
+
 # Certificate, and which staple.
 my ($good, $staple);
 sub serves {
