@@ -46,6 +46,7 @@ static const ngx_certctl_scheme_t  ngx_certctl_schemes[] = {
 
 static ngx_uint_t ngx_certctl_client_suite(SSL *ssl,
     ngx_certctl_cert_t *cert);
+static ngx_uint_t ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key);
 static ngx_uint_t ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme,
     ngx_uint_t tls13);
 
@@ -59,8 +60,12 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
     ngx_uint_t  tls13;
 
     tls13 = (SSL_version(ssl) >= TLS1_3_VERSION);
+    key = X509_get0_pubkey(cert->x509);
 
-    if (!tls13 && !ngx_certctl_client_suite(ssl, cert)) {
+    if (!tls13
+        && (!ngx_certctl_client_suite(ssl, cert)
+            || !ngx_certctl_client_curve(ssl, key)))
+    {
         return 0;
     }
 
@@ -72,8 +77,6 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
         /* a TLS 1.2 client may leave them out: RFC 5246 7.4.1.4.1 */
         return !tls13;
     }
-
-    key = X509_get0_pubkey(cert->x509);
 
     for (i = 0; key && i < n; i++) {
         SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
@@ -111,6 +114,43 @@ ngx_certctl_client_suite(SSL *ssl, ngx_certctl_cert_t *cert)
     }
 
     return 0;
+}
+
+
+/* In TLS 1.2 the groups are for the keys of certificates, too (RFC 8422 5.1);
+   a client that sends none takes any. */
+
+static ngx_uint_t
+ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key)
+{
+    int          i, n, nid, *groups;
+    char         name[32];
+    ngx_uint_t   known;
+
+    n = SSL_get1_groups(ssl, NULL);
+
+    if (n <= 0 || key == NULL || !EVP_PKEY_is_a(key, "EC")
+        || EVP_PKEY_get_group_name(key, name, sizeof(name), NULL) != 1)
+    {
+        return 1;
+    }
+
+    groups = OPENSSL_malloc(n * sizeof(int));
+    if (groups == NULL) {
+        return 1;
+    }
+
+    known = 0;
+    nid = OBJ_sn2nid(name);
+    n = SSL_get1_groups(ssl, groups);
+
+    for (i = 0; i < n; i++) {
+        known |= (groups[i] == nid);
+    }
+
+    OPENSSL_free(groups);
+
+    return known;
 }
 
 

@@ -145,6 +145,17 @@ for (['ssl_ciphers', 4, '1.2', $rsa], ['ssl_ciphers', 4, '1.3', $first],
         "TLS $tls: what $what of the server allow");
 }
 
+# In TLS 1.2 a client's groups tell which curves of keys it knows.
+
+$edge->give("p384-$_->[0]", names => ['p384.example'], key => $_->[1])
+    for ['ec', 'ec-p384'], ['rsa', 'rsa-2048'];
+
+for (['P-256:P-384', 'ECDSA'], ['P-256', 'RSA']) {
+    my ($groups, $kind) = @$_;
+    my $out = `openssl s_client -connect 127.0.0.1:@{[ $edge->port(1) ]} -servername p384.example -tls1_2 -groups $groups </dev/null 2>&1`;
+    like($out, qr/Peer signature type: $kind/i, "$kind for a client of $groups");
+}
+
 # Each kind is swapped by itself; clients say what they can verify in their
 # signature algorithms, with TLS 1.3 there alone.
 
