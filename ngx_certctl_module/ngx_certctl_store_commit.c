@@ -279,13 +279,15 @@ certctl_write_abandon(certctl_write_t *w)
 int
 certctl_write_expose(certctl_write_t *w, int sync)
 {
-    int   rc;
+    int   rc, err;
     char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
     char  held[CERTCTL_PATH_SIZE];
 
     certctl_path(path, w->lock.name, 0);
     certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
     held_path(w, held);
+
+    certctl_names_prepare(w->store, w->old, w->new, sync);
 
     rc = hold_live(w, certctl_base(path), certctl_base(held));
 
@@ -300,8 +302,11 @@ certctl_write_expose(certctl_write_t *w, int sync)
     }
 
     if (rc != CERTCTL_STORE_OK) {
+        err = errno;
         certctl_write_abandon(w);
         (void) unlinkat(w->folder, certctl_base(held), 0);
+        certctl_names_unprepare(w->store, w->old, w->new);
+        errno = err;
         return rc;
     }
 

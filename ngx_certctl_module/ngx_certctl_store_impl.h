@@ -207,6 +207,12 @@ void certctl_spare_heal(certctl_store_t *store, const char *name);
 
 /* ngx_certctl_store_names.c */
 
+/* For a record that changes its kind: what can be done before it does, and what
+   is to be done if it does not. */
+void certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, int sync);
+void certctl_names_unprepare(certctl_store_t *store,
+    const certctl_sealed_t *old, const certctl_sealed_t *new);
 /* Moves entries from those of old to those of new; either may be NULL. */
 int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync);

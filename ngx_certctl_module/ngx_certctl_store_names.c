@@ -345,6 +345,54 @@ certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
 }
 
 
+/*
+ * A record of one kind is about to become one of the other: its names lead to
+ * it before, where they lead to none, or for a moment no kind would answer.
+ * Until then find() sees that it is not of the kind.  What fails is for move().
+ */
+
+void
+certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, int sync)
+{
+    char                   now[CERTCTL_NAME_SIZE];
+    names_t                names = { .store = store };
+    const char            *key;
+    const certctl_blob_t  *list = &new->blob[CERTCTL_BLOB_NAMES];
+
+    if (!is_public(old) || old->kind == new->kind) {
+        return;
+    }
+
+    for (key = certctl_record_next_name(list, NULL);
+         key != NULL;
+         key = certctl_record_next_name(list, key))
+    {
+        if (certctl_names_find(store, new->kind, key, now)
+            == CERTCTL_STORE_NOT_FOUND)
+        {
+            (void) change(&names, new->kind, key, new->name, 0);
+        }
+    }
+
+    if (sync) {
+        (void) sync_folders(&names);
+    }
+}
+
+
+void
+certctl_names_unprepare(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new)
+{
+    names_t  names = { .store = store };
+
+    if (is_public(old) && old->kind != new->kind) {
+        (void) change_missing(&names, new, old, 1);
+    }
+}
+
+
 /* Whether a record that is newer than live has the name. */
 
 static int

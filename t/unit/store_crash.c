@@ -385,6 +385,54 @@ stops(void)
     test_record_done(&b);
 }
 
+/* A record that becomes one of the other kind is always one of either. */
+static void
+changes_kind(void)
+{
+    certctl_store_t   *s = test_open();
+    certctl_record_t   of[CERTCTL_KINDS];
+    int                status;
+    pid_t              pid;
+
+    of[CERTCTL_KIND_ECDSA] = test_record("k", "DNS:k.example", 0);
+    of[CERTCTL_KIND_RSA] = test_record("k", "DNS:k.example", 1);
+    PKI_MUST(certctl_store_put(s, &of[0], NULL, NULL, NULL) == 0);
+
+    for (int i = 0; i < 4; i++) {
+        int  from = i % 2, to = !from;
+
+        pid = fork();
+        if (pid == 0) {
+            certctl_point_set(i < 2 ? "store.put.before_names"
+                              : "store.put.before_rename",
+                              i < 2 ? "stop" : "kill", NULL);
+            _exit(certctl_store_put(s, &of[to], NULL, NULL, NULL) ? 1 : 0);
+        }
+        PKI_MUST(waitpid(pid, &status, WUNTRACED) == pid);
+
+        if (i < 2) {
+            is_str(answer_for(s, to, "k.example"), "k",
+                   "another kind, and at once by its name");
+            kill(pid, SIGCONT);
+            PKI_MUST(waitpid(pid, &status, 0) == pid);
+            is_int(status, 0, "it completes");
+        } else {
+            is_str(answer_for(s, from, "k.example"), "k",
+                   "killed before: by the kind that it had");
+            is_str(answer_for(s, to, "k.example"), "-", "not the other one");
+            PKI_MUST(certctl_store_put(s, &of[to], NULL, NULL, NULL) == 0);
+        }
+        is_str(answer_for(s, to, "k.example"), "k", "then by the one");
+        is_str(answer_for(s, from, "k.example"), "-", "and not the other");
+    }
+
+    is_int(certctl_store_delete(s, "k", 0, NULL, NULL), 0, "deleted");
+    is_str(answer_for(s, 0, "k.example"), "-", "it is of no kind");
+    certctl_store_close(s);
+    test_record_done(&of[0]);
+    test_record_done(&of[1]);
+}
+
 /* Every CERTCTL_POINT of the store's files is one that some run has met. */
 static void
 misses_none(void)
@@ -435,6 +483,7 @@ main(void)
         interrupts(op);
     }
     stops();
+    changes_kind();
     misses_none();
 
     test_record_done(&one);
