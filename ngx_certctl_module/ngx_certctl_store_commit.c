@@ -78,6 +78,7 @@ certctl_write_end(certctl_write_t *w)
     }
 
     certctl_sealed_free(&w->live);
+    free(w->taken.data);
     errno = err;
 }
 
@@ -189,7 +190,7 @@ certctl_write_undo(certctl_write_t *w)
                         certctl_base(path));
     }
 
-    (void) certctl_names_move(w->store, w->new, w->old, 1);
+    certctl_names_back(w->store, w->old, w->new, &w->taken);
     (void) fsync(w->folder);
     w->lock.spares = NULL;
     errno = err;
@@ -223,7 +224,7 @@ finish(certctl_write_t *w, const char *held, int sync)
 
     CERTCTL_POINT("store.put.before_names");
 
-    rc = certctl_names_move(w->store, w->old, w->new, sync);
+    rc = certctl_names_move(w->store, w->old, w->new, &w->taken, sync);
 
     if (rc != CERTCTL_STORE_OK || !sync) {
         return rc;

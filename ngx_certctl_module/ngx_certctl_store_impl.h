@@ -213,9 +213,15 @@ void certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync);
 void certctl_names_unprepare(certctl_store_t *store,
     const certctl_sealed_t *old, const certctl_sealed_t *new);
-/* Moves entries from those of old to those of new; either may be NULL. */
+/*
+ * Moves entries from those of old to those of new; either may be NULL.  taken,
+ * which may be too, gets those that other records had, to be free()d; back()
+ * undoes a move with it, and takes nothing from anybody.
+ */
 int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync);
+    const certctl_sealed_t *new, certctl_blob_t *taken, int sync);
+void certctl_names_back(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, const certctl_blob_t *taken);
 /*
  * After a crash: enters the names of live again, unless a newer record has
  * them, and removes those that only prev (may be NULL) had.
@@ -242,6 +248,8 @@ typedef struct {
     certctl_sealed_t   live;                /* when it was OK */
     certctl_sealed_t  *old;                 /* &live then, else NULL */
     const certctl_sealed_t  *new;           /* when it was prepared */
+    certctl_blob_t     taken;               /* names that others had: pairs of
+                                               name and record */
     unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
     unsigned           unread:1;            /* nobody knows the names that the

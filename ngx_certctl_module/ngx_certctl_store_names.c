@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -25,8 +26,15 @@
 
 typedef struct {
     certctl_store_t  *store;
+    certctl_blob_t   *taken;                /* from other records; may be NULL */
     u_char            dirty[CERTCTL_KINDS][CERTCTL_FOLDERS];
 } names_t;
+
+typedef enum {
+    ENTRY_POINT = 0,                        /* to the record */
+    ENTRY_POINT_FREE,                       /* if it points to none */
+    ENTRY_REMOVE                            /* if it points to the record */
+} entry_e;
 
 
 /* Names that begin with "_" are no host names: the agent's own identity. */
@@ -104,67 +112,114 @@ replace_entry(int folder, const char *base, const char *next,
 }
 
 
+/* Whether an entry which says now, read with the code rc, is as it should be. */
+
+static int
+is_done(int rc, const char *now, const char *record, entry_e how)
+{
+    int  there = rc == CERTCTL_STORE_OK;
+    int  ours = there && strcmp(now, record) == 0;
+
+    return how == ENTRY_POINT ? ours : how == ENTRY_POINT_FREE ? there : !ours;
+}
+
+
 /* Most names of a renewal are as they were: that needs no lock to be seen. */
 
 static int
 is_right(names_t *names, certctl_kind_e kind, const char *key,
-    const char *record, int remove)
+    const char *record, entry_e how)
 {
     int   rc;
     char  now[CERTCTL_NAME_SIZE];
 
     rc = certctl_names_find(names->store, kind, key, now);
 
-    return rc == CERTCTL_STORE_OK ? (strcmp(now, record) == 0) == !remove
-                                  : rc == CERTCTL_STORE_NOT_FOUND && remove;
+    return (rc == CERTCTL_STORE_OK || rc == CERTCTL_STORE_NOT_FOUND)
+           && is_done(rc, now, record, how);
 }
 
 
-/*
- * Points key to record, or, with remove, takes it away if it points there.
- * Under the folder's lock: between look and change another record may come.
- */
+/* Notes whose name it was, for the way back; without memory there is none. */
+
+static void
+note_taken(names_t *names, const char *key, const char *record)
+{
+    size_t   n = strlen(key) + 1, m = strlen(record) + 1;
+    u_char  *grown;
+
+    if (names->taken == NULL) {
+        return;
+    }
+
+    grown = realloc(names->taken->data, names->taken->len + n + m);
+
+    if (grown != NULL) {
+        memcpy(grown + names->taken->len, key, n);
+        memcpy(grown + names->taken->len + n, record, m);
+        names->taken->data = grown;
+        names->taken->len += n + m;
+    }
+}
+
+
+/* Under its folder's lock. */
 
 static int
-change(names_t *names, certctl_kind_e kind, const char *key,
-    const char *record, int remove)
+change_entry(names_t *names, int folder, const char *key, const char *record,
+    entry_e how)
 {
-    int   folder, rc, err;
+    int   rc;
     char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
     char  now[CERTCTL_NAME_SIZE];
-
-    folder = certctl_folder_open(names->store, names->store->names[kind], key,
-                                 !remove);
-    if (folder < 0) {
-        return remove && errno == ENOENT ? CERTCTL_STORE_OK
-                                         : certctl_store_code();
-    }
 
     certctl_path(path, key, 0);
     certctl_path(next, key, CERTCTL_MARK_NEW);
 
-    if (certctl_flock(folder, CERTCTL_LOCK_WAIT) != 0) {
-        rc = CERTCTL_STORE_ERROR;
+    rc = read_entry(folder, certctl_base(path), now);
 
-    } else {
-        rc = read_entry(folder, certctl_base(path), now);
+    if (is_done(rc, now, record, how)) {
+        return CERTCTL_STORE_OK;
+    }
 
-        if ((rc == CERTCTL_STORE_OK && strcmp(now, record) == 0) == !remove) {
-            rc = CERTCTL_STORE_OK;          /* as it should be */
+    if (how == ENTRY_REMOVE) {
+        return unlinkat(folder, certctl_base(path), 0) == 0
+               ? CERTCTL_STORE_OK : certctl_store_code();
+    }
 
-        } else {
-            rc = remove ? (unlinkat(folder, certctl_base(path), 0) == 0
-                           ? CERTCTL_STORE_OK : certctl_store_code())
-                        : replace_entry(folder, certctl_base(path),
-                                        certctl_base(next), record);
+    if (rc == CERTCTL_STORE_OK) {
+        note_taken(names, key, now);
+    }
 
-            /* a lost fingerprint only makes somebody look through all records:
-               not worth a sync with each renewal */
+    return replace_entry(folder, certctl_base(path), certctl_base(next),
+                         record);
+}
 
-            if (!is_fingerprint(key)) {
-                names->dirty[kind][certctl_path_hash(key)] = 1;
-            }
-        }
+
+/* Between look and change another record may come: under the folder's lock. */
+
+static int
+change(names_t *names, certctl_kind_e kind, const char *key,
+    const char *record, entry_e how)
+{
+    int  folder, rc, err;
+
+    folder = certctl_folder_open(names->store, names->store->names[kind], key,
+                                 how != ENTRY_REMOVE);
+    if (folder < 0) {
+        return how == ENTRY_REMOVE && errno == ENOENT ? CERTCTL_STORE_OK
+                                                      : certctl_store_code();
+    }
+
+    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
+         ? change_entry(names, folder, key, record, how)
+         : CERTCTL_STORE_ERROR;
+
+    /* a lost fingerprint only makes somebody look through all records: not
+       worth a sync with each renewal */
+
+    if (!is_fingerprint(key)) {
+        names->dirty[kind][certctl_path_hash(key)] = 1;
     }
 
     err = errno;
@@ -215,7 +270,7 @@ carries(const certctl_sealed_t *record, certctl_kind_e kind, const char *key)
 
 static int
 change_missing(names_t *names, const certctl_sealed_t *record,
-    const certctl_sealed_t *other, int remove)
+    const certctl_sealed_t *other, entry_e how)
 {
     int                    rc = CERTCTL_STORE_OK;
     const char            *key;
@@ -232,9 +287,9 @@ change_missing(names_t *names, const certctl_sealed_t *record,
          key = certctl_record_next_name(list, key))
     {
         if (!carries(other, record->kind, key)
-            && !is_right(names, record->kind, key, record->name, remove))
+            && !is_right(names, record->kind, key, record->name, how))
         {
-            rc = change(names, record->kind, key, record->name, remove);
+            rc = change(names, record->kind, key, record->name, how);
         }
     }
 
@@ -328,20 +383,59 @@ move_fingerprint(names_t *names, const certctl_sealed_t *old,
 
 int
 certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync)
+    const certctl_sealed_t *new, certctl_blob_t *taken, int sync)
 {
     int      rc;
-    names_t  names = { .store = store };
+    names_t  names = { .store = store, .taken = taken };
 
     move_fingerprint(&names, old, new);
 
-    rc = change_missing(&names, new, NULL, 0);
+    rc = change_missing(&names, new, NULL, ENTRY_POINT);
 
     if (rc == CERTCTL_STORE_OK) {
-        rc = change_missing(&names, old, new, 1);
+        rc = change_missing(&names, old, new, ENTRY_REMOVE);
     }
 
     return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
+}
+
+
+/* A name that was another record's is so again, unless somebody has it now. */
+
+static void
+give_back(names_t *names, const certctl_sealed_t *new,
+    const certctl_blob_t *taken)
+{
+    const char  *key, *record;
+
+    for (key = certctl_record_next_name(taken, NULL);
+         key != NULL;
+         key = certctl_record_next_name(taken, record))
+    {
+        record = certctl_record_next_name(taken, key);
+
+        if (change(names, new->kind, key, new->name, ENTRY_REMOVE)
+            == CERTCTL_STORE_OK)
+        {
+            (void) change(names, new->kind, key, record, ENTRY_POINT_FREE);
+        }
+    }
+}
+
+
+void
+certctl_names_back(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, const certctl_blob_t *taken)
+{
+    names_t  names = { .store = store };
+
+    if (new != NULL) {
+        give_back(&names, new, taken);
+    }
+
+    (void) change_missing(&names, old, NULL, ENTRY_POINT_FREE);
+    (void) change_missing(&names, new, old, ENTRY_REMOVE);
+    (void) sync_folders(&names);
 }
 
 
@@ -371,7 +465,8 @@ certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
         if (certctl_names_find(store, new->kind, key, now)
             == CERTCTL_STORE_NOT_FOUND)
         {
-            (void) change(&names, new->kind, key, new->name, 0);
+            (void) change(&names, new->kind, key, new->name,
+                          ENTRY_POINT_FREE);
         }
     }
 
@@ -388,7 +483,7 @@ certctl_names_unprepare(certctl_store_t *store, const certctl_sealed_t *old,
     names_t  names = { .store = store };
 
     if (is_public(old) && old->kind != new->kind) {
-        (void) change_missing(&names, new, old, 1);
+        (void) change_missing(&names, new, old, ENTRY_REMOVE);
     }
 }
 
@@ -436,11 +531,11 @@ certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
          key = certctl_record_next_name(list, key))
     {
         if (!is_taken(store, live, key)) {
-            (void) change(&names, live->kind, key, live->name, 0);
+            (void) change(&names, live->kind, key, live->name, ENTRY_POINT);
         }
     }
 
-    (void) change_missing(&names, prev, live, 1);
+    (void) change_missing(&names, prev, live, ENTRY_REMOVE);
     (void) sync_folders(&names);
 }
 

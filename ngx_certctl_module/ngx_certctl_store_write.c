@@ -263,7 +263,7 @@ remove_record(certctl_write_t *w)
 {
     int  rc;
 
-    rc = certctl_names_move(w->store, w->old, NULL, 1);
+    rc = certctl_names_move(w->store, w->old, NULL, NULL, 1);
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.delete.after_names");
@@ -276,7 +276,7 @@ remove_record(certctl_write_t *w)
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        (void) certctl_names_move(w->store, NULL, w->old, 1);
+        certctl_names_back(w->store, w->old, NULL, NULL);
         return rc;
     }
 

@@ -248,6 +248,40 @@ fail_one(size_t op, int n, int err, int *bad)
     return 1;
 }
 
+/* A write that fails, or comes to nothing, leaves another record its names. */
+static void
+returns_names(void)
+{
+    certctl_record_t  has = test_record("q", "DNS:q.example", 0);
+    certctl_record_t  takes = test_record("a", "DNS:all.example,DNS:q.example,"
+                                          "DNS:one.example", 0);
+    int               n[2] = { 0, 0 }, bad[2] = { 0, 0 }, rc;
+
+    for (int del = 0; del < 2; del++) {
+        do {
+            start();
+            if (del) {
+                PKI_MUST(certctl_store_put(store, &takes, NULL, NULL, NULL) == 0);
+            }
+            PKI_MUST(certctl_store_put(store, &has, NULL, NULL, NULL) == 0);
+            fault = ENOSPC;
+            failed = 0;
+            countdown = n[del]++;
+            rc = del ? op_delete()
+                     : certctl_store_put(store, &takes, NULL, NULL, NULL);
+            countdown = -1;
+            bad[del] += strcmp(ecdsa(store, "q.example"),
+                               del || rc != CERTCTL_STORE_OK ? "q" : "a") != 0;
+        } while (failed);
+    }
+
+    is_int(bad[0], 0, "a put of another's name fails at each of %d calls", n[0]);
+    is_int(bad[1], 0, "a deletion beside it, of %d", n[1]);
+    PKI_MUST(certctl_store_delete(store, "q", 0, NULL, NULL) == 0);
+    test_record_done(&has);
+    test_record_done(&takes);
+}
+
 int
 main(void)
 {
@@ -274,6 +308,7 @@ main(void)
         }
     }
 
+    returns_names();
     start();
     is_int(ERR_peek_error(), 0, "nothing is left in the error queue");
     op_delete();
