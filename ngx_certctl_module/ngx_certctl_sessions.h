@@ -13,7 +13,8 @@
 /*
  * Looks after the sessions of ctx; in the master, once its certificates and
  * client CAs are known.  name stands for the certificate of a server that has
- * none of its own, as a placeholder is another one after each start.
+ * none of its own, as a placeholder is another one after each start, and one
+ * that variables name is not known yet.
  */
 ngx_int_t ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
     SSL_CTX *ctx, const char *protocol, ngx_str_t *name);

@@ -123,7 +123,9 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
 
         if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
                                      scf->common.placeholder
-                                     ? &cscfp[s]->server_name : NULL)
+                                     ? &cscfp[s]->server_name
+                                     : sscf->certificate_values
+                                     ? sscf->certificates->elts : NULL)
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -185,7 +185,9 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 
     if (ngx_certctl_sessions_add(cf, certctl, sscf->ssl.ctx, "stream",
                                  scf->placeholder
-                                 ? &ngx_stream_certctl_nameless : NULL)
+                                 ? &ngx_stream_certctl_nameless
+                                 : sscf->certificate_values
+                                 ? sscf->certificates->elts : NULL)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -97,12 +97,30 @@ my $edge = Certctl::Edge->new(workers => 2, stream => $stream, conf => <<'CONF' 
         ssl_session_ticket_key %%DIR%%/tickets;
         return 200 "x\n";
     }
+
+    # variables that are not the same, and one cache
+    server {
+        listen 127.0.0.1:%%PORT_8%% ssl;
+        ssl_certificate %%DIR%%/$ssl_server_name.pem;
+        ssl_certificate_key %%DIR%%/$ssl_server_name.key;
+        ssl_session_cache shared:variables:1m;
+        ssl_session_tickets off;
+        return 200 "x\n";
+    }
+    server {
+        listen 127.0.0.1:%%PORT_9%% ssl;
+        ssl_certificate %%DIR%%/./$ssl_server_name.pem;
+        ssl_certificate_key %%DIR%%/./$ssl_server_name.key;
+        ssl_session_cache shared:variables:1m;
+        ssl_session_tickets off;
+        return 200 "x\n";
+    }
 CONF
 
-for my $name (qw(cached ticket plain second quic cached-stream ticket-stream)) {
+for my $name (qw(cached ticket plain second quic cached-stream ticket-stream vary)) {
     my (undef, $key, $chain) = $edge->ca->issue(names => ["$name.example"]);
     $edge->file("$name.pem", $chain);
-    $edge->file("$name.key", $key, 0600);
+    $edge->file("$name.key", $key, $name eq 'vary' ? 0644 : 0600);    # workers read that one
 }
 $edge->file('tickets', join('', map { chr int rand 256 } 1 .. 80), 0600);
 $edge->start;
@@ -176,7 +194,18 @@ sub none_resumed {
     return;
 }
 
+# One server's sessions are no other's, be there one cache for both.
+sub apart {
+    my ($when) = @_;
+    my $session = get('1.2', 8, 'vary')->{session};
+
+    is(get('1.2', 8, 'vary', $session)->{reused}, 1, "$when: its own session");
+    is(get('1.2', 9, 'vary', $session)->{reused}, 0, "$when: of a server with other variables");
+    return;
+}
+
 my $old = sessions();
+apart('before');
 my $sure = wait_until(5, sub { my $s = ask(get => '/status')->{json}; return $s->{sessions}{all_workers} && $s });
 is($sure->{sessions}{epoch}, 0, 'never flushed');
 is($sure->{sessions}{flushed}, undef, 'nor a time of it');
@@ -195,6 +224,7 @@ ok(wait_until(5, sub {
 }), 'every worker follows, and status says so');
 
 none_resumed($old, 'flushed');
+apart('flushed');
 my $new = sessions();
 all_resumed($new, 'what was made since');
 
