@@ -31,6 +31,7 @@
 #include <openssl/evp.h>
 
 
+#define CERTCTL_SEAL_KEY      32
 #define CERTCTL_SEAL_HOST     16
 #define CERTCTL_SEAL_BLOBS    4
 
@@ -342,6 +343,9 @@ int certctl_many_shares(certctl_store_t *store);
 
 
 /* ngx_certctl_store_seal.c */
+
+/* What derives each file's key from the sealing key; NULL without memory. */
+EVP_MAC_CTX *certctl_seal_mac(const u_char key[CERTCTL_SEAL_KEY]);
 
 int certctl_seal_key_load(certctl_store_t *store, int create, char *why,
     size_t why_len);

@@ -102,10 +102,8 @@ make_key(certctl_store_t *store)
 }
 
 
-/* What derives each file's key (ngx_certctl_record.c); NULL without memory. */
-
-static EVP_MAC_CTX *
-mac_of(const u_char *key)
+EVP_MAC_CTX *
+certctl_seal_mac(const u_char key[CERTCTL_SEAL_KEY])
 {
     char          digest[] = "SHA256";
     EVP_MAC      *hmac;
@@ -120,7 +118,7 @@ mac_of(const u_char *key)
     mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
     EVP_MAC_free(hmac);
 
-    if (mac != NULL && !EVP_MAC_init(mac, key, SEAL_HOST - SEAL_KEY, params)) {
+    if (mac != NULL && !EVP_MAC_init(mac, key, CERTCTL_SEAL_KEY, params)) {
         EVP_MAC_CTX_free(mac);
         mac = NULL;
     }
@@ -156,7 +154,7 @@ read_key(certctl_store_t *store, int fd)
         why = "seal.key is damaged: restore it from a backup";
 
     } else {
-        store->mac = mac_of(data + SEAL_KEY);
+        store->mac = certctl_seal_mac(data + SEAL_KEY);
         why = store->mac ? NULL : "OpenSSL has no HMAC-SHA256";
         memcpy(store->host, data + SEAL_HOST, sizeof(store->host));
     }

@@ -13,9 +13,11 @@ static certctl_store_t *
 store(void)
 {
     static certctl_store_t  s;
+    u_char                  key[CERTCTL_SEAL_KEY];
 
     if (s.cipher == NULL) {
-        memset(s.key, 7, sizeof(s.key));
+        memset(key, 7, sizeof(key));
+        s.mac = certctl_seal_mac(key);
         memset(s.host, 8, sizeof(s.host));
         s.cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     }
