@@ -10,7 +10,6 @@
 #include <ngx_http.h>
 #include "ngx_http_certctl_agent.h"
 #include "x509_key.h"
-#include "point.h"
 
 
 static ngx_int_t ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
@@ -177,8 +176,6 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
         return;
     }
 
-    CERTCTL_POINT("rollback.before_commit");
-
     rc = certctl_store_rollback(call->mcf->certctl.store, call->name, replaces,
                                 &generation, ngx_certctl_touched,
                                 &call->mcf->certctl);
@@ -255,8 +252,6 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
     if (ngx_http_certctl_record_asked(call, &replaces) != NGX_OK) {
         return;
     }
-
-    CERTCTL_POINT("delete.before_commit");
 
     rc = certctl_store_delete(call->mcf->certctl.store, call->name, replaces,
                               ngx_certctl_touched, &call->mcf->certctl);
