@@ -153,13 +153,20 @@ sub quic {
         . '-connect "$2" -servername "$3" -sess_out "$1/session" ${4:+-sess_in "$4"} <&3', 'sh', $dir,
         '127.0.0.1:' . $edge->port($port), $name, $session // ());
 
-    # a ticket comes behind the handshake
-    my $came = wait_until(10, sub { return -s "$dir/session" && slurp("$dir/log") =~ /^(New|Reused), /m });
+    # a ticket comes behind the handshake, and with a second one the file is
+    # written again
+    my $came;
+    wait_until(10, sub {
+        my $text = slurp("$dir/session") // '';
+        return 0 if $text !~ /^-----END/m || slurp("$dir/log") !~ /^(New|Reused), /m;
+        return $came = $text;
+    });
     my ($how) = slurp("$dir/log") =~ /^(New|Reused), /m;
     finish($pid, 'TERM');
 
     die "$name: ", slurp("$dir/log") if !$came;
-    return { session => "$dir/session", reused => $how eq 'Reused' ? 1 : 0 };
+    write_file("$dir/kept", $came);
+    return { session => "$dir/kept", reused => $how eq 'Reused' ? 1 : 0 };
 }
 
 sub label { my ($tls, undef, $name) = @{ $_[0] }; return ($tls =~ s/^(?=\d)/TLS /r) . ", $name" }
