@@ -195,5 +195,6 @@ spew(const char *path, const unsigned char *buf, size_t len)
 {
     FILE  *f = fopen(path, "wb");
 
-    PKI_MUST(f != NULL && fwrite(buf, 1, len, f) == len && fclose(f) == 0);
+    PKI_MUST(f != NULL && (len == 0 || fwrite(buf, 1, len, f) == len)
+             && fclose(f) == 0);
 }
