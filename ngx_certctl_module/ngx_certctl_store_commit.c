@@ -67,12 +67,6 @@ certctl_write_end(certctl_write_t *w)
         close(w->folder);
     }
 
-    /* a lock that is the live record's other name is for its writers */
-
-    if (!w->committed) {
-        w->lock.spares = NULL;
-    }
-
     if (w->lock.fd >= 0) {
         certctl_unlock(w->store, &w->lock);
     }
@@ -192,7 +186,6 @@ certctl_write_undo(certctl_write_t *w)
 
     certctl_names_back(w->store, w->old, w->new, &w->taken);
     (void) fsync(w->folder);
-    w->lock.spares = NULL;
     errno = err;
 }
 

@@ -47,10 +47,6 @@ link_lock(certctl_store_t *store, const char *name)
 
     fd = openat(store->writes, name, O_RDWR|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
 
-    if (fd < 0 && errno != ELOOP) {
-        return -1;                          /* it may be another's by now */
-    }
-
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
         return fd;
     }

@@ -449,26 +449,13 @@ void
 certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync)
 {
-    char                   now[CERTCTL_NAME_SIZE];
-    names_t                names = { .store = store };
-    const char            *key;
-    const certctl_blob_t  *list = &new->blob[CERTCTL_BLOB_NAMES];
+    names_t  names = { .store = store };
 
     if (!is_public(old) || old->kind == new->kind) {
         return;
     }
 
-    for (key = certctl_record_next_name(list, NULL);
-         key != NULL;
-         key = certctl_record_next_name(list, key))
-    {
-        if (certctl_names_find(store, new->kind, key, now)
-            == CERTCTL_STORE_NOT_FOUND)
-        {
-            (void) change(&names, new->kind, key, new->name,
-                          ENTRY_POINT_FREE);
-        }
-    }
+    (void) change_missing(&names, new, NULL, ENTRY_POINT_FREE);
 
     if (sync) {
         (void) sync_folders(&names);

@@ -9,7 +9,6 @@ use Certctl::Edge;
 use Certctl::PKI 'fingerprint';
 use Certctl::Process qw(alive slurp wait_until);
 use Certctl::TLS 'handshake';
-use IO::Socket::SSL;
 
 my $url = '/certctl/v1/certificates/a';
 
@@ -53,10 +52,8 @@ sub serves {
 my $kept;
 sub once {
     my ($e, $method, $body) = @_;
-    my $dir = $e->dir;
 
-    $kept //= IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $e->port('control'), SSL_verify_mode => 0,
-        SSL_cert_file => "$dir/controller.pem", SSL_key_file => "$dir/controller.key") or die "connect: $SSL_ERROR";
+    $kept //= $e->connection;
     local $SIG{PIPE} = 'IGNORE';
     print $kept join "\r\n", "$method $url" . ($body ? '?keygen=server' : '') . ' HTTP/1.1', 'Host: x',
         'Content-Type: application/x-pem-file', 'Content-Length: ' . length($body // ''), '', $body // '';

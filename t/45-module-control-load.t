@@ -11,7 +11,6 @@ use Certctl::Process qw(wait_until alive);
 use Certctl::TLS 'handshake';
 use Fcntl ':flock';
 use IO::Select;
-use IO::Socket::SSL;
 use MIME::Base64;
 use Time::HiRes qw(time sleep);
 
@@ -33,17 +32,11 @@ my $rsa = new_key('rsa-2048');
 my ($crt, $key, $chain) = $edge->give('shop', names => ['shop.example']);
 my ($crt2, $key2) = $edge->give('shop', names => ['shop.example'], key => $rsa);
 
-sub dial {
-    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
-        SSL_key_file => "$dir/controller.key") // die "connect: $SSL_ERROR";
-}
-
 # A request that is sent, and whose answer is not waited for.
 sub begin {
     my ($method, $path, $s) = @_;
 
-    $s //= dial();
+    $s //= $edge->connection;
     print $s "$method $url$path HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     return $s;
 }
@@ -113,7 +106,7 @@ subtest 'more requests than threads' => sub {
     my $release = hold('shop');
 
     # all at once, for nobody waits for the lock longer than some seconds
-    my @waiting = map { dial() } 1 .. 80;
+    my @waiting = map { $edge->connection } 1 .. 80;
     begin('POST', '/certificates/shop/rollback', $_) for @waiting;
 
     ok(wait_until(30, sub { 16 == grep { ready($_) } @waiting }), '64 wait, 16 are sent away');
@@ -193,9 +186,7 @@ subtest 'two writers of one name' => sub {
 
     for (@pair) {
         my $body = $_->[2] . $_->[1];
-        my $s = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-            SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
-            SSL_key_file => "$dir/controller.key") or die "connect: $SSL_ERROR";
+        my $s = $edge->connection;
         print $s "PUT $url/certificates/race?keygen=server HTTP/1.1\r\nHost: x\r\n"
             . "Content-Type: $PEM\r\nConnection: close\r\nContent-Length: " . length($body)
             . "\r\n\r\n$body";

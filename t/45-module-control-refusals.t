@@ -9,7 +9,6 @@ use Certctl::Edge;
 use Certctl::PKI qw(fingerprint new_key);
 use Certctl::Process qw(slurp);
 use Certctl::TLS 'handshake';
-use IO::Socket::SSL;
 use JSON::PP ();
 
 my $PEM  = 'application/x-pem-file';
@@ -82,9 +81,7 @@ sub given {
 # As it stands on the line: what an HTTP client would not send.
 sub raw {
     my ($text, $slow) = @_;
-    my $s = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
-        SSL_key_file => "$dir/controller.key") or die "connect: $SSL_ERROR";
+    my $s = $edge->connection;
     my $answer = '';
 
     local $SIG{PIPE} = 'IGNORE';

@@ -10,7 +10,6 @@ use Certctl::Edge;
 use Certctl::PKI qw(fingerprint pem_to_der);
 use Certctl::Process qw(run sanitized slurp wait_until);
 use Certctl::TLS 'handshake';
-use IO::Socket::SSL;
 use MIME::Base64 'encode_base64';
 use Time::HiRes qw(sleep stat);
 
@@ -46,8 +45,7 @@ sub bodies { return join ' ', (stat $bodies)[9], glob "$bodies/*" }
 
 sub client {
     my ($port) = @_;
-    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port($port), SSL_verify_mode => 0,
-        SSL_cert_file => "$dir/controller.pem", SSL_key_file => "$dir/controller.key") || die "connect: $SSL_ERROR";
+    return $edge->connection($port);
 }
 
 # The ways that a key may be seen in: as it was sent, and what one could make of

@@ -9,7 +9,6 @@ use Certctl::Process qw(run slurp wait_until alive);
 use Certctl::TLS 'handshake';
 use Digest::SHA qw(sha256 sha256_hex);
 use IO::Socket::INET;
-use IO::Socket::SSL;
 use MIME::Base64 'decode_base64';
 use Test::More;
 
@@ -153,10 +152,7 @@ sub text_of {
 # A PUT that is sent once, whatever happens; its status, 0 without an answer.
 sub put_once {
     my ($e, $token) = @_;
-    my $dir = $e->dir;
-    my $s = IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $e->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
-        SSL_key_file => "$dir/controller.key", Timeout => 10) or die "connect: $SSL_ERROR";
+    my $s = $e->connection;
     my $body = "$token.$thumb";
 
     print $s join "\r\n", "PUT $url/http-01/$token HTTP/1.1", 'Host: x', 'Connection: close',

@@ -9,7 +9,6 @@ use lib "$FindBin::Bin/../lib";
 use Certctl::Bench qw(cpu_seconds percentile resident_kb short tool);
 use Certctl::Edge;
 use Certctl::Process qw(run slurp write_file);
-use IO::Socket::SSL;
 use Time::HiRes 'time';
 
 my $COUNT   = short() ? 1000 : 10_000;
@@ -65,7 +64,7 @@ sub measure {
 
     $edge->start;
     my ($worker) = $edge->workers;
-    my $client = client();
+    my $client = $edge->connection;
     my $cpu    = cpu_seconds($worker);
 
     ($found{first_ms}, my $answer) = ask($client, "$url/certificates?form=compact");
@@ -104,12 +103,6 @@ sub measure {
     close $client;
     $edge->stop;
     return \%found;
-}
-
-sub client {
-    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => $edge->dir . '/controller.pem',
-        SSL_key_file => $edge->dir . '/controller.key') || die "connect: $SSL_ERROR\n";
 }
 
 # Milliseconds until the last byte, and the answer: whole, or in chunks.
@@ -155,7 +148,7 @@ sub beside {
 
     if ($pid == 0) {
         close $stop;
-        my $own = client();
+        my $own = $edge->connection;
         my ($bits, @ms) = ('');
         vec($bits, fileno $wait, 1) = 1;
         # the first answers of a connection wait for a delayed acknowledgement

@@ -16,7 +16,6 @@ use Certctl::PKI 'fingerprint';
 use Certctl::Process qw(children run slurp);
 use Certctl::TLS 'handshake';
 use IO::Handle;
-use IO::Socket::SSL;
 use List::Util qw(max sum);
 use POSIX ();
 use Time::HiRes qw(sleep time);
@@ -111,9 +110,7 @@ sub request {
     my ($text) = @_;
     my $answer = '';
 
-    $control //= IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => $edge->dir . '/controller.pem',
-        SSL_key_file => $edge->dir . '/controller.key') or die "connect: $SSL_ERROR\n";
+    $control //= $edge->connection;
     syswrite $control, $text or die "the control listener closed\n";
 
     until ($answer =~ /\r\n\r\n(.*)/s && length $1 >= ($answer =~ /^Content-Length: (\d+)/mi)[0]) {
@@ -348,13 +345,6 @@ CONF
     return;
 }
 
-sub client {
-    my ($far) = @_;
-    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $far->port('control'),
-        SSL_verify_mode => 0, SSL_cert_file => $far->dir . '/controller.pem',
-        SSL_key_file => $far->dir . '/controller.key') // die "connect: $SSL_ERROR\n";
-}
-
 sub post_head {
     my ($length) = @_;
     return "POST /certctl/v1/certificates HTTP/1.1\r\nHost: edge\r\n"
@@ -372,7 +362,7 @@ sub push_all {
         my $pid = fork // die "fork: $!";
 
         if ($pid == 0) {
-            my $ok = eval { deliver(client($far), @text[grep { $_ % $THREADS == $n } 0 .. $#text]); 1 };
+            my $ok = eval { deliver($far->connection, @text[grep { $_ % $THREADS == $n } 0 .. $#text]); 1 };
 
             print STDERR $@ if !$ok;
             POSIX::_exit($ok ? 0 : 1);
@@ -409,7 +399,7 @@ sub deliver {
 # The meter runs while there is a request: some wait for bodies.
 sub idle {
     my ($far, $burners) = @_;
-    my @open = map { client($far) } 1 .. 8;
+    my @open = map { $far->connection } 1 .. 8;
     my @pid  = map { child(sub { 1 while 1 }) } 1 .. $burners;
 
     syswrite $_, post_head(1000) for @open;
@@ -459,7 +449,7 @@ sub ended {
 # In ms, the most of any worker; and how often it was more than 5.
 sub lateness {
     my ($far) = @_;
-    my $text = client($far);
+    my $text = $far->connection;
 
     syswrite $text, "GET /certctl/v1/metrics HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n";
     my $said = do { local $/; <$text> };

@@ -515,38 +515,6 @@ lists(void)
     certctl_store_close(store);
 }
 
-/* The lock of a write that did not happen is the live record: nobody keeps it. */
-static void
-keeps_no_lock_of_a_live_record(void)
-{
-    certctl_store_t     *store = test_open();
-    certctl_record_t     a = test_record("l1", "DNS:l1.example", 0);
-    certctl_record_t     b = test_record("l2", "DNS:l2.example", 0);
-    certctl_store_put_t  puts[] = { { .record = &a }, { .record = &b } };
-    certctl_spares_t    *spares = certctl_store_spares(NULL);
-    struct timespec      begin, end;
-
-    put(store, &a, NULL);
-    put(store, &b, NULL);
-    a.generation = 1;                       /* not the live one's */
-    certctl_store_put_many(store, puts, 2, spares, NULL, NULL);
-    is_int(puts[0].rc, CERTCTL_STORE_CONFLICT, "of two writes one is refused");
-    is_int(puts[1].rc, CERTCTL_STORE_OK, "and one is done");
-
-    a.generation = 0;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    is_int(put(store, &a, NULL), CERTCTL_STORE_OK,
-           "another writes the first one meanwhile");
-    is_int(put(store, &b, NULL), CERTCTL_STORE_OK, "and the second one");
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    ok(end.tv_sec - begin.tv_sec < 5, "without a wait");
-
-    certctl_store_spares_end(store, spares);
-    test_record_done(&a);
-    test_record_done(&b);
-    certctl_store_close(store);
-}
-
 int
 main(void)
 {
@@ -558,7 +526,6 @@ main(void)
     keys_wait();
     names_of_records();
     lists();
-    keeps_no_lock_of_a_live_record();
     is_int(ERR_peek_error(), 0, "nothing is left in the error queue");
     return done_testing();
 }

@@ -20,6 +20,7 @@ use parent 'Certctl::Nginx';
 use Certctl::HTTP;
 use Certctl::PKI;
 use Certctl::Process 'wait_until';
+use IO::Socket::SSL;
 
 sub new {
     my ($class, %o) = @_;
@@ -67,6 +68,17 @@ sub control {
 
     return $self->{control} //= Certctl::HTTP->new(port => $self->port('control'),
         cert => "$dir/controller.pem", key => "$dir/controller.key");
+}
+
+# The same as a bare connection, for who writes its requests byte by byte, or
+# wants more than one.
+sub connection {
+    my ($self, $port) = @_;
+    my $dir = $self->dir;
+
+    return IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $self->port($port // 'control'),
+        SSL_verify_mode => 0, SSL_cert_file => "$dir/controller.pem",
+        SSL_key_file => "$dir/controller.key") || die "connect: $SSL_ERROR\n";
 }
 
 # Issues a certificate (issue()'s options) and commits it under $name; returns
