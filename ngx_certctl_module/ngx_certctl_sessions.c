@@ -150,7 +150,7 @@ ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
         ngx_log_error(NGX_LOG_ALERT, log, 0,
                       "certctl: when sessions were flushed cannot be read, "
                       "all of them are flushed now");
-        epoch = ngx_time();
+        epoch = (uint64_t) ngx_time() * 1000000;
         (void) certctl_store_flush(certctl->store, &epoch);
     }
 

@@ -249,7 +249,8 @@ int certctl_store_staple(certctl_store_t *store, const char *name,
 
 /*
  * When TLS sessions were flushed last; NOT_FOUND: never.  And flushing them now:
- * the time in seconds, or one more than before.
+ * the time in microseconds, or one more than before.  Of a damaged one nothing
+ * is known: in seconds, the flush that makes up for it could be the same one.
  */
 
 int certctl_store_flushed(certctl_store_t *store, uint64_t *ret);

@@ -89,8 +89,12 @@ write_flushed(certctl_store_t *store, uint64_t epoch)
 int
 certctl_store_flush(certctl_store_t *store, uint64_t *ret)
 {
-    int       rc, folder;
-    uint64_t  last = 0, now = time(NULL);
+    int              rc, folder;
+    uint64_t         last = 0, now;
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    now = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 
     folder = store->sessions < 0 ? -1
              : openat(store->sessions, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);

@@ -56,7 +56,7 @@ typedef struct {
     ngx_atomic_t  staples;                /* handshakes that carried one */
 
     ngx_atomic_t  sessions;               /* epoch of the last flush, in
-                                             seconds since 1970; 0: none */
+                                             us since 1970; 0: none */
 
     ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 

@@ -172,7 +172,7 @@ ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
 
     ngx_http_certctl_json_open(json, "sessions", '{');
     ngx_http_certctl_json_number(json, "epoch", zone->sessions);
-    ngx_http_certctl_json_time(json, "flushed", zone->sessions);
+    ngx_http_certctl_json_time(json, "flushed", zone->sessions / 1000000);
     ngx_http_certctl_json_flag(json, "all_workers", all);
     ngx_http_certctl_json_close(json, '}');
 }

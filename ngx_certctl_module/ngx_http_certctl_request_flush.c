@@ -31,6 +31,6 @@ ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call)
 
     ngx_http_certctl_json_open(&call->json, NULL, '{');
     ngx_http_certctl_json_number(&call->json, "epoch", epoch);
-    ngx_http_certctl_json_time(&call->json, "flushed", epoch);
+    ngx_http_certctl_json_time(&call->json, "flushed", epoch / 1000000);
     ngx_http_certctl_json_close(&call->json, '}');
 }
