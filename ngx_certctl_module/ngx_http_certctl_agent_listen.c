@@ -113,11 +113,13 @@ ngx_http_certctl_listen_unix(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
     path[sizeof(path) - 1] = '\0';
 
     slash = strrchr(path, '/');
-    if (slash == NULL) {
-        return NGX_OK;
-    }
 
-    slash[slash == path ? 1 : 0] = '\0';
+    if (slash) {
+        slash[slash == path ? 1 : 0] = '\0';
+
+    } else {
+        (void) ngx_cpystrn((u_char *) path, (u_char *) ".", sizeof(path));
+    }
 
     if (ngx_file_info(path, &fi) == NGX_FILE_ERROR) {
 

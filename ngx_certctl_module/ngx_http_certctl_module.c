@@ -276,6 +276,15 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_OK;
     }
 
+    if (conf->agent && conf->common.certificate.len) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_certificate\" has no effect beside "
+                      "\"certctl_agent\", which serves the identity of this "
+                      "host: remove it from the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_CONF_ERROR;
+    }
+
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
     mcf->used = 1;
 

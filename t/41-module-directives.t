@@ -117,6 +117,14 @@ server { listen $TEST_NGINX_TLS ssl; certctl_certificate a; }
 --- error_log
 "certctl_certificate" has no effect while certctl is off: add "certctl on;" to the server in
 
+=== certctl_certificate of the control listener
+--- http_config
+certctl_store $TEST_NGINX_DIR/a;
+certctl on;
+server { listen $TEST_NGINX_TLS ssl; certctl_agent; certctl_certificate a; }
+--- error_log
+"certctl_certificate" has no effect beside "certctl_agent", which serves the identity of this host: remove it from the server in
+
 === certctl_certificate in http
 --- http_config
 certctl_certificate a;

@@ -5,11 +5,12 @@
 
 use strict;
 use warnings;
+use Cwd ();
 use Test::More;
 use Certctl::Edge;
 use Certctl::HTTP;
 use Certctl::PKI qw(fingerprint);
-use Certctl::Process qw(wait_until);
+use Certctl::Process qw(run slurp wait_until);
 use Certctl::TLS 'handshake';
 use IO::Socket::UNIX;
 use JSON::PP ();
@@ -163,6 +164,8 @@ subtest 'what the configuration may not say' => sub {
             qr/another handler/],
         'a socket in an open folder' => ['server { listen unix:%%DIR%%/open.sock; certctl_agent; }',
             qr/lets every user in: write "chmod o-x/],
+        'a pinned certificate' => ["certctl on; server { $agent certctl_certificate a.example; }",
+            qr/"certctl_certificate" has no effect beside "certctl_agent"/],
     );
 
     for my $what (sort keys %bad) {
@@ -172,6 +175,15 @@ subtest 'what the configuration may not say' => sub {
         ok(!$ok, "$what: refused");
         like($say, $rule, "$what: says what to write");
     }
+
+    # a socket without a folder is in the one that NGINX is started in
+    my @command = $edge->servers('server { listen unix:open.sock; certctl_agent; }')->command('-t');
+    my $house = Cwd::getcwd();
+
+    chdir $dir;
+    isnt(run("$dir/test.log", @command), 0, 'a socket in the open folder it is started in: refused');
+    chdir $house;
+    like(slurp("$dir/test.log"), qr/the folder "\." of its unix socket lets every user in/, 'and says so');
 
     for (['no certctl_trust', qr/certctl_trust [^;]*;/, '', qr/certctl_agent.*needs "certctl_trust <file>;".*ca\.crt/],
         ['no such file', qr/certctl_trust [^;]*;/, "certctl_trust $dir/none.pem;", qr/certctl_trust.*none\.pem/s],
