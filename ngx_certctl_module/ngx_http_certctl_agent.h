@@ -23,7 +23,7 @@
 #define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
 
 /* Longest If-Match that may fit a generation, with its NUL. */
-#define NGX_HTTP_CERTCTL_IF_MATCH    32
+#define NGX_HTTP_CERTCTL_IF_MATCH    256
 
 #define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
 
@@ -180,6 +180,20 @@ const char *ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
 const char *ngx_http_certctl_request_args(ngx_http_certctl_call_t *call,
     ngx_str_t *args);
 
+/* ngx_http_certctl_request_tags.c */
+
+/* Whether a list has the tag (without quotes); weak: W/ is no difference. */
+ngx_uint_t ngx_http_certctl_tag_listed(ngx_str_t *list, ngx_str_t *tag,
+    ngx_uint_t weak);
+
+/* 1 when If-Match is "" or fits generation (0: there is no record). */
+ngx_uint_t ngx_http_certctl_record_matches(const char *if_match,
+    uint64_t generation);
+
+/* Both on the event loop; the second answers 304 to a client that knows it. */
+void ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
+
 /* ngx_http_certctl_request_body.c: a content handler's return code */
 
 ngx_int_t ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call);
@@ -249,7 +263,6 @@ void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call);
 
 void ngx_http_certctl_report_status(ngx_http_certctl_call_t *call);
-void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call);
 
@@ -259,10 +272,6 @@ void ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call);
 /* What a record says of its leaf: name, kind, SPKI, time of storing. */
 ngx_int_t ngx_http_certctl_record_fill(certctl_record_t *record,
     const char *name, X509 *leaf);
-
-/* 1 when If-Match is "" or fits generation (0: there is no record). */
-ngx_uint_t ngx_http_certctl_record_matches(const char *if_match,
-    uint64_t generation);
 
 /* Counts a commit. */
 void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);

@@ -9,41 +9,6 @@
 #include "ngx_http_certctl_report.h"
 
 
-/* The generation before the walk: what changes meanwhile is asked for again. */
-
-void
-ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call)
-{
-    size_t               len;
-    ngx_str_t           *value;
-    ngx_table_elt_t     *h;
-    ngx_certctl_zone_t  *zone;
-
-    zone = call->mcf->certctl.zone;
-    call->generation = zone->generation;
-
-    *ngx_snprintf((u_char *) call->etag, sizeof(call->etag) - 1, "\"%xA-%uA\"",
-                  zone->epoch,
-                  (ngx_atomic_uint_t) call->generation) = '\0';
-
-    h = call->request->headers_in.if_none_match;
-
-    if (h == NULL) {
-        return;
-    }
-
-    value = &h->value;
-    len = ngx_strlen(call->etag);
-
-    if ((value->len == 1 && value->data[0] == '*')
-        || (value->len >= len
-            && ngx_strnstr(value->data, call->etag, value->len) != NULL))
-    {
-        call->status = NGX_HTTP_NOT_MODIFIED;
-    }
-}
-
-
 /*
  * The answer is written in stages, and a full piece may end within one: then
  * it goes on there when the client has read what was written.

@@ -115,7 +115,6 @@ static ngx_int_t ngx_http_certctl_request_body_rules(
     ngx_http_certctl_call_t *call);
 static ngx_uint_t ngx_http_certctl_request_media(ngx_http_request_t *r,
     const char *media);
-static void ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call);
 
 
 ngx_int_t
@@ -358,36 +357,4 @@ ngx_http_certctl_request_media(ngx_http_request_t *r, const char *media)
            && ngx_strncasecmp(type->data, (u_char *) media, len) == 0
            && (type->len == len || type->data[len] == ';'
                || type->data[len] == ' ');
-}
-
-
-/* Keeps If-Match for the thread, without quotes; too long fits nothing. */
-
-static void
-ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call)
-{
-    ngx_str_t         value;
-    ngx_table_elt_t  *h;
-
-    h = call->request->headers_in.if_match;
-
-    if (h == NULL) {
-        return;
-    }
-
-    value = h->value;
-
-    if (value.len >= 2 && value.data[0] == '"'
-        && value.data[value.len - 1] == '"')
-    {
-        value.data++;
-        value.len -= 2;
-    }
-
-    if (value.len == 0 || value.len >= sizeof(call->if_match)) {
-        value.data = (u_char *) "?";
-        value.len = 1;
-    }
-
-    ngx_memcpy(call->if_match, value.data, value.len);
 }

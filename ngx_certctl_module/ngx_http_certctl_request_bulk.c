@@ -262,7 +262,7 @@ ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
     }
 
     if (part->if_match.len == 0 && word->len > sizeof(match) - 1
-        && word->len < sizeof(match) - 1 + NGX_HTTP_CERTCTL_IF_MATCH
+        && word->len < sizeof(match) + NGX_INT64_LEN + 2
         && ngx_memcmp(word->data, match, sizeof(match) - 1) == 0)
     {
         part->if_match.data = word->data + sizeof(match) - 1;

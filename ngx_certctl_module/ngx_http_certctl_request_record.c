@@ -1,7 +1,7 @@
 
 /*
- * What the control requests share: a record's facts, If-Match, and telling the
- * workers; and the two requests that need no more, rollback and DELETE.
+ * What the control requests share: a record's facts, and telling the workers;
+ * and the two requests that need no more, rollback and DELETE.
  */
 
 
@@ -43,25 +43,6 @@ ngx_http_certctl_record_fill(certctl_record_t *record, const char *name,
                    ? CERTCTL_KIND_RSA : CERTCTL_KIND_ECDSA;
 
     return NGX_OK;
-}
-
-
-ngx_uint_t
-ngx_http_certctl_record_matches(const char *if_match, uint64_t generation)
-{
-    u_char  text[NGX_INT64_LEN + 1];
-
-    if (if_match[0] == '\0') {
-        return 1;
-    }
-
-    if (ngx_strcmp(if_match, "*") == 0) {
-        return generation != 0;
-    }
-
-    *ngx_sprintf(text, "%uL", generation) = '\0';
-
-    return ngx_strcmp(if_match, text) == 0;
 }
 
 

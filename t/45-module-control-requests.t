@@ -69,6 +69,8 @@ sub put {
     return $api->put("$url/certificates/$name", $chain, 'content-type' => $PEM, %headers);
 }
 
+sub generation { return (entries($_[0]))[0]{generation} }
+
 sub served { return handshake($edge->port($_[0]), sni => $_[1])->{fingerprint} }
 
 # The entries of the report for a record.
@@ -191,6 +193,15 @@ subtest 'PUT: again, renewal with the same key, If-Match, keygen=server' => sub 
     is(put('shop', sign($csr), 'if-match' => "\"$r->{json}{generation}\"")->{status}, 200,
         'If-Match with quotes');
     is(put('nobody', $chain, 'if-match' => '*')->{status}, 412, 'If-Match: * without a record');
+
+    for my $list ('"1", "%s"', '%s,1', '"%s"') {
+        $r = put('shop', $renewed = sign($csr), 'if-match' => sprintf $list, generation('shop'));
+        is($r->{status}, 200, "If-Match: $list") or diag $r->{content};
+    }
+    for my $other ('W/"%s"', '"x%s"', '"1" "%s"', '"1", "%s', '%sx', '%s0') {
+        is(put('shop', sign($csr), 'if-match' => sprintf $other, generation('shop'))->{status}, 412,
+            "If-Match: $other");
+    }
 
     my ($crt, $key, $whole) = $ca->issue(names => ['shop.example'], key => new_key('rsa-2048'));
     for my $body ($crt . $ca->cert . $key, $key . $crt . $ca->cert) {
@@ -340,6 +351,21 @@ subtest 'the report' => sub {
     is($same->{status}, 304, 'nothing new: 304');
     is($same->{headers}{etag}, $etag, 'with the ETag');
     is($same->{content} // '', '', 'without a body');
+    like($etag, qr{^W/"[0-9a-f]+-\d+"$}, 'a weak one: counters and the time are in the answer, too');
+
+    my $strong = $etag =~ s{^W/}{}r;
+    my @known = ([$strong, 304], ["\"a, b\",\t, $etag", 304], ["$strong,\"x\"", 304], ['*', 304],
+        ['"x' . substr($strong, 1), 200], ["\"$etag\"", 200], ["\"x\" $etag", 200], ["w/$strong", 200],
+        [substr($strong, 1), 200], ["*, $etag", 200]);
+
+    for (@known) {
+        my ($listed, $status) = @$_;
+        is($api->get("$url/certificates", undef, 'if-none-match' => $listed)->{status}, $status,
+            "If-None-Match: $listed");
+    }
+
+    is($api->get("$url/certificates", undef, 'if-none-match' => ['"x"', $etag])->{status}, 400,
+        'NGINX takes no list on two lines');
 
     $api->delete("$url/certificates/spare");
     is($api->get("$url/certificates", undef, 'if-none-match' => $etag)->{status}, 200,

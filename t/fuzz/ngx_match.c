@@ -4,9 +4,8 @@
  * lines: a generation, If-Match, If-None-Match, fingerprint.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_request_record.c"
+#include "ngx_http_certctl_request_tags.c"
 #include "ngx_http_certctl_request_ocsp.c"
-#include "ngx_http_certctl_report.c"
 #include "ngx_http_certctl_report_json.c"
 
 static ngx_http_certctl_main_conf_t  mcf;
@@ -19,27 +18,8 @@ SHIM_UNUSED(int, ngx_http_certctl_agent_fingerprint, const char *path,
             const char *fingerprint)
 SHIM_UNUSED(void, ngx_http_certctl_request_store_error,
             ngx_http_certctl_call_t *call, int rc)
-SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_open,
-            ngx_http_certctl_report_t *report, ngx_http_certctl_call_t *call,
-            ngx_http_certctl_found_pt found, ngx_uint_t details)
-SHIM_UNUSED(void, ngx_http_certctl_report_close, ngx_http_certctl_report_t *r)
-SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_borrow,
-            ngx_http_certctl_report_t *r)
-SHIM_UNUSED(void, ngx_http_certctl_report_return, ngx_http_certctl_report_t *r)
-SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_servers,
-            ngx_http_certctl_report_t *r)
-SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_unserved,
-            ngx_http_certctl_report_t *r)
-SHIM_UNUSED(void, ngx_http_certctl_report_warnings,
-            ngx_http_certctl_report_t *r)
-SHIM_UNUSED(void, ngx_http_certctl_report_variable,
-            ngx_http_certctl_report_t *r, ngx_certctl_server_t *server)
-SHIM_UNUSED(void, ngx_http_certctl_report_entry, ngx_http_certctl_report_t *r,
-            ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-            const char *why, ngx_array_t *asked, ngx_uint_t index)
-SHIM_UNUSED(void, ngx_http_certctl_report_compact, ngx_http_certctl_report_t *r,
-            ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-            const char *why, ngx_array_t *asked, ngx_uint_t index)
+SHIM_UNUSED(void, ngx_http_certctl_record_live,
+            ngx_http_certctl_main_conf_t *m)
 
 void
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
@@ -49,60 +29,119 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     call->status = status;
 }
 
-/* NGINX's ends at a NUL or after n bytes, and finds nothing in less. */
-u_char *
-ngx_strnstr(u_char *text, char *what, size_t n)
+/* A list of two: whatever a client sends, in quotes and behind an x, so that it
+   is no tag of ours; and the tag. */
+static ngx_str_t
+list_with(ngx_str_t value, const char *tag)
 {
-    n = strnlen((char *) text, n);
+    ngx_str_t  list;
+    size_t     n = 0, len = 2 * value.len + strlen(tag) + 8;
 
-    return memmem(text, n, what, strlen(what));
+    list.data = malloc(len);
+    FUZZ_MUST(list.data != NULL);
+    list.data[n++] = '"';
+    list.data[n++] = 'x';
+
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] != '"') {
+            list.data[n++] = value.data[i];
+        }
+    }
+
+    list.len = n + snprintf((char *) list.data + n, len - n, "\" ,, %s", tag);
+
+    return list;
 }
 
-/* ngx_http_certctl_request_if_match() keeps up to 31 bytes (ngx_request.c). */
+static ngx_uint_t
+matches(ngx_http_certctl_call_t *call, ngx_str_t value, uint64_t generation)
+{
+    static ngx_http_request_t  r;
+    ngx_table_elt_t            header = { .value = value };
+
+    call->request = &r;
+    r.headers_in.if_match = &header;
+    memset(call->if_match, 0xA5, sizeof(call->if_match));
+
+    ngx_http_certctl_request_if_match(call);
+    FUZZ_MUST(*call->if_match
+              && memchr(call->if_match, '\0', sizeof(call->if_match)));
+
+    return ngx_http_certctl_record_matches(call->if_match, generation);
+}
+
 static void
 if_match(ngx_http_certctl_call_t *call, uint64_t generation, ngx_str_t value)
 {
-    char  own[32];
-    bool  same;
+    char        own[48];
+    ngx_str_t   list;
+    ngx_uint_t  same;
 
-    if (value.len >= sizeof(call->if_match)) {
-        return;
-    }
+    FUZZ_MUST(ngx_http_certctl_record_matches("", generation));
 
-    memcpy(call->if_match, value.data, value.len);
+    /* what fits has the number, and a header alone never is none */
+
     snprintf(own, sizeof(own), "%llu", (unsigned long long) generation);
-    same = strcmp(call->if_match, own) == 0 || *call->if_match == '\0'
-           || (generation && strcmp(call->if_match, "*") == 0);
+    same = matches(call, value, generation);
+    FUZZ_MUST(!same || (value.len == 1 && value.data[0] == '*' && generation)
+              || memmem(value.data, value.len, own, strlen(own)));
 
-    FUZZ_MUST(ngx_http_certctl_record_matches(call->if_match, generation)
-              == same);
+    for (int how = 0; how < 3; how++) {
+        snprintf(own, sizeof(own), how == 0 ? "\"%llu\"" : how == 1 ? "%llu"
+                 : "W/\"%llu\"", (unsigned long long) generation);
+        list = list_with(value, own);
+        same = matches(call, list, generation);
+        FUZZ_MUST(same ? how < 2
+                  : how == 2 || list.len >= sizeof(call->if_match) - 1
+                    || memchr(list.data, '\0', list.len));
+        free(list.data);
+    }
 }
 
-static void
-if_none_match(ngx_http_certctl_call_t *call, ngx_str_t value)
+static ngx_uint_t
+known(ngx_http_certctl_call_t *call, ngx_str_t value)
 {
     static ngx_http_request_t  r;
     ngx_table_elt_t            header = { .value = value };
     size_t                     n;
 
     call->request = &r;
+    call->status = 0;
     r.headers_in.if_none_match = &header;
     ngx_http_certctl_report_etag(call);
 
     n = strlen(call->etag);
-    FUZZ_MUST(n >= 5 && n < sizeof(call->etag) && call->etag[0] == '"');
-    FUZZ_MUST((call->status == NGX_HTTP_NOT_MODIFIED)
-              == ((value.len == 1 && value.data[0] == '*')
-                  || memmem(value.data, strnlen((char *) value.data, value.len),
-                            call->etag, n) != NULL));
+    FUZZ_MUST(n >= 7 && n < sizeof(call->etag)
+              && memcmp(call->etag, "W/\"", 3) == 0 && call->etag[n - 1] == '"');
+    FUZZ_MUST(call->status == 0 || call->status == NGX_HTTP_NOT_MODIFIED);
 
-    /* its own, wherever it stands in a list, is the same report */
+    return call->status != 0;
+}
 
-    call->status = 0;
-    header.value.data = (u_char *) call->etag;
-    header.value.len = n;
-    ngx_http_certctl_report_etag(call);
-    FUZZ_MUST(call->status == NGX_HTTP_NOT_MODIFIED);
+static void
+if_none_match(ngx_http_certctl_call_t *call, ngx_str_t value)
+{
+    char       own[sizeof(call->etag)];
+    ngx_str_t  list;
+
+    FUZZ_MUST(!known(call, value) || (value.len == 1 && value.data[0] == '*')
+              || memmem(value.data, value.len, call->etag + 2,
+                        strlen(call->etag + 2)));
+
+    /* its own, wherever it stands in a list, weak or not, is the same report */
+
+    for (int how = 0; how < 2; how++) {
+        snprintf(own, sizeof(own), "%s", call->etag + (how ? 2 : 0));
+        list = list_with(value, own);
+        FUZZ_MUST(known(call, list));
+
+        /* what another tag has in its quotes is none */
+
+        list.data[list.len - 1] = 'x';
+        FUZZ_MUST(!known(call, list));
+        free(list.data);
+    }
+
     call->status = 0;
 }
 
