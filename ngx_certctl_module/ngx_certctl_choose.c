@@ -78,13 +78,16 @@ ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *asked,
         return;
     }
 
-    /* the first that can have a certificate: no regular expression */
+    /* the first that can have a certificate: no regular expression, no "a.*" */
 
     ret->len = 0;
     name = server->names.elts;
 
     for (i = 0; i < server->names.nelts && ret->len == 0; i++) {
-        ngx_certctl_name_set(&name[i], ret);
+
+        if (name[i].data[name[i].len - 1] != '*') {
+            ngx_certctl_name_set(&name[i], ret);
+        }
     }
 }
 
