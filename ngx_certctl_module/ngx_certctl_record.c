@@ -20,7 +20,7 @@
  *       16  tag
  *
  * Numbers are big-endian.  The blobs of a record are its chain, key, staple
- * and names; of a pending key request, key, key type and nothing.
+ * and names; of a pending key request, key, key type and the request's names.
  *
  * AES-256-GCM with the key HMAC-SHA256(sealing key, label || salt).  The salt
  * is new with each write, so each key encrypts one message, and the nonce may

@@ -1,5 +1,5 @@
 
-/* Which names and which key a record's chain is for, and how it is found. */
+/* Which names a record's chain is for, and how it is found. */
 
 
 #include "ngx_certctl_store_impl.h"
@@ -7,11 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/err.h>
-#include <openssl/x509.h>
-
-#include "x509_chain.h"
 #include "x509_info.h"
+#include "x509_leaf.h"
 
 
 typedef struct {
@@ -99,82 +96,26 @@ collect(const char *kind, const char *text, void *data)
 }
 
 
-static int
-digests(X509 *leaf, u_char *spki, u_char *fingerprint)
+int
+certctl_record_names(const struct certctl_leaf *leaf, certctl_blob_t *names)
 {
-    u_char        *der = NULL;
-    unsigned int   n;
-    int            len, good;
+    char     hex[CERTCTL_HEX256];
+    names_t  to = { { NULL, 0 }, 0, 0 };
 
-    len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &der);
+    (void) certctl_names_each(leaf->names, collect, &to);
 
-    good = len > 0
-           && EVP_Digest(der, len, spki, &n, EVP_sha256(), NULL)
-           && X509_digest(leaf, EVP_sha256(), fingerprint, &n);
+    /* no host is called so: a label has at most 63 characters
+       (RFC 1035 2.3.4) */
 
-    OPENSSL_free(der);
+    certctl_hex(leaf->digest, sizeof(leaf->digest), hex);
+    (void) collect("DNS", hex, &to);
 
-    return good;
-}
-
-
-/* Not the chain: who has a leaf at hand has parsed and judged it. */
-
-const char *
-certctl_record_inspect_leaf(X509 *leaf, u_char *spki, u_char *fingerprint,
-    certctl_blob_t *names)
-{
-    char         hex[CERTCTL_HEX256];
-    names_t      to = { { NULL, 0 }, 0, 0 };
-    const char  *why = NULL;
-
-    ERR_set_mark();
-
-    if (!digests(leaf, spki, fingerprint)) {
-        why = "the certificate could not be hashed";
-    }
-
-    ERR_pop_to_mark();
-
-    if (why == NULL && names != NULL) {
-        certctl_x509_each_san(leaf, collect, &to);
-
-        /* no host is called so: a label has at most 63 characters
-           (RFC 1035 2.3.4) */
-
-        certctl_hex(fingerprint, 32, hex);
-        (void) collect("DNS", hex, &to);
-        why = to.failed ? "out of memory" : NULL;
-    }
-
-    if (why != NULL) {
+    if (to.failed) {
         free(to.names.data);
-        return why;
+        return 0;
     }
 
-    if (names != NULL) {
-        *names = to.names;
-    }
+    *names = to.names;
 
-    return NULL;
-}
-
-
-const char *
-certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
-    u_char *fingerprint, certctl_blob_t *names)
-{
-    const char      *why;
-    STACK_OF(X509)  *certs;
-
-    certs = certctl_chain_from_der(chain->data, chain->len, &why);
-    if (certs == NULL) {
-        return why;
-    }
-
-    why = certctl_record_inspect_leaf(sk_X509_value(certs, 0), spki,
-                                      fingerprint, names);
-    sk_X509_pop_free(certs, X509_free);
-
-    return why;
+    return 1;
 }

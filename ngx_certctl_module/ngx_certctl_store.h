@@ -70,9 +70,9 @@ typedef struct {
     certctl_kind_e  kind;
     unsigned        reused_key:1;
 
-    X509           *leaf;               /* for put(): the first of chain, of
-                                           one that was parsed and found good;
-                                           NULL: put() does it */
+    const struct certctl_leaf  *leaf;   /* for put(): what the first of chain,
+                                           which was found good, is known by;
+                                           NULL: put() reads it */
     certctl_blob_t  chain;              /* DER certificates, leaf first, one
                                            behind the other */
     certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
@@ -98,6 +98,8 @@ typedef struct {
     u_char          spki[32];           /* SHA-256, when read */
     certctl_blob_t  key;
     certctl_blob_t  csr;                /* DER */
+    certctl_blob_t  sans;               /* its names, as certctl_csr_sans()
+                                           writes them, with their NUL */
     u_char         *buf;
     size_t          buf_len;
 } certctl_pending_t;

@@ -93,7 +93,8 @@ enum {
     CERTCTL_BLOB_NAMES,
 
     CERTCTL_BLOB_CSR = CERTCTL_BLOB_CHAIN,  /* of a pending key */
-    CERTCTL_BLOB_TYPE = CERTCTL_BLOB_STAPLE
+    CERTCTL_BLOB_TYPE = CERTCTL_BLOB_STAPLE,
+    CERTCTL_BLOB_SANS = CERTCTL_BLOB_NAMES
 };
 
 typedef struct {
@@ -124,13 +125,11 @@ void certctl_sealed_free(certctl_sealed_t *sealed);
 
 
 /* ngx_certctl_record_names.c: the lower-case names that a record carries,
-   as one blob of NUL-terminated texts, and the digests of its leaf. */
+   as one blob of NUL-terminated texts. */
 
-/* NULL, or the rule that is broken; *names is malloc'ed. */
-const char *certctl_record_inspect(const certctl_blob_t *chain, u_char *spki,
-    u_char *fingerprint, certctl_blob_t *names);
-const char *certctl_record_inspect_leaf(X509 *leaf, u_char *spki,
-    u_char *fingerprint, certctl_blob_t *names);
+/* 0 when there is no memory; names->data is malloc'ed. */
+int certctl_record_names(const struct certctl_leaf *leaf,
+    certctl_blob_t *names);
 int certctl_record_has_name(const certctl_blob_t *names, const char *name);
 /* The next name behind at, NULL behind the last; the first for NULL. */
 const char *certctl_record_next_name(const certctl_blob_t *names,

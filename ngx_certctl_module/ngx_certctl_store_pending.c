@@ -146,6 +146,7 @@ certctl_store_pending_put(certctl_store_t *store,
     in.stored = pending->made;
     in.blob[CERTCTL_BLOB_KEY] = pending->key;
     in.blob[CERTCTL_BLOB_CSR] = pending->csr;
+    in.blob[CERTCTL_BLOB_SANS] = pending->sans;
     in.blob[CERTCTL_BLOB_TYPE].data = (u_char *) pending->key_type;
     in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
                                              sizeof(pending->key_type) - 1);
@@ -159,7 +160,7 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
     certctl_pending_t *ret)
 {
     int                rc;
-    certctl_blob_t    *type;
+    certctl_blob_t    *type, *sans;
     certctl_sealed_t   sealed;
 
     rc = load(store, store->pending, CERTCTL_SEALED_PENDING, name, &sealed);
@@ -168,8 +169,11 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
     }
 
     type = &sealed.blob[CERTCTL_BLOB_TYPE];
+    sans = &sealed.blob[CERTCTL_BLOB_SANS];
 
-    if (type->len >= sizeof(ret->key_type)) {
+    if (type->len >= sizeof(ret->key_type)
+        || (sans->len && sans->data[sans->len - 1] != '\0'))
+    {
         certctl_sealed_free(&sealed);
         return CERTCTL_STORE_DAMAGED;
     }
@@ -181,6 +185,7 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
     ret->made = sealed.stored;
     ret->key = sealed.blob[CERTCTL_BLOB_KEY];
     ret->csr = sealed.blob[CERTCTL_BLOB_CSR];
+    ret->sans = *sans;
     ret->buf = sealed.buf;
     ret->buf_len = sealed.buf_len;
 

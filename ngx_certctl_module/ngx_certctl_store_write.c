@@ -11,6 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "x509_chain.h"
+#include "x509_leaf.h"
+
 
 /*
  * Milliseconds since 1970, or one more than before: it grows across a delete
@@ -100,23 +103,47 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 }
 
 
+/* Of who has not judged the chain all of it is parsed. */
+
+static int
+describe(const certctl_record_t *rec, u_char *spki, certctl_blob_t *names)
+{
+    int                   good;
+    const char           *why;
+    STACK_OF(X509)       *chain;
+    struct certctl_leaf   leaf = { 0 };
+
+    if (rec->leaf) {
+        memcpy(spki, rec->leaf->spki, sizeof(rec->leaf->spki));
+        return certctl_record_names(rec->leaf, names);
+    }
+
+    chain = certctl_chain_from_der(rec->chain.data, rec->chain.len, &why);
+
+    good = chain != NULL
+           && certctl_leaf_of(sk_X509_value(chain, 0), &leaf) == NULL
+           && certctl_record_names(&leaf, names);
+
+    memcpy(spki, leaf.spki, sizeof(leaf.spki));
+
+    certctl_leaf_free(&leaf);
+    sk_X509_pop_free(chain, X509_free);
+
+    return good;
+}
+
+
 int
 certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
     unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put)
 {
     int                rc;
-    u_char             fingerprint[32];
-    const char        *why;
     certctl_blob_t     names;
     certctl_sealed_t  *new = &put->new;
 
     memset(new, 0, sizeof(*new));
 
-    why = rec->leaf ? certctl_record_inspect_leaf(rec->leaf, new->spki,
-                                                  fingerprint, &names)
-                    : certctl_record_inspect(&rec->chain, new->spki,
-                                             fingerprint, &names);
-    if (why != NULL) {
+    if (!describe(rec, new->spki, &names)) {
         return refuse(EINVAL);
     }
 
@@ -215,10 +242,10 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
     uint64_t *generation, certctl_touched_pt touched, void *data)
 {
-    int                rc;
-    u_char             spki[32], now[32];
-    certctl_write_t    w;
-    certctl_sealed_t   new;
+    int                   rc;
+    certctl_write_t       w;
+    certctl_sealed_t      new;
+    struct certctl_leaf   leaf = { 0 };
 
     rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
@@ -230,15 +257,17 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     if (rc == CERTCTL_STORE_OK) {
         new = w.live;
 
-        if (certctl_record_inspect(&new.blob[CERTCTL_BLOB_CHAIN], spki, now,
-                                   NULL)
+        if (certctl_leaf_read(new.blob[CERTCTL_BLOB_CHAIN].data,
+                              new.blob[CERTCTL_BLOB_CHAIN].len, &leaf)
             != NULL)
         {
             rc = CERTCTL_STORE_DAMAGED;
 
-        } else if (memcmp(now, fingerprint, sizeof(now)) != 0) {
+        } else if (memcmp(leaf.digest, fingerprint, sizeof(leaf.digest)) != 0) {
             rc = CERTCTL_STORE_NOT_FOUND;
         }
+
+        certctl_leaf_free(&leaf);
     }
 
     if (rc == CERTCTL_STORE_OK) {

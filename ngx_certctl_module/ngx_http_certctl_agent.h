@@ -269,20 +269,21 @@ void ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call);
 
 /* ngx_http_certctl_request_record.c: what several requests share */
 
-/* What a record says of its leaf: name, kind, SPKI, time of storing. */
-ngx_int_t ngx_http_certctl_record_fill(certctl_record_t *record,
-    const char *name, X509 *leaf);
+/* What a record says of its leaf, to which it keeps a pointer. */
+void ngx_http_certctl_record_fill(certctl_record_t *record,
+    const char *name, const struct certctl_leaf *leaf);
 
 /* Counts a commit. */
 void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
 
 /* The members of a record: name, generation, fingerprint, not_after. */
-ngx_int_t ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
-    const char *name, X509 *leaf, uint64_t generation, char *fingerprint);
+void ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
+    const char *name, const struct certctl_leaf *leaf, uint64_t generation,
+    char *fingerprint);
 
 /* {"name", "generation", "fingerprint", "not_after"} of the live record. */
-void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call, X509 *leaf,
-    uint64_t generation);
+void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
+    const struct certctl_leaf *leaf, uint64_t generation);
 
 
 /* A value goes to an object under its key, to an array with key NULL. */

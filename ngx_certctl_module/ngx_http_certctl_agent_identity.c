@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 #include "ngx_http_certctl_agent.h"
 #include "x509_key.h"
+#include "x509_leaf.h"
 
 
 #define NGX_HTTP_CERTCTL_IDENTITY_CN    "certctl-agent"
@@ -29,13 +30,10 @@ static int ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
 ngx_int_t
 ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
 {
-    int                rc;
-    char               fingerprint[CERTCTL_HEX256];
-    X509              *leaf;
-    const u_char      *p;
-    certctl_record_t   record;
-
-    struct certctl_x509_info  info;
+    int                   rc;
+    char                  fingerprint[CERTCTL_HEX256];
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
 
     if (mcf->agents == 0) {
         return NGX_OK;
@@ -50,14 +48,13 @@ ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
     rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
 
     if (rc == CERTCTL_STORE_OK) {
-        p = record.chain.data;
-        leaf = d2i_X509(NULL, &p, record.chain.len);
-
-        if (leaf && certctl_x509_info(leaf, &info) == NULL) {
-            ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+        if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf)
+            == NULL)
+        {
+            certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
+            certctl_leaf_free(&leaf);
         }
 
-        X509_free(leaf);
         certctl_record_free(&record);
 
     } else if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
@@ -258,10 +255,11 @@ static int
 ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     EVP_PKEY *key)
 {
-    int                rc, len, key_len;
-    u_char            *der, *key_der;
-    uint64_t           generation;
-    certctl_record_t   record;
+    int                   rc, len, key_len;
+    u_char               *der, *key_der;
+    uint64_t              generation;
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
 
     ngx_memzero(&record, sizeof(certctl_record_t));
 
@@ -272,16 +270,16 @@ ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     len = i2d_X509(cert, &der);
     key_len = certctl_key_to_der(key, &key_der);
 
-    if (len > 0 && key_len > 0
-        && ngx_http_certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, cert)
-           == NGX_OK)
-    {
+    if (len > 0 && key_len > 0 && certctl_leaf_of(cert, &leaf) == NULL) {
+        ngx_http_certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, &leaf);
+
         record.chain.data = der;
         record.chain.len = len;
         record.key.data = key_der;
         record.key.len = key_len;
 
         rc = certctl_store_put(store, &record, &generation, NULL, NULL);
+        certctl_leaf_free(&leaf);
     }
 
     OPENSSL_free(der);

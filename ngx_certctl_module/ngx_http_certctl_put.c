@@ -10,7 +10,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_put.h"
-#include "x509_chain.h"
 #include "x509_key.h"
 #include "point.h"
 
@@ -22,7 +21,6 @@
 
 
 static const char *ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_der(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_old(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_again(ngx_http_certctl_put_t *put);
 static ngx_int_t ngx_http_certctl_put_key(ngx_http_certctl_put_t *put);
@@ -31,8 +29,6 @@ static ngx_int_t ngx_http_certctl_put_fit_pending(
 static ngx_int_t ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put);
 static ngx_uint_t ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put,
     const u_char *spki, certctl_blob_t *key);
-static bool ngx_http_certctl_put_san(const char *kind, const char *text,
-    void *data);
 static void ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc);
 static ngx_int_t ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put,
     ngx_uint_t status, const char *rule);
@@ -68,7 +64,7 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 
     } else {
         CERTCTL_POINT("put.before_answer");
-        ngx_http_certctl_request_live(call, put.leaf, put.generation);
+        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation);
     }
 
     ngx_http_certctl_put_free(&put);
@@ -87,17 +83,10 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
                                            rule);
     }
 
-    if (ngx_http_certctl_put_der(put) != NGX_OK
-        || ngx_http_certctl_record_fill(&put->record, put->name, put->leaf)
-           != NGX_OK)
-    {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                           "there is no memory for the chain");
-    }
+    ngx_http_certctl_record_fill(&put->record, put->name, &put->chain.leaf);
 
-    put->record.leaf = put->leaf;
-    put->record.chain.data = put->der;
-    put->record.chain.len = put->der_len;
+    put->record.chain.data = put->chain.der;
+    put->record.chain.len = put->chain.len;
     put->record.staple = put->staple;
     put->record.staple_until = put->staple_until;
 
@@ -188,11 +177,7 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 {
     ngx_http_certctl_put_forget(put);
 
-    if (put->der) {
-        ngx_free(put->der);
-    }
-
-    sk_X509_pop_free(put->chain, X509_free);
+    certctl_accepted_free(&put->chain);
     OPENSSL_clear_free(put->key.data, put->key.len);
     OPENSSL_free(put->staple.data);
 }
@@ -216,19 +201,13 @@ ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
     }
 
     if (rule == NULL) {
-        put->chain = certctl_chain_from_pem_kept((char *) put->pem.data,
-                                                 put->pem.len,
-                                                 &ngx_http_certctl_keep_ca,
-                                                 &rule);
-    }
-
-    if (put->chain) {
-        put->leaf = sk_X509_value(put->chain, 0);
-        rule = certctl_chain_check(put->chain, given, time(NULL));
+        rule = certctl_chain_accept((char *) put->pem.data, put->pem.len,
+                                    &ngx_http_certctl_keep_ca, given,
+                                    time(NULL), &put->chain);
     }
 
     if (rule == NULL) {
-        rule = ngx_http_certctl_pem_check_staple(&staple, put->chain,
+        rule = ngx_http_certctl_pem_check_staple(&staple, &put->chain,
                                                  &put->staple,
                                                  &put->staple_until);
     }
@@ -237,35 +216,6 @@ ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
     OPENSSL_free(staple.data);
 
     return rule;
-}
-
-
-/* The chain as it will lie in the store: DER, one behind the other. */
-
-static ngx_int_t
-ngx_http_certctl_put_der(ngx_http_certctl_put_t *put)
-{
-    int      i, len;
-    u_char  *p;
-
-    for (i = 0; i < sk_X509_num(put->chain); i++) {
-        len = i2d_X509(sk_X509_value(put->chain, i), NULL);
-        put->der_len += ngx_max(len, 0);
-    }
-
-    put->der = ngx_alloc(put->der_len, ngx_cycle->log);
-
-    if (put->der == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = put->der;
-
-    for (i = 0; i < sk_X509_num(put->chain); i++) {
-        (void) i2d_X509(sk_X509_value(put->chain, i), &p);
-    }
-
-    return NGX_OK;
 }
 
 
@@ -285,9 +235,10 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
     /* a write that ended in between, or never, may have told nobody yet */
 
     if (put->has_old
-        && put->old.chain.len == put->der_len
+        && put->old.chain.len == put->chain.len
         && !certctl_store_unfinished(put->mcf->certctl.store, put->name)
-        && ngx_memcmp(put->old.chain.data, put->der, put->der_len) == 0)
+        && ngx_memcmp(put->old.chain.data, put->chain.der, put->chain.len)
+           == 0)
     {
         return ngx_http_certctl_put_again(put);
     }
@@ -316,8 +267,7 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
 static ngx_int_t
 ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
 {
-    int     rc;
-    u_char  digest[EVP_MAX_MD_SIZE];
+    int  rc;
 
     put->generation = put->old.generation;
 
@@ -339,12 +289,10 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
                                   "If-Match is not the record's generation");
     }
 
-    rc = X509_digest(put->leaf, EVP_sha256(), digest, NULL) == 1
-         ? certctl_store_staple(put->mcf->certctl.store, put->name, digest,
-                                &put->staple, put->staple_until,
-                                &put->generation, ngx_certctl_touched,
-                                &put->mcf->certctl)
-         : CERTCTL_STORE_ERROR;
+    rc = certctl_store_staple(put->mcf->certctl.store, put->name,
+                              put->chain.leaf.digest, &put->staple,
+                              put->staple_until, &put->generation,
+                              ngx_certctl_touched, &put->mcf->certctl);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
@@ -397,10 +345,7 @@ ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
 static ngx_int_t
 ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
 {
-    char                *sans;
-    X509_REQ            *req;
     const char          *rule;
-    const u_char        *p;
     certctl_pending_t   *pending;
 
     pending = &put->pending;
@@ -415,15 +360,9 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
         return NGX_AGAIN;
     }
 
-    p = pending->csr.data;
-    req = d2i_X509_REQ(NULL, &p, pending->csr.len);
-    sans = req ? certctl_csr_sans(req) : NULL;
-
-    rule = sans ? certctl_chain_names_equal(put->chain, sans)
-                : "the pending request names nothing";
-
-    OPENSSL_free(sans);
-    X509_REQ_free(req);
+    rule = pending->sans.len ? certctl_names_are(put->chain.leaf.names,
+                                                 (char *) pending->sans.data)
+                             : "the pending request names nothing";
 
     if (rule) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
@@ -441,31 +380,21 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
 static ngx_int_t
 ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
 {
-    BIO           *bio;
-    char          *sans;
-    X509          *leaf;
-    const char    *rule;
-    const u_char  *p;
+    const char           *rule;
+    struct certctl_leaf   old;
 
     if (!ngx_http_certctl_put_is_key(put, put->old.spki, &put->old.key)) {
         return NGX_AGAIN;
     }
 
-    p = put->old.chain.data;
-    leaf = d2i_X509(NULL, &p, put->old.chain.len);
-    bio = BIO_new(BIO_s_mem());
+    rule = certctl_leaf_read(put->old.chain.data, put->old.chain.len, &old);
 
-    if (leaf && bio) {
-        (void) certctl_x509_each_san(leaf, ngx_http_certctl_put_san, bio);
-        (void) BIO_write(bio, "", 1);
+    if (rule == NULL) {
+        rule = old.names ? certctl_names_equal(put->chain.leaf.names, old.names)
+                         : "the stored certificate names nothing";
+
+        certctl_leaf_free(&old);
     }
-
-    rule = leaf && bio && BIO_get_mem_data(bio, &sans) > 0
-           ? certctl_chain_names_equal(put->chain, sans)
-           : "the stored certificate names nothing";
-
-    BIO_free(bio);
-    X509_free(leaf);
 
     if (rule) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
@@ -487,29 +416,25 @@ static ngx_uint_t
 ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put, const u_char *spki,
     certctl_blob_t *key)
 {
-    EVP_PKEY    *pkey;
-    ngx_uint_t   same;
+    X509          *leaf;
+    EVP_PKEY      *pkey, *pub;
+    ngx_uint_t     same;
+    const u_char  *p;
 
     if (ngx_memcmp(spki, put->record.spki, sizeof(put->record.spki)) == 0) {
         return 1;
     }
 
+    p = put->chain.der;
+    leaf = d2i_X509(NULL, &p, put->chain.leaf_len);
+    pub = leaf ? X509_get0_pubkey(leaf) : NULL;
     pkey = certctl_key_from_der(key->data, key->len);
-    same = pkey && EVP_PKEY_eq(pkey, X509_get0_pubkey(put->leaf)) == 1;
+    same = pkey && pub && EVP_PKEY_eq(pkey, pub) == 1;
 
     EVP_PKEY_free(pkey);
+    X509_free(leaf);
 
     return same;
-}
-
-
-static bool
-ngx_http_certctl_put_san(const char *kind, const char *text, void *data)
-{
-    BIO *bio = data;
-
-    return BIO_printf(bio, "%s%s:%s", BIO_pending(bio) ? "," : "", kind, text)
-           > 0;
 }
 
 

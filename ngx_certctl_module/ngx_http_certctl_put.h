@@ -9,6 +9,7 @@
 
 
 #include "ngx_http_certctl_agent.h"
+#include "x509_accept.h"
 
 
 typedef struct {
@@ -29,10 +30,7 @@ typedef struct {
     const char                    *done;      /* for the log; NULL: no change */
 
     /* known when the chain is checked */
-    STACK_OF(X509)                *chain;
-    X509                          *leaf;
-    u_char                        *der;       /* of the chain, as stored */
-    size_t                         der_len;
+    struct certctl_accepted        chain;
     certctl_blob_t                 key;       /* keygen: as stored */
     certctl_blob_t                 staple;
     int64_t                        staple_until;
@@ -77,7 +75,8 @@ const char *ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
 const char *ngx_http_certctl_pem_take_staple(ngx_str_t *pem,
     ngx_str_t *block);
 const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
-    STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
+    const struct certctl_accepted *chain, certctl_blob_t *ret,
+    int64_t *until);
 
 
 /* ngx_http_certctl_put_keep.c: what a thread keeps between requests. */

@@ -20,7 +20,8 @@ static void ngx_http_certctl_pem_parameters(ngx_str_t *pem, ngx_str_t *key);
 static const char *ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
     certctl_blob_t *der);
 static const char *ngx_http_certctl_pem_staple(ngx_str_t *block,
-    STACK_OF(X509) *chain, certctl_blob_t *ret, int64_t *until);
+    const struct certctl_accepted *chain, certctl_blob_t *ret,
+    int64_t *until);
 
 
 /* keygen=server, and only then, brings a private key; der is its PKCS#8, to be
@@ -174,14 +175,14 @@ ngx_http_certctl_pem_take_staple(ngx_str_t *pem, ngx_str_t *block)
 
 
 const char *
-ngx_http_certctl_pem_check_staple(ngx_str_t *block, STACK_OF(X509) *chain,
-    certctl_blob_t *ret, int64_t *until)
+ngx_http_certctl_pem_check_staple(ngx_str_t *block,
+    const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
 {
     if (block->len == 0) {
         return NULL;
     }
 
-    if (sk_X509_num(chain) < 2) {
+    if (sk_X509_num(chain->cas) < 1) {
         return "the certificate's issuer is not in its chain, without it no "
                "OCSP response can be checked";
     }
@@ -191,8 +192,8 @@ ngx_http_certctl_pem_check_staple(ngx_str_t *block, STACK_OF(X509) *chain,
 
 
 static const char *
-ngx_http_certctl_pem_staple(ngx_str_t *block, STACK_OF(X509) *chain,
-    certctl_blob_t *ret, int64_t *until)
+ngx_http_certctl_pem_staple(ngx_str_t *block,
+    const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
 {
     BIO                       *bio;
     char                      *name, *header;
@@ -201,20 +202,22 @@ ngx_http_certctl_pem_staple(ngx_str_t *block, STACK_OF(X509) *chain,
     time_t                     now;
     u_char                    *der;
     const char                *rule;
+    const u_char              *p;
     struct certctl_ocsp_info   info;
 
     name = NULL;
     header = NULL;
     der = NULL;
     now = time(NULL);
-    leaf = sk_X509_value(chain, 0);
+    p = chain->der;
+    leaf = d2i_X509(NULL, &p, chain->leaf_len);
     rule = "RFC 7468: the OCSP response is no PEM block";
 
     bio = BIO_new_mem_buf(block->data, (int) block->len);
 
-    if (bio && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
-        rule = certctl_ocsp_check(der, len, leaf, sk_X509_value(chain, 1), now,
-                                  &info);
+    if (leaf && bio && PEM_read_bio(bio, &name, &header, &der, &len) == 1) {
+        rule = certctl_ocsp_check(der, len, leaf, sk_X509_value(chain->cas, 0),
+                                  now, &info);
         if (rule == NULL) {
             rule = certctl_ocsp_staple_check(&info, leaf, now);
         }
@@ -224,6 +227,7 @@ ngx_http_certctl_pem_staple(ngx_str_t *block, STACK_OF(X509) *chain,
     OPENSSL_free(name);
     OPENSSL_free(header);
     BIO_free(bio);
+    X509_free(leaf);
 
     if (rule) {
         OPENSSL_free(der);

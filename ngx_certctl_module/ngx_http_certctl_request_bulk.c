@@ -367,15 +367,6 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
 
     ngx_http_certctl_json_open(json, NULL, '{');
 
-    if (put->rule == NULL
-        && ngx_http_certctl_record_facts(json, put->name, put->leaf,
-                                         put->generation, fingerprint)
-           != NGX_OK)
-    {
-        put->status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        put->rule = "the live certificate is not readable";
-    }
-
     if (put->rule) {
         bulk->refused++;
         ngx_http_certctl_json_text(json, "name", put->name);
@@ -392,6 +383,8 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
         }
 
     } else {
+        ngx_http_certctl_record_facts(json, put->name, &put->chain.leaf,
+                                      put->generation, fingerprint);
         bulk->live++;
     }
 

@@ -276,6 +276,7 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
     EVP_PKEY *key)
 {
     int                 rc, len, key_len;
+    char               *sans;
     u_char             *der, *key_der;
     certctl_pending_t   pending;
 
@@ -287,8 +288,9 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
 
     len = i2d_X509_REQ(req, &der);
     key_len = certctl_key_to_der(key, &key_der);
+    sans = certctl_csr_sans(req);
 
-    if (len > 0 && key_len > 0) {
+    if (len > 0 && key_len > 0 && sans) {
         ngx_cpystrn((u_char *) pending.name, (u_char *) call->name,
                     sizeof(pending.name));
         ngx_cpystrn((u_char *) pending.key_type,
@@ -300,11 +302,14 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
         pending.csr.len = len;
         pending.key.data = key_der;
         pending.key.len = key_len;
+        pending.sans.data = (u_char *) sans;
+        pending.sans.len = ngx_strlen(sans) + 1;
 
         rc = certctl_store_pending_put(call->mcf->certctl.store, &pending);
     }
 
     OPENSSL_free(der);
+    OPENSSL_free(sans);
     OPENSSL_clear_free(key_der, key_len > 0 ? key_len : 0);
 
     return rc;

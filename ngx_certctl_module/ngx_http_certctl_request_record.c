@@ -9,7 +9,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "ngx_http_certctl_agent.h"
-#include "x509_key.h"
+#include "x509_info.h"
+#include "x509_leaf.h"
 
 
 static ngx_int_t ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
@@ -19,30 +20,16 @@ static void ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     uint64_t generation);
 
 
-ngx_int_t
+void
 ngx_http_certctl_record_fill(certctl_record_t *record, const char *name,
-    X509 *leaf)
+    const struct certctl_leaf *leaf)
 {
-    int      len;
-    u_char  *spki;
-
-    spki = NULL;
-    len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(leaf), &spki);
-
-    if (len <= 0) {
-        return NGX_ERROR;
-    }
-
-    (void) SHA256(spki, len, record->spki);
-    OPENSSL_free(spki);
-
     ngx_memcpy(record->name, name, ngx_strlen(name) + 1);
+    ngx_memcpy(record->spki, leaf->spki, sizeof(record->spki));
 
+    record->leaf = leaf;
     record->stored = time(NULL);
-    record->kind = EVP_PKEY_base_id(X509_get0_pubkey(leaf)) == EVP_PKEY_RSA
-                   ? CERTCTL_KIND_RSA : CERTCTL_KIND_ECDSA;
-
-    return NGX_OK;
+    record->kind = leaf->rsa ? CERTCTL_KIND_RSA : CERTCTL_KIND_ECDSA;
 }
 
 
@@ -53,45 +40,30 @@ ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf)
 }
 
 
-ngx_int_t
+void
 ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
-    const char *name, X509 *leaf, uint64_t generation, char *fingerprint)
+    const char *name, const struct certctl_leaf *leaf, uint64_t generation,
+    char *fingerprint)
 {
-    struct certctl_x509_info  info;
-
-    if (certctl_x509_info(leaf, &info) != NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+    certctl_hex(leaf->digest, sizeof(leaf->digest), fingerprint);
 
     ngx_http_certctl_json_text(json, "name", name);
     ngx_http_certctl_json_number(json, "generation", generation);
-    ngx_http_certctl_json_text(json, "fingerprint", info.fingerprint);
-    ngx_http_certctl_json_time(json, "not_after", info.not_after);
-
-    return NGX_OK;
+    ngx_http_certctl_json_text(json, "fingerprint", fingerprint);
+    ngx_http_certctl_json_time(json, "not_after", leaf->not_after);
 }
 
 
 void
-ngx_http_certctl_request_live(ngx_http_certctl_call_t *call, X509 *leaf,
-    uint64_t generation)
+ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
+    const struct certctl_leaf *leaf, uint64_t generation)
 {
     call->generation = generation;
     call->status = NGX_HTTP_OK;
 
     ngx_http_certctl_json_open(&call->json, NULL, '{');
-
-    if (ngx_http_certctl_record_facts(&call->json, call->name, leaf,
-                                      generation, call->fingerprint)
-        != NGX_OK)
-    {
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "the live certificate is not readable");
-        return;
-    }
-
+    ngx_http_certctl_record_facts(&call->json, call->name, leaf, generation,
+                                  call->fingerprint);
     ngx_http_certctl_json_close(&call->json, '}');
 
     if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
@@ -191,10 +163,9 @@ static void
 ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     uint64_t generation)
 {
-    int                rc;
-    X509              *leaf;
-    const u_char      *p;
-    certctl_record_t   record;
+    int                   rc;
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
 
     rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
 
@@ -203,17 +174,14 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
         return;
     }
 
-    p = record.chain.data;
-    leaf = d2i_X509(NULL, &p, record.chain.len);
-
-    if (leaf) {
-        ngx_http_certctl_request_live(call, leaf, generation);
+    if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
+        ngx_http_certctl_request_live(call, &leaf, generation);
+        certctl_leaf_free(&leaf);
 
     } else {
         ngx_http_certctl_request_store_error(call, CERTCTL_STORE_DAMAGED);
     }
 
-    X509_free(leaf);
     certctl_record_free(&record);
 }
 

@@ -290,31 +290,57 @@ check_issuer(X509 *cert, X509 *issuer, int below)
 
 
 static const char *
+check_one(X509 *cert, time_t now)
+{
+    const char  *why = check_times(cert, now);
+
+    return why ? why : check_strength(cert);
+}
+
+
+const char *
+certctl_cas_check(STACK_OF(X509) *certs, int first, time_t now)
+{
+    int          i, below = 0, n = sk_X509_num(certs);
+    X509        *cert;
+    const char  *why = NULL;
+
+    for (i = first; why == NULL && i < n; i++) {
+        cert = sk_X509_value(certs, i);
+        why = check_one(cert, now);
+        below += !(X509_get_extension_flags(cert) & EXFLAG_SI);
+
+        if (why == NULL && i + 1 < n) {
+            why = check_issuer(cert, sk_X509_value(certs, i + 1), below);
+        }
+    }
+
+    return why;
+}
+
+
+static const char *
 check_chain(STACK_OF(X509) *chain, EVP_PKEY *key, time_t now)
 {
-    int          i, below = 0, n = sk_X509_num(chain);
-    X509        *cert, *leaf = sk_X509_value(chain, 0);
+    X509        *leaf = sk_X509_value(chain, 0);
     const char  *why;
 
-    if (n <= 0) {
+    if (leaf == NULL) {
         return "no certificate was given";
     }
 
     why = check_leaf(leaf);
 
-    for (i = 0; why == NULL && i < n; i++) {
-        cert = sk_X509_value(chain, i);
-        why = check_times(cert, now);
+    if (why == NULL) {
+        why = check_one(leaf, now);
+    }
 
-        if (why == NULL) {
-            why = check_strength(cert);
-        }
+    if (why == NULL && sk_X509_num(chain) > 1) {
+        why = check_issuer(leaf, sk_X509_value(chain, 1), 0);
+    }
 
-        if (why == NULL && i + 1 < n) {
-            why = check_issuer(cert, sk_X509_value(chain, i + 1), below);
-            below += !(X509_get_extension_flags(sk_X509_value(chain, i + 1))
-                       & EXFLAG_SI);
-        }
+    if (why == NULL) {
+        why = certctl_cas_check(chain, 1, now);
     }
 
     if (why == NULL && key != NULL && X509_check_private_key(leaf, key) != 1) {
@@ -369,30 +395,56 @@ contains_all(const GENERAL_NAMES *names, const GENERAL_NAMES *wanted)
 
 
 const char *
-certctl_chain_names_equal(STACK_OF(X509) *chain, const char *sans)
+certctl_names_equal(const GENERAL_NAMES *have, const GENERAL_NAMES *want)
 {
-    GENERAL_NAMES  *want, *have;
+    if (sk_GENERAL_NAME_num(have) > CERTCTL_SANS_MAX) {
+        return "a certificate may hold at most 100 names";
+    }
+
+    if (!contains_all(have, want)) {
+        return "the certificate lacks a name that was asked for";
+    }
+
+    return contains_all(want, have)
+           ? NULL
+           : "the certificate carries a name that was not asked for";
+}
+
+
+const char *
+certctl_names_are(const GENERAL_NAMES *have, const char *sans)
+{
+    GENERAL_NAMES  *want;
     const char     *why = NULL;
 
     ERR_set_mark();
 
     want = certctl_sans_parse(sans, &why);
-    have = X509_get_ext_d2i(sk_X509_value(chain, 0), NID_subject_alt_name,
-                            NULL, NULL);
 
-    if (why == NULL && sk_GENERAL_NAME_num(have) > CERTCTL_SANS_MAX) {
-        why = "a certificate may hold at most 100 names";
-
-    } else if (why == NULL && !contains_all(have, want)) {
-        why = "the certificate lacks a name that was asked for";
-
-    } else if (why == NULL && !contains_all(want, have)) {
-        why = "the certificate carries a name that was not asked for";
+    if (why == NULL) {
+        why = certctl_names_equal(have, want);
     }
 
     GENERAL_NAMES_free(want);
-    GENERAL_NAMES_free(have);
     ERR_pop_to_mark();
+
+    return why;
+}
+
+
+const char *
+certctl_chain_names_equal(STACK_OF(X509) *chain, const char *sans)
+{
+    GENERAL_NAMES  *have;
+    const char     *why;
+
+    ERR_set_mark();
+    have = X509_get_ext_d2i(sk_X509_value(chain, 0), NID_subject_alt_name,
+                            NULL, NULL);
+    ERR_pop_to_mark();
+
+    why = certctl_names_are(have, sans);
+    GENERAL_NAMES_free(have);
 
     return why;
 }

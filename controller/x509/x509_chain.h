@@ -1,7 +1,7 @@
 /* Certificate chains as they are served: leaf first (RFC 8446 4.4.2). */
 #pragma once
 #include <openssl/evp.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
@@ -42,8 +42,15 @@ char *certctl_chain_to_pem(STACK_OF(X509) *chain);
  */
 const char *certctl_chain_check(STACK_OF(X509) *chain, EVP_PKEY *key, time_t now);
 
+/* The part of it that is about CAs: certs from first on, the first the leaf's issuer. */
+const char *certctl_cas_check(STACK_OF(X509) *certs, int first, time_t now);
+
 /*
  * NULL when the leaf's SANs are just those of sans (certctl_csr_build's form,
  * order and letter case, but in URIs, do not matter). Else the rule.
  */
 const char *certctl_chain_names_equal(STACK_OF(X509) *chain, const char *sans);
+const char *certctl_names_are(const GENERAL_NAMES *have, const char *sans);
+
+/* The same of what another certificate carries. */
+const char *certctl_names_equal(const GENERAL_NAMES *have, const GENERAL_NAMES *want);

@@ -1,6 +1,6 @@
 /* What a certificate says about itself (RFC 5280). Ground floor: OpenSSL only. */
 #pragma once
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
@@ -34,6 +34,7 @@ void certctl_hex(const unsigned char *in, size_t n, char *out);
  */
 typedef bool certctl_san_fn(const char *kind, const char *text, void *data);
 int certctl_x509_each_san(X509 *cert, certctl_san_fn *fn, void *data);
+int certctl_names_each(const GENERAL_NAMES *names, certctl_san_fn *fn, void *data);
 
 /* Whether cert is valid for a host: DNS name (wildcards as RFC 6125) or IP text. */
 bool certctl_x509_covers(X509 *cert, const char *host);

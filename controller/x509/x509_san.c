@@ -83,16 +83,11 @@ certctl_san_text(const GENERAL_NAME *gn, const char **kind,
 
 
 int
-certctl_x509_each_san(X509 *cert, certctl_san_fn *fn, void *data)
+certctl_names_each(const GENERAL_NAMES *names, certctl_san_fn *fn, void *data)
 {
-    char            text[CERTCTL_SAN_TEXT];
-    const char     *kind;
-    GENERAL_NAMES  *names;
-    int             i, seen = 0;
-
-    ERR_set_mark();
-
-    names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    char         text[CERTCTL_SAN_TEXT];
+    const char  *kind;
+    int          i, seen = 0;
 
     for (i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         if (!certctl_san_text(sk_GENERAL_NAME_value(names, i), &kind, text)) {
@@ -106,8 +101,22 @@ certctl_x509_each_san(X509 *cert, certctl_san_fn *fn, void *data)
         }
     }
 
-    GENERAL_NAMES_free(names);
+    return seen;
+}
+
+
+int
+certctl_x509_each_san(X509 *cert, certctl_san_fn *fn, void *data)
+{
+    GENERAL_NAMES  *names;
+    int             seen;
+
+    ERR_set_mark();
+    names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     ERR_pop_to_mark();
+
+    seen = certctl_names_each(names, fn, data);
+    GENERAL_NAMES_free(names);
 
     return seen;
 }

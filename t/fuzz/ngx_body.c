@@ -5,11 +5,11 @@
 #include "ngx_shim.h"
 #include "ngx_http_certctl_put_pem.c"
 #include "ngx_http_certctl_put_keep.c"
-#include "x509_chain.h"
+#include "x509_accept.h"
 
 static const char *
 take(ngx_str_t *body, ngx_uint_t keygen, EVP_PKEY **key, certctl_blob_t *der,
-    ngx_str_t *pem, STACK_OF(X509) **chain)
+    ngx_str_t *pem, struct certctl_accepted *chain)
 {
     int64_t          until;
     const char      *rule;
@@ -22,26 +22,27 @@ take(ngx_str_t *body, ngx_uint_t keygen, EVP_PKEY **key, certctl_blob_t *der,
         return rule;
     }
 
-    *chain = certctl_chain_from_pem_kept((char *) body->data, body->len,
-                                         &ngx_http_certctl_keep_ca, &rule);
-    if (*chain == NULL) {
+    rule = certctl_chain_accept((char *) body->data, body->len,
+                                &ngx_http_certctl_keep_ca, *key, FUZZ_NOW,
+                                chain);
+    if (rule) {
         return rule;
     }
 
-    rule = ngx_http_certctl_pem_check_staple(pem, *chain, &staple, &until);
+    rule = ngx_http_certctl_pem_check_staple(pem, chain, &staple, &until);
     FUZZ_MUST(rule == NULL || staple.data == NULL);
     OPENSSL_free(staple.data);
 
-    return rule ? rule : certctl_chain_check(*chain, *key, FUZZ_NOW);
+    return rule;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    ngx_str_t         pem = ngx_null_string, body;
-    EVP_PKEY         *key = NULL, *again;
-    certctl_blob_t    der = { NULL, 0 };
-    STACK_OF(X509)   *chain = NULL;
+    ngx_str_t                 pem = ngx_null_string, body;
+    EVP_PKEY                 *key = NULL, *again;
+    certctl_blob_t            der = { NULL, 0 };
+    struct certctl_accepted   chain = { 0 };
 
     if (len == 0 || len > CERTCTL_CHAIN_MAX) {
         return 0;
@@ -52,6 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     if (take(&body, data[0] == 's', &key, &der, &pem, &chain) == NULL) {
         FUZZ_MUST(key == NULL || data[0] == 's');
+        FUZZ_MUST(chain.len >= chain.leaf_len && chain.leaf_len > 0);
     }
 
     /* what would be stored is the key that was judged */
@@ -66,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     OPENSSL_free(pem.data);
     OPENSSL_clear_free(der.data, der.len);
     EVP_PKEY_free(key);
-    sk_X509_pop_free(chain, X509_free);
+    certctl_accepted_free(&chain);
     free(body.data);
 
     return 0;

@@ -125,11 +125,10 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
     freed++;
 }
 
-ngx_int_t
+void
 ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json, const char *name,
-    X509 *leaf, uint64_t generation, char *fingerprint)
+    const struct certctl_leaf *leaf, uint64_t generation, char *fingerprint)
 {
-    return NGX_OK;
 }
 
 void

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 #include "ngx_certctl_store_impl.h"
 #include "x509_key.h"
+#include "x509_leaf.h"
 
 #define NAME  "fuzz.example"
 
@@ -28,10 +29,10 @@ store(void)
 static void
 take_apart(certctl_sealed_t *sealed)
 {
-    u_char       spki[32], fingerprint[32];
-    const char  *at = NULL;
-    EVP_PKEY    *key;
-    size_t       n = 0;
+    const char           *at = NULL;
+    EVP_PKEY             *key;
+    size_t                n = 0;
+    struct certctl_leaf   leaf;
 
     while ((at = certctl_record_next_name(&sealed->blob[CERTCTL_BLOB_NAMES],
                                           at)) != NULL)
@@ -41,8 +42,13 @@ take_apart(certctl_sealed_t *sealed)
 
     FUZZ_MUST(n <= sealed->blob[CERTCTL_BLOB_NAMES].len);
     (void) certctl_record_has_name(&sealed->blob[CERTCTL_BLOB_NAMES], NAME);
-    (void) certctl_record_inspect(&sealed->blob[CERTCTL_BLOB_CHAIN], spki,
-                                  fingerprint, NULL);
+
+    if (certctl_leaf_read(sealed->blob[CERTCTL_BLOB_CHAIN].data,
+                          sealed->blob[CERTCTL_BLOB_CHAIN].len, &leaf)
+        == NULL)
+    {
+        certctl_leaf_free(&leaf);
+    }
 
     key = certctl_key_from_der(sealed->blob[CERTCTL_BLOB_KEY].data,
                                sealed->blob[CERTCTL_BLOB_KEY].len);
