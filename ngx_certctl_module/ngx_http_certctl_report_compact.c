@@ -55,8 +55,10 @@ ngx_http_certctl_report_staple(ngx_http_certctl_report_t *report,
 
     /* both ends: the clock may have been set back since */
 
-    return report->now < until
-           && cert->staple_info.this_update
-              <= report->now + NGX_HTTP_CERTCTL_REPORT_SKEW ? NGX_CERTCTL_STAPLE_FRESH
-                               : NGX_CERTCTL_STAPLE_STALE;
+    until = ngx_min(until, cert->not_after);
+
+    return (report->now < until
+            && cert->staple_info.this_update
+               <= report->now + NGX_HTTP_CERTCTL_REPORT_SKEW)
+           ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
 }

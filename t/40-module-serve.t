@@ -185,6 +185,8 @@ for my $swap (@swap) {
 my $pinned = fingerprint(scalar $edge->give('pin-1', names => ['elsewhere.example']));
 my $byname = fingerprint(scalar $edge->give('pin-2', names => ['pinned.example']));
 is(get(sni => 'pinned.example')->{fingerprint}, $pinned, 'certctl_certificate pins');
+is($edge->control->get('/certctl/v1/certificates?name=pinned.example')->{json}{certificates}[0]{why},
+    'it is the record that certctl_certificate names', 'and the report says why');
 like($edge->control->delete('/certctl/v1/certificates/pin-1')->{status}, qr/^20/,
     'the pinned record is deleted');
 is(get(sni => 'pinned.example')->{fingerprint}, $byname, 'then the name decides');

@@ -7,6 +7,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint new_key);
+use Certctl::Process 'wait_until';
 use Certctl::TLS 'handshake';
 
 my $ca   = Certctl::PKI->ca('Test CA');
@@ -90,15 +91,27 @@ $edge->start;
 sub served { return handshake($edge->port(1), sni => shift, @_)->{fingerprint} }
 sub said   { return (handshake($edge->port(1), sni => shift, keep => 1)->{answer} =~ /\r\n\r\n(.*)/)[0] }
 
+# Why the report says that a server of the first address gives what it gives.
+sub why {
+    my ($name) = @_;
+    my $report = $edge->control->get("/certctl/v1/certificates?name=$name")->{json};
+    my %why = map { ($_->{why}, 1) } grep { $_->{server}{listen}[0] eq '127.0.0.1:' . $edge->port(1) }
+        @{ $report->{certificates} };
+
+    return join '; ', sort keys %why;
+}
+
 # Adopted: served, known by its file, and replaced by a newer one.
 
 is(served('a.example'), $fp{static}, 'the static certificate serves');
 is(said('a.example'), $edge->dir . '/static.pem|static|', 'the variables name its file');
+is(why('a.example'), 'the store has none for this name', 'and the report says why');
 is(said('off.example'), '||', 'certctl off: no variables');
 
 my $new = fingerprint(scalar $edge->give('a', names => ['a.example', 'off.example']));
 is(served('a.example'), $new, 'the stored one, newer, takes over');
 is(said('a.example'), 'a|store|', 'and is named');
+is(why('a.example'), 'the store has it for this name', 'and the report says why');
 is(served('off.example'), $fp{static}, 'certctl off: the store changes nothing');
 
 # The static one covers a.example only: it never answers for another name.
@@ -121,6 +134,7 @@ for (['pem', $hand_chain, 0644], ['key', $hand_key, 0600]) {
 $edge->reload(wait_old => 1);
 is(served('a.example'), fingerprint($hand), 'a static one that is newer wins');
 like(said('a.example'), qr/\|static\|$/, 'and says so');
+is(why('a.example'), 'it is newer than the one in the store', 'and the report says why');
 
 my $newest = fingerprint(scalar $edge->give('a', names => ['a.example'], from => -30));
 is(served('a.example'), $newest, 'until a newer one is stored');
@@ -155,6 +169,13 @@ is(served('ended.example'), $long, 'a valid stored one wins, though it is older'
 
 is(served('var.example'), $fp{var}, 'ssl_certificate with variables');
 is(said('var.example'), '|variable|', 'is called so');
+
+my @variable = @{ $edge->control->get('/certctl/v1/certificates')->{json}{variable} };
+is(scalar @variable, 1, 'the report has it among those with variables');
+is_deeply($variable[0]{server}{names}, ['var.example'], 'which server');
+is_deeply($variable[0]{expressions}, [$edge->dir . '/$ssl_server_name.pem'], 'with which expressions');
+is(why('var.example'), '', 'and does not guess what it gives');
+
 my $var = fingerprint(scalar $edge->give('v', names => ['var.example']));
 is(served('var.example'), $var, 'the stored one serves instead');
 
@@ -201,6 +222,21 @@ isnt(handshake($edge->port(3), sni => 'no.example')->{error}, '', 'rejected, wit
 $report = $edge->control->get('/certctl/v1/certificates?name=no.example')->{json};
 is(scalar @{ $report->{certificates} }, 0, 'which the report does not say to be given');
 is($report->{unserved}[0]{name}, 'no', 'but lists');
+
+# A stored one that ends gives way to a static one that is older, and valid.
+
+my ($brief, $brief_key, $brief_chain) = $ca->issue(names => ['data.example'], from => -60, until => time + 3);
+$edge->commit('brief', $brief_chain, $brief_key);
+is(served('data.example'), fingerprint($brief), 'the stored one, newer');
+ok(wait_until(10, sub { served('data.example') eq fingerprint($inline) }), 'until it ends');
+is(why('data.example'), 'the one in the store is past its time', 'and the report says why');
+
+# By a wildcard.
+
+my $any = fingerprint(scalar $edge->give('any', names => ['*.example']));
+$edge->control->delete('/certctl/v1/certificates/brief');
+is(served('data.example'), $any, 'a wildcard of the name');
+is(why('data.example'), 'the store has it for a wildcard of this name', 'and the report says why');
 
 unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
 $edge->stop;

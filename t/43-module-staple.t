@@ -10,6 +10,7 @@ use Certctl::PKI qw(fingerprint);
 use Certctl::Process 'wait_until';
 use Certctl::TLS 'handshake';
 use Digest::SHA 'sha256_hex';
+use POSIX 'strftime';
 
 my $ca = Certctl::PKI->ca('Test Root')->sub_ca('Test CA', key => 'rsa-2048');
 my @ocsp = (ocsp => 'http://127.0.0.1:1/ocsp');
@@ -129,6 +130,18 @@ for my $what (sort keys %bad) {
     is(staple('static'), digest($good), "$what: the good one is still stapled");
 }
 
+# One that does not say how long it is good for.
+
+my $from = time - 600;
+my $open = $ca->ocsp($static, from => $from, until => 0);
+$r = deliver($static, $open);
+is($r->{status}, 200, 'without nextUpdate') or diag $r->{content};
+is(staple('static'), digest($open), 'it is stapled');
+is($r->{json}{next_update}, strftime('%Y-%m-%dT%H:%M:%SZ', gmtime $from + 12 * 3600),
+    'for 12 hours from thisUpdate on');
+like(deliver($static, $ca->ocsp($static, from => time - 12 * 3600 - 60, until => 0))->{status}, qr/^4/,
+    'and no longer');
+
 # It ends with its nextUpdate.
 
 my $short = $ca->ocsp($static, until => time + 3);
@@ -136,6 +149,21 @@ deliver($static, $short);
 is(staple('static'), digest($short), 'one that ends soon');
 ok(wait_until(10, sub { staple('static') eq 'none' }), 'is not stapled past its end');
 is(state('static'), 'stale', '$certctl_staple: stale');
+
+# It ends with the certificate, however long it is good for.
+
+my $brief = $edge->give('stored', names => ['stored.example'], @ocsp, until => time + 4);
+my $long  = $ca->ocsp($brief, until => time + 86400);
+deliver($brief, $long, 'stored');
+is(staple('stored'), digest($long), 'one that outlives its certificate');
+ok(wait_until(10, sub { staple('stored') eq 'none' }), 'is not stapled to an expired one');
+is(get('stored')->{fingerprint}, fingerprint($brief), 'which is served, as there is no other');
+is(state('stored'), 'stale', '$certctl_staple: stale');
+
+for my $form (qw(full compact)) {
+    my $entry = $edge->control->get("/certctl/v1/certificates?name=stored&form=$form")->{json}{certificates}[0];
+    is($form eq 'full' ? $entry->{staple}{state} : $entry->{staple}, 'stale', "the $form report has it so");
+}
 
 # A new certificate never carries the old one's staple.
 

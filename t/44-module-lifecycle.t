@@ -140,7 +140,8 @@ chmod 0700, "$store/certs";
 
 # So is each other place of the store; nothing is changed, and nothing started.
 
-my %open = ((map { ($_ => 0755) } qw(certs names names/ecdsa names/rsa pending staples writes damaged)),
+my %open = ((map { ($_ => 0755) } qw(certs names names/ecdsa names/rsa pending staples sessions writes
+    damaged)),
     '.' => 0733, 'seal.key' => 0440);
 
 for my $place (sort keys %open) {

@@ -48,7 +48,7 @@ sub chain { return $_[0]{chain} }
 # A leaf: names => ['a.example', 'IP:192.0.2.1', 'URI:urn:x'], days => 90 (may
 # be negative: expired), from => seconds from now, key => PEM or a type as
 # new_key() takes it, eku => ['serverAuth'], csr's public key through key,
-# ocsp => URL, must_staple => 1, cn => 'x', serial => n.
+# ocsp => URL, must_staple => 1, cn => 'x', serial => n, size => bytes of a comment.
 # Returns the PEM of the leaf, its key, and leaf and chain together.
 sub issue {
     my ($self, %o) = @_;
@@ -60,11 +60,16 @@ sub issue {
     push @ext, { sn => 'authorityInfoAccess', data => "OCSP;URI:$o{ocsp}" } if $o{ocsp};
     push @ext, { sn => 'tlsfeature', data => 'status_request' } if $o{must_staple};
 
+    push @ext, comment($o{size}) if $o{size};
+
     my ($cert, $key) = make(%o, CA => 0, issuer => $o{self_signed} ? undef : $self,
         subject => { commonName => $o{cn} // $san[0][1] },
         san => \@san, ext => \@ext, days => $o{days} // 90);
     return ($cert, $key, $cert . $self->{chain});
 }
+
+# An extension that makes a certificate large.
+sub comment { return { sn => 'nsComment', data => 'x' x $_[0] } }
 
 sub make {
     my (%o) = @_;
