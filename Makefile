@@ -132,6 +132,11 @@ $B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj
 	$(say) FUZZ $@
 	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit -It/fuzz $(LDFLAGS) -o $@ $< $(fuzzmain) $(roof) $B/libcertctl.a $(LIBS)
 
+# A client of what is tested, in another library's words: sanitizers would slow it
+# down and say nothing of ours.
+$B/t/bench/handshake: private SANFLAG =
+$B/t/bench/handshake: private LIBS = $(shell pkg-config --libs gnutls)
+
 $B/t/bench/%: t/bench/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) BENCH $@

@@ -28,7 +28,7 @@ plan skip_all => "the load client $client is not built" if !-x $client;
 my $SECONDS = $ENV{CHAOS_SECONDS} // 8;
 # seconds for a handshake: a worker beneath valgrind does one thing at a time
 my $LONG    = valgrind() ? 10 * patience() : 10;
-my $RATE    = 1000;                     # handshakes a second, if the machine can
+my $RATE    = 1100;                     # handshakes a second, if the machine can: 1,000 and what a kill stops
 my $NAMES   = 4;
 # below these the run proves nothing
 my %LEAST   = (handshakes => 100 * $SECONDS, swap => 3 * $SECONDS, staple => $SECONDS, remove => $SECONDS,
@@ -161,7 +161,7 @@ sub writer {
         my $stop = 0;
         $SIG{TERM} = sub { $stop = 1 };
         $SIG{PIPE} = 'IGNORE';          # a worker that is killed
-        POSIX::nice(10);                # the load comes first
+        POSIX::nice(5);                 # the load comes first
         srand $$;
         Certctl::PKI::scratch_anew();   # others of us have theirs
         open $ops, '>', "$dir/ops.$kind" or die $!;
@@ -228,10 +228,24 @@ my $load = spawn("$dir/load.log", $client, '-p', $edge->port(1), '-s', 'c#.examp
     '-r', $RATE, '-t', 2 * $LIMIT, '-w', $LONG, '-o', "$dir/load");
 my $begin = now();
 
+# How many lines the load has written: often asked, so each is read once.
+my ($read, $lines) = (0, 0);
+sub handshakes {
+    open my $in, '<:raw', "$dir/load" or return 0;
+    seek $in, $read, 0;
+
+    while (my $got = read $in, my $text, 1 << 20) {
+        $read  += $got;
+        $lines += $text =~ tr/\n//;
+    }
+
+    return $lines;
+}
+
 sub count {
     my ($kind) = @_;
     return $kind eq 'kill' ? scalar @killed : $kind eq 'reload' ? scalar @reloaded
-        : $kind eq 'handshakes' ? (slurp("$dir/load") // '') =~ tr/\n//
+        : $kind eq 'handshakes' ? handshakes()
         : scalar(() = (slurp("$dir/ops.$kind") // '') =~ / 200$/mg);
 }
 
@@ -264,7 +278,8 @@ my $spent = now() - $begin;
 for my $kind (sort keys %LEAST) {
     cmp_ok(count($kind), '>=', $LEAST{$kind}, "$kind: " . count($kind));
 }
-diag sprintf '%.1f s: %s', $spent, join ', ', map { "$_ " . count($_) } sort keys %LEAST;
+diag sprintf '%.1f s, %d handshakes a second: %s', $spent, count('handshakes') / $spent,
+    join ', ', map { "$_ " . count($_) } sort keys %LEAST;
 
 # The operations, and what their answers may be.
 
