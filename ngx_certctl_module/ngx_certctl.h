@@ -100,6 +100,9 @@ struct ngx_certctl_server_s {
     ngx_uint_t                     line;
     ngx_array_t                    names;   /* ngx_str_t: server_name, copied,
                                                lower case, "" left out */
+    ngx_array_t                    reached; /* u_char: whether NGINX finds this
+                                               server by the name, or an
+                                               earlier one */
     ngx_array_t                    listens; /* ngx_str_t: "127.0.0.1:443" */
 
     ngx_str_t                      pinned;  /* certctl_certificate, or "" */
@@ -119,6 +122,7 @@ struct ngx_certctl_server_s {
     unsigned                       agent:1; /* serves the agent's identity */
     unsigned                       reject:1;    /* ssl_reject_handshake on */
     unsigned                       placeholder:1;
+    unsigned                       first:1; /* for clients without SNI */
 };
 
 

@@ -43,11 +43,13 @@ ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 ngx_int_t
 ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *addr)
+    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first)
 {
     ngx_str_t  *listen;
 
     conf->tls = 1;
+    conf->shared |= (n > 1);
+    conf->first |= first;
 
     if (conf->listens == NULL) {
         conf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));

@@ -20,6 +20,8 @@ typedef struct {
     /* found in the listening sockets before merging */
     unsigned      tls:1;
     unsigned      placeholder:1;
+    unsigned      shared:1;                 /* an address, with others */
+    unsigned      first:1;                  /* the default one of an address */
     ngx_array_t  *listens;                  /* ngx_str_t */
 } ngx_certctl_srv_conf_t;
 
@@ -28,9 +30,12 @@ typedef struct {
 char *ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* Before servers are merged: conf's listens on addr with TLS. */
+/*
+ * Before servers are merged: conf's listens on addr with TLS, one of n there,
+ * and is their default one, or not.
+ */
 ngx_int_t ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *addr);
+    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first);
 
 /*
  * Refuses certctl_certificate where certctl is off, and warns of certctl where

@@ -39,6 +39,8 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
 
     if (server == NULL || place == NULL
         || ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&server->reached, cf->pool, 1, sizeof(u_char))
            != NGX_OK)
     {
         return NULL;
@@ -52,19 +54,38 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
 
 
 ngx_int_t
-ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
+ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+    ngx_certctl_srv_conf_t *conf, ngx_certctl_server_t *server,
     ngx_str_t *name, ngx_uint_t regex)
 {
-    ngx_str_t  *copy;
+    u_char      *reached;
+    ngx_str_t   *copy;
+    ngx_uint_t   found;
 
     if (name->len == 0) {
         return NGX_OK;
     }
 
-    copy = ngx_array_push(&server->names);
-    if (copy == NULL) {
+    /* regular expressions are tried one after the other */
+
+    found = 1;
+
+    if (!regex && ngx_certctl_claim(claims, conf, name, &found) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    if (server == NULL) {
+        return NGX_OK;
+    }
+
+    copy = ngx_array_push(&server->names);
+    reached = ngx_array_push(&server->reached);
+
+    if (copy == NULL || reached == NULL) {
+        return NGX_ERROR;
+    }
+
+    *reached = (u_char) found;
 
     copy->data = ngx_pnalloc(cf->pool, name->len + sizeof("~"));
     if (copy->data == NULL) {

@@ -8,6 +8,7 @@
 
 
 #include "ngx_certctl.h"
+#include "ngx_certctl_claims.h"
 
 
 /* Of http's and of stream's server names. */
@@ -24,10 +25,12 @@ ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
     ngx_certctl_t *certctl);
 
 /*
- * Adds a copy of one of its names; "" is none.  NGINX keeps a regular expression
- * without its "~": with regex set it is given back.
+ * One of the names of conf's server, and whether it is reached by it.  To server,
+ * if it is one of ours, a copy is added; "" is none.  NGINX keeps a regular
+ * expression without its "~": with regex set it is given back.
  */
 ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
+    ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
     ngx_certctl_server_t *server, ngx_str_t *name, ngx_uint_t regex);
 
 /*

@@ -27,6 +27,7 @@ ngx_int_t
 ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_array_t *asked)
 {
+    u_char      *reached;
     ngx_str_t   *name, none;
     ngx_uint_t   i;
 
@@ -40,12 +41,24 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
     ngx_str_set(&none, "");
     name = server->names.elts;
 
-    if (server->names.nelts == 0 || server->agent) {
-        return ngx_http_certctl_report_ask(report, asked, "", &none)
-               ? NGX_OK : NGX_ERROR;
+    reached = server->reached.elts;
+
+    /* who asks for none gets what the first name does, if that is asked for */
+
+    if (server->agent
+        || (server->first
+            && (server->names.nelts == 0 || !reached[0])))
+    {
+        if (ngx_http_certctl_report_ask(report, asked, "", &none) == NULL) {
+            return NGX_ERROR;
+        }
     }
 
-    for (i = 0; i < server->names.nelts; i++) {
+    for (i = 0; i < server->names.nelts && !server->agent; i++) {
+
+        if (!reached[i]) {
+            continue;
+        }
 
         /* ".example.com" is two names: the domain and its wildcard */
 

@@ -16,10 +16,12 @@
 
 static ngx_int_t ngx_http_certctl_add_listen(ngx_conf_t *cf,
     ngx_http_conf_addr_t *addr);
+static ngx_int_t ngx_http_certctl_each_server(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims);
 static ngx_int_t ngx_http_certctl_init_server(ngx_conf_t *cf,
     ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
 static ngx_int_t ngx_http_certctl_copy_names(ngx_conf_t *cf,
-    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
+    ngx_certctl_claims_t *claims, ngx_http_core_srv_conf_t *cscf);
 static void ngx_http_certctl_beside_lua(ngx_conf_t *cf);
 
 
@@ -68,7 +70,9 @@ ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
     for (s = 0; s < addr->servers.nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
-        if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text)
+        if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text,
+                                    addr->servers.nelts,
+                                    cscfp[s] == addr->default_server)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -105,10 +109,30 @@ ngx_int_t
 ngx_http_certctl_init_servers(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf)
 {
+    ngx_int_t             rc;
+    ngx_certctl_claims_t  claims;
+
+    if (ngx_certctl_claims_begin(&claims, cf->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_certctl_each_server(cf, mcf, &claims);
+
+    ngx_certctl_claims_end(&claims);
+
+    ngx_http_certctl_beside_lua(cf);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_each_server(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
+{
     ngx_uint_t                    s;
     ngx_http_core_srv_conf_t    **cscfp;
     ngx_http_core_main_conf_t    *cmcf;
-    ngx_certctl_server_t         *server;
     ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
 
@@ -131,23 +155,25 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
             return NGX_ERROR;
         }
 
-        if (!scf->common.tls || (!scf->common.enable && !scf->agent)) {
+        if (!scf->common.tls) {
             continue;
         }
 
-        server = ngx_certctl_server_add(cf, &mcf->certctl);
-        if (server == NULL) {
-            return NGX_ERROR;
+        if (scf->common.enable || scf->agent) {
+            scf->server = ngx_certctl_server_add(cf, &mcf->certctl);
+            if (scf->server == NULL) {
+                return NGX_ERROR;
+            }
         }
 
-        scf->server = server;
-
-        if (ngx_http_certctl_init_server(cf, server, cscfp[s]) != NGX_OK) {
+        if (ngx_http_certctl_copy_names(cf, claims, cscfp[s]) != NGX_OK
+            || (scf->server
+                && ngx_http_certctl_init_server(cf, scf->server, cscfp[s])
+                   != NGX_OK))
+        {
             return NGX_ERROR;
         }
     }
-
-    ngx_http_certctl_beside_lua(cf);
 
     return NGX_OK;
 }
@@ -181,6 +207,7 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
     server->agent = scf->agent;
     server->reject = sscf->reject_handshake;
     server->placeholder = scf->common.placeholder;
+    server->first = scf->common.first;
 
     if (scf->agent) {
         ngx_str_set(&server->pinned, CERTCTL_WIRE_IDENTITY);
@@ -195,10 +222,6 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
         server->cert_arg = sscf;
     }
 
-    if (ngx_http_certctl_copy_names(cf, server, cscf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     return ngx_certctl_server_hook(cf, server);
 }
 
@@ -206,18 +229,20 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
 /* The names are in memory that goes when the configuration is complete. */
 
 static ngx_int_t
-ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
+ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
     ngx_http_core_srv_conf_t *cscf)
 {
-    ngx_uint_t               i;
-    ngx_http_server_name_t  *sn;
+    ngx_uint_t                    i;
+    ngx_http_server_name_t       *sn;
+    ngx_http_certctl_srv_conf_t  *scf;
 
+    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
     sn = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, server, &sn[i].name,
-                                    ngx_certctl_is_regex(&sn[i]))
+        if (ngx_certctl_server_name(cf, claims, &scf->common, scf->server,
+                                    &sn[i].name, ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
         {
             return NGX_ERROR;

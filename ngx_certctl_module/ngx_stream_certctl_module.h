@@ -20,6 +20,8 @@
  */
 
 #pragma weak ngx_certctl_acme_hook
+#pragma weak ngx_certctl_claims_begin
+#pragma weak ngx_certctl_claims_end
 #pragma weak ngx_certctl_conf_complete
 #pragma weak ngx_certctl_conf_listen
 #pragma weak ngx_certctl_conf_merge

@@ -16,10 +16,14 @@
 #include "ngx_stream_certctl_module.h"
 
 
+static ngx_int_t ngx_stream_certctl_each_server(ngx_conf_t *cf,
+    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims);
 static ngx_int_t ngx_stream_certctl_take_server(ngx_conf_t *cf,
-    ngx_certctl_t *certctl, ngx_stream_core_srv_conf_t *cscf);
+    ngx_certctl_t *certctl, ngx_certctl_claims_t *claims,
+    ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_stream_certctl_copy_names(ngx_conf_t *cf,
-    ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf);
+    ngx_certctl_claims_t *claims, ngx_certctl_server_t *server,
+    ngx_stream_core_srv_conf_t *cscf);
 static void ngx_stream_certctl_close(ngx_connection_t *c);
 
 
@@ -59,7 +63,10 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
                 scf = cscfp[s]->ctx->srv_conf
                                          [ngx_stream_certctl_module.ctx_index];
 
-                if (ngx_certctl_conf_listen(cf, scf, &addr[a].opt.addr_text)
+                if (ngx_certctl_conf_listen(cf, scf, &addr[a].opt.addr_text,
+                                            addr[a].servers.nelts,
+                                            cscfp[s]
+                                            == addr[a].default_server)
                     != NGX_OK)
                 {
                     return NGX_CONF_ERROR;
@@ -88,7 +95,8 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
         scf = listen[i].ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (listen[i].ssl
-            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text) != NGX_OK)
+            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text, 1, 1)
+               != NGX_OK)
         {
             return NGX_CONF_ERROR;
         }
@@ -123,11 +131,9 @@ ngx_int_t
 ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
     ngx_stream_certctl_main_conf_t *mcf)
 {
-    ngx_conf_t                       cf;
-    ngx_uint_t                       s;
-    ngx_stream_core_srv_conf_t     **cscfp;
-    ngx_http_certctl_main_conf_t    *http;
-    ngx_certctl_srv_conf_t   *scf;
+    ngx_int_t             rc;
+    ngx_conf_t            cf;
+    ngx_certctl_claims_t  claims;
 
     ngx_memzero(&cf, sizeof(ngx_conf_t));
 
@@ -135,7 +141,29 @@ ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
     cf.pool = cycle->pool;
     cf.log = cycle->log;
 
-    http = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_certctl_module);
+    if (ngx_certctl_claims_begin(&claims, cf.log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_stream_certctl_each_server(&cf, mcf, &claims);
+
+    ngx_certctl_claims_end(&claims);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_stream_certctl_each_server(ngx_conf_t *cf,
+    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
+{
+    ngx_uint_t                      s;
+    ngx_certctl_srv_conf_t         *scf;
+    ngx_stream_core_srv_conf_t    **cscfp;
+    ngx_http_certctl_main_conf_t   *http;
+
+    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
+                                               ngx_http_certctl_module);
 
     if (http && !http->used) {
         http = NULL;
@@ -147,14 +175,15 @@ ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
         scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (http) {
-            if (ngx_stream_certctl_take_server(&cf, &http->certctl, cscfp[s])
+            if (ngx_stream_certctl_take_server(cf, &http->certctl, claims,
+                                               cscfp[s])
                 != NGX_OK)
             {
                 return NGX_ERROR;
             }
 
         } else if (scf->enable && scf->tls) {
-            ngx_log_error(NGX_LOG_EMERG, cf.log, 0,
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "\"certctl on\" of the stream server in %s:%ui has "
                           "no store: add an http block with "
                           "\"certctl_store\" and a server with "
@@ -170,11 +199,11 @@ ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
 
 static ngx_int_t
 ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    ngx_stream_core_srv_conf_t *cscf)
+    ngx_certctl_claims_t *claims, ngx_stream_core_srv_conf_t *cscf)
 {
-    ngx_certctl_server_t           *server;
-    ngx_certctl_stream_ssl_t       *sscf;
-    ngx_certctl_srv_conf_t  *scf;
+    ngx_certctl_server_t      *server;
+    ngx_certctl_srv_conf_t    *scf;
+    ngx_certctl_stream_ssl_t  *sscf;
 
     scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
     sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
@@ -202,7 +231,7 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     }
 
     if (!scf->enable) {
-        return NGX_OK;
+        return ngx_stream_certctl_copy_names(cf, claims, NULL, cscf);
     }
 
     /* the callback that loads them is the SSL module's own secret */
@@ -230,8 +259,9 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     server->pinned = scf->certificate;
     server->reject = ngx_certctl_stream_rejects(sscf, sscf);
     server->placeholder = scf->placeholder;
+    server->first = scf->first;
 
-    if (ngx_stream_certctl_copy_names(cf, server, cscf) != NGX_OK) {
+    if (ngx_stream_certctl_copy_names(cf, claims, server, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -242,19 +272,21 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 /* The names are in memory that goes when the configuration is complete. */
 
 static ngx_int_t
-ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_server_t *server,
-    ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+    ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf)
 {
 #if (NGX_CERTCTL_STREAM_NAMES)
 
     ngx_uint_t                 i;
+    ngx_certctl_srv_conf_t    *scf;
     ngx_stream_server_name_t  *sn;
 
+    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
     sn = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, server, &sn[i].name,
+        if (ngx_certctl_server_name(cf, claims, scf, server, &sn[i].name,
                                     ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
         {
