@@ -9,7 +9,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Certctl::Bench qw(cpu_seconds memory_kb percentile short tool);
+use Certctl::Bench qw(cpu_seconds memory_kb own_kb percentile short tool);
 use Certctl::Edge;
 use Certctl::Nginx;
 use Certctl::PKI 'fingerprint';
@@ -36,11 +36,13 @@ my $bench = Certctl::Bench->new('swap', variants => [qw(disk put reload)],
     note => 'ms; visible: from sending the PUT (or HUP) to the answer of the last worker\'s '
         . 'first handshake, one handshake after the other; disk: write, fsync, rename, fsync '
         . "of as many bytes; reload: stock NGINX, $BESIDE certificates; storm: $STORM PUTs to "
-        . "$NAMES names; thread_pool of $THREADS threads; bulk: $BULK with their keys and issuer, "
+        . "$NAMES names, each chain with its issuer; thread_pool of $THREADS threads; bulk: $BULK with their keys and issuer, "
         . "$EACH in a POST, $THREADS connections, beside $RATE handshakes a second; late: what "
         . 'certctl_event_loop_late_max_us says of new workers; computing: no request, but as many '
         . 'processes that only compute as there are connections; a timer: in a process of its own');
-my $ca   = Certctl::PKI->ca('Bench CA');
+# as a controller pushes it: a leaf with its issuer behind it
+my $root = Certctl::PKI->ca('Bench root');
+my $ca   = $root->sub_ca('Bench CA');
 
 # NGINX's own default is 32 threads a worker, and each keeps memory of its own
 my $edge = Certctl::Edge->new(ca => $ca, workers => 2,
@@ -238,11 +240,11 @@ sub storm {
     my $port = $edge->port('tls');
     my $old  = handshake($port, sni => $name[0], keep => 1, tls => '1.3');
     my $hammered = time;
-    my ($pid, $out) = hammer($edge->file('ca.pem', $ca->cert));
+    my ($pid, $out) = hammer($edge->file('ca.pem', $root->cert));
     my @all = ($edge->pid, @workers);
 
     put($name[$_ % $NAMES]) for 1 .. $WARM;     # every thread has had one
-    my ($before, $begin, @took) = (memory_kb(@all), time);
+    my ($before, $own, $begin, @took) = (memory_kb(@all), own_kb(@all), time);
 
     for my $n (1 .. $STORM) {
         push @took, (put($name[$n % $NAMES]))[1];
@@ -250,6 +252,7 @@ sub storm {
 
     my $seconds = time - $begin;
     my $after   = memory_kb(@all);
+    my $grown   = own_kb(@all) - $own;
     my $new     = handshake($port, sni => $name[0], session => $old->{session}, tls => '1.3');
 
     kill 'TERM', $pid;
@@ -269,6 +272,7 @@ sub storm {
     $bench->figure('storm: PUT p99', percentile(99, @took), unit => 'ms');
     $bench->figure('storm: memory before (PSS, master and workers)', $before / 1024, unit => 'MB');
     $bench->figure('storm: memory after / before', $after / $before, most => 1.05);
+    $bench->figure('storm: of it anonymous or shared memory, grown by', $grown, unit => 'KB');
     return;
 }
 

@@ -28,7 +28,7 @@ use List::Util ();
 use POSIX ();
 use Time::HiRes 'time';
 
-our @EXPORT_OK = qw(median percentile cpu_seconds memory_kb resident_kb disk_ms tool short
+our @EXPORT_OK = qw(median percentile cpu_seconds memory_kb own_kb resident_kb disk_ms tool short
     pin);
 
 my $root = $ENV{B} || 'build';
@@ -296,6 +296,18 @@ sub memory_kb {
     for my $pid (@_) {
         my ($kb) = (slurp("/proc/$pid/smaps_rollup") // '') =~ /^Pss:\s+(\d+)/m;
         $sum += $kb // 0;
+    }
+
+    return $sum;
+}
+
+# The same without pages of files: a library's share of them grows when another
+# process that has it mapped ends, also one that is not ours.
+sub own_kb {
+    my $sum = 0;
+
+    for my $pid (@_) {
+        $sum += $_ for (slurp("/proc/$pid/smaps_rollup") // '') =~ /^Pss_(?:Anon|Shmem):\s+(\d+)/mg;
     }
 
     return $sum;
