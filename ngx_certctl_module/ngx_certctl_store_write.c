@@ -18,6 +18,8 @@
 /*
  * Milliseconds since 1970, or one more than before: it grows across a delete
  * without a tombstone, as no two writes take less than a millisecond in all.
+ * Only a clock that was set back in between makes it smaller, and nobody asks
+ * which of two is larger: workers compare it for equality, and the file, too.
  */
 
 static uint64_t

@@ -125,7 +125,7 @@ ngx_http_certctl_record_matches(const char *if_match, uint64_t generation)
 
 /*
  * Keeps If-Match for the thread, which may outlive the client's headers.  What
- * is empty or too long fits nothing.
+ * is empty, too long or no text fits nothing.
  */
 
 void
@@ -142,7 +142,9 @@ ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call)
 
     value = h->value;
 
-    if (value.len == 0 || value.len >= sizeof(call->if_match)) {
+    if (value.len == 0 || value.len >= sizeof(call->if_match)
+        || ngx_strlchr(value.data, value.data + value.len, '\0'))
+    {
         ngx_str_set(&value, "?");
     }
 

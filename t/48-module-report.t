@@ -69,6 +69,23 @@ subtest 'all workers at one generation' => sub {
     is($_->{generation}, $s->{generation}, 'the generation of the store') for @{ $s->{worker_states} };
     like($_->{last_look}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'last look')
         for @{ $s->{worker_states} };
+
+    # a worker that is stuck: the other one answers, and tells
+    my ($stuck) = $edge->workers;
+    kill 'STOP', $stuck;
+    delete $edge->{control};
+    $edge->give('m.example', names => ['m.example']);
+    ok(wait_until(5, sub {
+        return $edge->control->get("$url/metrics")->{content} =~ /^certctl_workers_at_generation 1$/m;
+    }), 'metrics: one of two');
+    $s = $edge->control->get("$url/status")->{json};
+    my ($state) = grep { $_->{pid} == $stuck } @{ $s->{worker_states} };
+    ok(!$s->{all_at_generation}, 'status: not all');
+    cmp_ok($state->{generation}, '<', $s->{generation}, 'whose generation is an older one');
+
+    kill 'CONT', $stuck;
+    ok(wait_until(5, sub { $edge->control->get("$url/status")->{json}{all_at_generation} }), 'it follows');
+    $api = $edge->control;
 };
 
 subtest 'compact' => sub {
@@ -169,7 +186,7 @@ subtest 'what needs somebody' => sub {
 subtest 'metrics' => sub {
     handshake($edge->port(1), sni => 'a.example') for 1 .. 3;
 
-    my $swaps = 8;                      # so many PUTs until here, with the next one
+    my $swaps = 9;                      # so many PUTs until here, with the next one
     my ($crt, $key, $chain) = $edge->ca->issue(names => ['staple.example'],
         ocsp => 'http://ocsp.example/');
 
