@@ -7,8 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "ngx_certctl_cache.h"
-#include "ngx_certctl_parse.h"
+#include "ngx_certctl_cache_impl.h"
 
 
 /* Names that the store does not know are kept apart, so that a flood of them
@@ -26,50 +25,9 @@
 #define NGX_CERTCTL_RECHECK      60
 #define NGX_CERTCTL_RETRY        1
 
-/* A letter no name has, before the names of records. */
-
-#define NGX_CERTCTL_RECORD_MARK  '='
-
-
-typedef struct {
-    ngx_queue_t   queue;                    /* most recently used first */
-    ngx_uint_t    n;
-    ngx_uint_t    max;
-} ngx_certctl_list_t;
-
-
-typedef struct {
-    ngx_str_node_t              node;       /* key: mark and name */
-    ngx_queue_t          queue;
-    ngx_certctl_list_t  *list;
-    ngx_str_t                   name;       /* NUL-terminated */
-    unsigned                    record:1;
-    unsigned                    told:1;     /* to look, and could not yet */
-
-    ngx_atomic_t               *counter;
-    ngx_atomic_uint_t           seen;       /* of it, before the last look */
-    time_t                      checked;
-
-    ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
-} ngx_certctl_entry_t;
-
-
-struct ngx_certctl_cache_s {
-    ngx_certctl_t        *certctl;
-    ngx_rbtree_t          tree;
-    ngx_rbtree_node_t     sentinel;
-    ngx_certctl_list_t    known;
-    ngx_certctl_list_t    unknown;
-    ngx_certctl_parser_t  parser;
-};
-
 
 static ngx_certctl_entry_t *ngx_certctl_entry_create(
     ngx_certctl_cache_t *cache, ngx_str_t *key, uint32_t hash);
-static void ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry);
-static void ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry);
 static ngx_uint_t ngx_certctl_entry_fresh(
     ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
     time_t now);
@@ -185,18 +143,12 @@ ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
         return NULL;
     }
 
-    data[0] = record ? NGX_CERTCTL_RECORD_MARK : ' ';
-    ngx_memcpy(data + 1, name->data, name->len);
-
     key.data = data;
-    key.len = name->len + 1;
-    hash = ngx_crc32_short(key.data, key.len);
+    hash = ngx_certctl_entry_key(&key, name, record);
 
     now = ngx_time();
     cache = certctl->cache;
-
-    entry = (ngx_certctl_entry_t *)
-                ngx_str_rbtree_lookup(&cache->tree, &key, hash);
+    entry = ngx_certctl_entry_find(cache, &key, hash);
 
     if (entry == NULL) {
         entry = ngx_certctl_entry_create(cache, &key, hash);
@@ -250,6 +202,26 @@ ngx_certctl_record(ngx_certctl_t *certctl, ngx_str_t *name)
 }
 
 
+uint32_t
+ngx_certctl_entry_key(ngx_str_t *key, ngx_str_t *name, ngx_uint_t record)
+{
+    key->len = name->len + 1;
+    key->data[0] = record ? NGX_CERTCTL_RECORD_MARK : ' ';
+    ngx_memcpy(key->data + 1, name->data, name->len);
+
+    return ngx_crc32_short(key->data, key->len);
+}
+
+
+ngx_certctl_entry_t *
+ngx_certctl_entry_find(ngx_certctl_cache_t *cache, ngx_str_t *key,
+    uint32_t hash)
+{
+    return (ngx_certctl_entry_t *)
+               ngx_str_rbtree_lookup(&cache->tree, key, hash);
+}
+
+
 static ngx_certctl_entry_t *
 ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *key,
     uint32_t hash)
@@ -282,7 +254,7 @@ ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *key,
 }
 
 
-static void
+void
 ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry)
 {
@@ -301,9 +273,7 @@ ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
 }
 
 
-/* Moves entry to the head of the list it belongs to, whose last makes room. */
-
-static void
+void
 ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry)
 {

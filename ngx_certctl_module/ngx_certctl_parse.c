@@ -83,6 +83,10 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
     ngx_str_node_t        *node;
     ngx_certctl_stored_t  *stored, *known;
 
+    if (parser->facts) {
+        return ngx_certctl_parse_new(parser, rec, why);
+    }
+
     known = NULL;
     name.data = key;
     name.len = 1 + ngx_strlen(rec->name);
@@ -107,9 +111,7 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
         }
     }
 
-    ERR_set_mark();
     stored = ngx_certctl_parse_new(parser, rec, why);
-    ERR_pop_to_mark();
 
     if (stored == NULL) {
         return NULL;
@@ -122,7 +124,6 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
         known->node.str.len = 0;
     }
 
-    stored->refs = 1;
     stored->node.node.key = hash;
     stored->node.str.len = name.len;
     stored->node.str.data[0] = key[0];
@@ -166,9 +167,12 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
         return NULL;
     }
 
+    stored->refs = 1;
     stored->file = rec->file;
     stored->node.str.data = (u_char *) (stored + 1);
     ngx_memcpy(stored->node.str.data + 1, rec->name, len + 1);
+
+    ERR_set_mark();
 
     *why = parser->facts ? ngx_certctl_parse_facts(stored, rec)
                          : ngx_certctl_parse_chain(parser, stored, rec);
@@ -189,6 +193,8 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
             *why = ngx_certctl_parse_staple(stored, rec);
         }
     }
+
+    ERR_pop_to_mark();
 
     if (*why) {
         ngx_certctl_free(parser, stored);

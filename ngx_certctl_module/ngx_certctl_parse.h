@@ -44,7 +44,8 @@ typedef struct {
     ngx_rbtree_node_t         issuers_end;
 
     unsigned                  facts:1;      /* neither key, chain nor X509 are
-                                               kept: a report's, not served */
+                                               kept: a report's, not served;
+                                               and nothing is shared */
 
     EVP_PKEY                 *key;          /* where decoders leave theirs */
     OSSL_DECODER_CTX         *decoders[NGX_CERTCTL_DECODERS];
@@ -63,7 +64,8 @@ ngx_certctl_stored_t *ngx_certctl_parse(
     ngx_certctl_parser_t *parser, certctl_record_t *rec,
     const char **why);
 
-/* Gives a reference back; NULL is fine. */
+/* Gives a reference back; NULL is fine.  What has facts alone is of no parser:
+   any, or none, may be told. */
 void ngx_certctl_release(ngx_certctl_parser_t *parser,
     ngx_certctl_stored_t *stored);
 

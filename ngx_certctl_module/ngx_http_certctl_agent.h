@@ -135,6 +135,9 @@ struct ngx_http_certctl_call_s {
      */
     void                            *data;
     ngx_http_certctl_work_pt         release;
+    ngx_thread_task_t               *helper;     /* set: the work is called
+                                                    again at once, beside it;
+                                                    see ..._request_task.c */
     ngx_chain_t                     *free;       /* buffers of the request */
     ngx_chain_t                     *busy;
 

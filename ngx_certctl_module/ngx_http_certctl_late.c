@@ -28,7 +28,7 @@ static ngx_atomic_uint_t ngx_http_certctl_late_now(void);
 static ngx_event_t            ngx_http_certctl_late_event;
 static ngx_connection_t       ngx_http_certctl_late_dummy;
 static ngx_certctl_worker_t  *ngx_http_certctl_late_worker;
-static ngx_uint_t             ngx_http_certctl_late_calls;
+static ngx_atomic_t           ngx_http_certctl_late_calls;
 static ngx_atomic_t           ngx_http_certctl_late_last;
 
 
@@ -99,6 +99,12 @@ ngx_http_certctl_late_give_way(void)
     step.tv_nsec = NGX_HTTP_CERTCTL_LATE_STEP * 1000;
 
     for (i = 0; i < NGX_HTTP_CERTCTL_LATE_STEPS; i++) {
+
+        /* between two pieces that a client reads nobody looks how late it is */
+
+        if (ngx_http_certctl_late_calls == 0) {
+            return;
+        }
 
         passed = ngx_http_certctl_late_now() - ngx_http_certctl_late_last;
 

@@ -119,6 +119,7 @@ ngx_http_certctl_report_start(ngx_http_certctl_call_t *call)
         return NGX_ERROR;
     }
 
+    report->call = call;
     report->generation = call->generation;
     report->piece = NGX_HTTP_CERTCTL_PIECE;
 
@@ -126,7 +127,8 @@ ngx_http_certctl_report_start(ngx_http_certctl_call_t *call)
 }
 
 
-/* One piece of the answer: the first, or the next one. */
+/* One piece of the answer: the first, or the next one.  A helper comes in its
+   midst. */
 
 void
 ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call)
@@ -147,9 +149,13 @@ ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call)
         }
     }
 
-    call->more = (rc == NGX_AGAIN);
+    call->more = (rc == NGX_AGAIN && call->helper == NULL);
     call->json.failed |= (rc == NGX_ERROR);
     call->status = NGX_HTTP_OK;
+
+    if (call->helper) {
+        return;
+    }
 
     if (call->more) {
         ngx_http_certctl_report_return(report);

@@ -35,6 +35,7 @@ typedef enum {
 
 
 typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
+typedef struct ngx_http_certctl_ahead_s   ngx_http_certctl_ahead_t;
 
 
 /*
@@ -78,11 +79,18 @@ struct ngx_http_certctl_report_s {
     ngx_pool_t                    *inside;   /* of the server it is in */
     ngx_certctl_server_t           server;   /* a copy of it */
     ngx_array_t                    asked;    /* ngx_http_certctl_asked_t */
+    ngx_uint_t                     chosen;   /* names that have a choice */
     ngx_uint_t                     at;
     ngx_uint_t                     record;
 
+    /* what a second thread reads for it: ngx_http_certctl_report_ahead.c */
+    ngx_http_certctl_call_t       *call;     /* that may have one, or NULL */
+    ngx_http_certctl_ahead_t      *ahead;
+    ngx_uint_t                     ahead_end;   /* the first place behind */
+
     unsigned                       details:1;   /* found() needs X509 */
     unsigned                       borrowed:1;  /* facts.cache is conf's */
+    unsigned                       chained:1;   /* all names of a server */
     unsigned                       listed:1;
     unsigned                       more:1;
     unsigned                       failed:1;
@@ -122,11 +130,25 @@ void ngx_http_certctl_report_return(ngx_http_certctl_report_t *report);
 
 /*
  * What the servers give, in the order of the configuration; then what no
- * server_name asks for, by name.  NGX_AGAIN when a piece is full: called again
- * they go on.  NGX_ERROR with report->failed set.
+ * server_name asks for, by name.  NGX_AGAIN when a piece is full, or when a
+ * second thread is to help: called again they go on.  NGX_ERROR with
+ * report->failed set.
  */
 ngx_int_t ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
 ngx_int_t ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
+
+
+/* ngx_http_certctl_report_ahead.c */
+
+/*
+ * Before the walk looks for what is at place, of so many: takes what a second
+ * thread has read for it.  1 when call->helper is to be started first.
+ */
+ngx_uint_t ngx_http_certctl_report_ahead(ngx_http_certctl_report_t *report,
+    ngx_uint_t place, ngx_uint_t places);
+
+/* The walk needs it no more; also where there is none. */
+void ngx_http_certctl_report_alone(ngx_http_certctl_report_t *report);
 
 
 /* ngx_http_certctl_report_page.c */

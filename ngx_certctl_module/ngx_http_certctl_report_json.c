@@ -187,10 +187,12 @@ ngx_http_certctl_json_key(ngx_http_certctl_json_t *json, const char *key)
         ngx_http_certctl_json_put(json, (const u_char *) ",", 1);
     }
 
+    /* no key here has a character that would have to be quoted */
+
     if (key) {
-        ngx_http_certctl_json_quote(json, (const u_char *) key,
-                                    ngx_strlen(key));
-        ngx_http_certctl_json_put(json, (const u_char *) ":", 1);
+        ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
+        ngx_http_certctl_json_put(json, (const u_char *) key, ngx_strlen(key));
+        ngx_http_certctl_json_put(json, (const u_char *) "\":", 2);
     }
 
     json->comma = 1;

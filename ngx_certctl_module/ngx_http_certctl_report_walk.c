@@ -23,11 +23,12 @@ static ngx_uint_t ngx_http_certctl_report_paused(
 static void ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server);
 static void ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_choices(
+static ngx_int_t ngx_http_certctl_report_choices(
     ngx_http_certctl_report_t *report);
 static void ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
     ngx_uint_t index, certctl_kind_e kind);
 static void ngx_http_certctl_report_list(ngx_http_certctl_report_t *report);
+static void ngx_http_certctl_report_left(ngx_http_certctl_report_t *report);
 static void ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     ngx_str_t *name);
 static int ngx_http_certctl_report_stored(const char *name, void *data);
@@ -95,6 +96,10 @@ ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report)
 {
     ngx_conf_t  cf;
 
+    if (report->facts.cache) {
+        return NGX_OK;                      /* it was not given back */
+    }
+
     if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
         report->facts.cache = report->conf->facts;
         report->borrowed = 1;
@@ -132,6 +137,7 @@ ngx_http_certctl_report_return(ngx_http_certctl_report_t *report)
 void
 ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
 {
+    ngx_http_certctl_report_alone(report);
     ngx_http_certctl_report_leave(report);
     ngx_http_certctl_report_return(report);
     ngx_certctl_cache_destroy(report->full.cache);
@@ -164,6 +170,12 @@ ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
 
         if (report->inside == NULL) {
             ngx_http_certctl_report_enter(report, server[report->place]);
+        }
+
+        if (!report->chained
+            && ngx_http_certctl_report_choices(report) == NGX_AGAIN)
+        {
+            return NGX_AGAIN;
         }
 
         while (!report->failed
@@ -214,6 +226,9 @@ ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
 
     report->server = *server;
     report->asked.nelts = 0;
+    report->chosen = 0;
+    report->chained = 0;
+    report->ahead_end = 0;
     report->at = 0;
 
     cert = ngx_palloc(report->inside,
@@ -245,10 +260,7 @@ ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
            != NGX_OK)
     {
         report->failed = 1;
-        return;
     }
-
-    ngx_http_certctl_report_choices(report);
 }
 
 
@@ -278,33 +290,50 @@ ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report)
  * first which certificate each gets, then each certificate with its names.
  */
 
-static void
+static ngx_int_t
 ngx_http_certctl_report_choices(ngx_http_certctl_report_t *report)
 {
-    ngx_uint_t                 i, kind;
+    ngx_uint_t                 kind;
     ngx_certctl_cert_t        *cert;
     ngx_certctl_choice_t       choice;
     ngx_http_certctl_asked_t  *ask;
 
-    ask = report->asked.elts;
     report->server.certctl = &report->facts;
 
-    for (i = 0; i < report->asked.nelts; i++) {
-        (void) ngx_certctl_choose(&report->server, &ask[i].name, &choice);
+    while (!report->failed && report->chosen < report->asked.nelts) {
+
+        if (ngx_http_certctl_report_ahead(report, report->chosen,
+                                          report->asked.nelts))
+        {
+            return NGX_AGAIN;
+        }
+
+        ask = report->asked.elts;
+        ask += report->chosen++;
+
+        (void) ngx_certctl_choose(&report->server, &ask->name, &choice);
 
         for (kind = 0; kind < CERTCTL_KINDS; kind++) {
             cert = choice.cert[kind];
 
             if (cert) {
-                ask[i].given[kind] = 1;
-                ngx_memcpy(ask[i].digest[kind], cert->digest, 32);
+                ask->given[kind] = 1;
+                ngx_memcpy(ask->digest[kind], cert->digest, 32);
             }
         }
     }
 
-    if (ngx_http_certctl_report_chain(&report->asked) != NGX_OK) {
+    ngx_http_certctl_report_alone(report);
+
+    if (!report->failed
+        && ngx_http_certctl_report_chain(&report->asked) != NGX_OK)
+    {
         report->failed = 1;
     }
+
+    report->chained = 1;
+
+    return NGX_OK;
 }
 
 
@@ -363,7 +392,8 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
 ngx_int_t
 ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
 {
-    ngx_str_t  *name;
+    ngx_str_t   *name;
+    ngx_uint_t   end;
 
     if (report->conf->store == NULL) {
         return NGX_OK;
@@ -383,16 +413,24 @@ ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
             return NGX_AGAIN;
         }
 
-        if (report->record == 0
-            || ngx_strcmp(name[report->record].data,
-                          name[report->record - 1].data)
-               != 0)
-        {
-            ngx_http_certctl_report_record(report, &name[report->record]);
+        end = report->records.nelts;
+
+        if (report->limit) {
+            end = ngx_min(end, report->record
+                               + report->limit - report->given);
         }
 
+        if (!report->details
+            && ngx_http_certctl_report_ahead(report, report->record, end))
+        {
+            return NGX_AGAIN;
+        }
+
+        ngx_http_certctl_report_record(report, &name[report->record]);
         report->record++;
     }
+
+    ngx_http_certctl_report_alone(report);
 
     return report->failed ? NGX_ERROR : NGX_OK;
 }
@@ -424,6 +462,43 @@ ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
               ngx_http_certctl_report_compare);
     ngx_qsort(names->elts, names->nelts, sizeof(ngx_str_t),
               ngx_http_certctl_report_compare);
+
+    ngx_http_certctl_report_left(report);
+
+    report->ahead_end = 0;
+}
+
+
+/* Each once, and neither what a server gives nor what an earlier page had. */
+
+static void
+ngx_http_certctl_report_left(ngx_http_certctl_report_t *report)
+{
+    ngx_str_t   *name, *seen;
+    ngx_uint_t   i, n, s;
+
+    name = report->records.elts;
+    seen = report->seen.elts;
+
+    for (i = 0, n = 0, s = 0; i < report->records.nelts; i++) {
+
+        while (s < report->seen.nelts
+               && ngx_strcmp(seen[s].data, name[i].data) < 0)
+        {
+            s++;
+        }
+
+        if ((s == report->seen.nelts
+             || ngx_strcmp(seen[s].data, name[i].data) != 0)
+            && (n == 0 || ngx_strcmp(name[n - 1].data, name[i].data) != 0)
+            && (report->after_name == NULL
+                || ngx_strcmp(name[i].data, report->after_name) > 0))
+        {
+            name[n++] = name[i];
+        }
+    }
+
+    report->records.nelts = n;
 }
 
 
@@ -444,14 +519,6 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     ngx_str_t *name)
 {
     ngx_certctl_cert_t  *cert;
-
-    if ((report->after_name
-         && ngx_strcmp(name->data, report->after_name) <= 0)
-        || bsearch(name, report->seen.elts, report->seen.nelts,
-                   sizeof(ngx_str_t), ngx_http_certctl_report_compare))
-    {
-        return;
-    }
 
     cert = ngx_certctl_record(report->details ? &report->full
                                               : &report->facts, name);

@@ -19,7 +19,10 @@ static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
 static void ngx_http_certctl_task_event(ngx_event_t *ev);
 static void ngx_http_certctl_task_log(ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
+    ngx_thread_task_t *helper);
 static ngx_int_t ngx_http_certctl_task_post(ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_task_full(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call);
 
 
@@ -96,10 +99,17 @@ ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
     }
 
     if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "the thread pool's queue is full");
-        ngx_http_certctl_task_answer(call);
+        ngx_http_certctl_task_full(call);
     }
+}
+
+
+static void
+ngx_http_certctl_task_full(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "the thread pool's queue is full");
+    ngx_http_certctl_task_answer(call);
 }
 
 
@@ -218,7 +228,8 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 {
     ngx_http_certctl_call_t *call = ev->data;
 
-    ngx_connection_t  *c;
+    ngx_connection_t   *c;
+    ngx_thread_task_t  *helper;
 
     if (ev->timedout) {
         ev->timedout = 0;
@@ -235,6 +246,9 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
     ngx_http_certctl_tasks--;
     call->queued = 0;
 
+    helper = call->helper;
+    call->helper = NULL;
+
     /* before the answer tells of it */
 
     ngx_certctl_sessions_look(&call->mcf->certctl);
@@ -242,6 +256,10 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
     ngx_http_certctl_task_log(call);
 
     if (call->request == NULL) {
+        if (helper) {
+            helper->event.handler(&helper->event);
+        }
+
         ngx_http_certctl_task_free(call);
         return;
     }
@@ -250,8 +268,49 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, call->request);
 
-    ngx_http_certctl_task_answer(call);
+    if (helper) {
+        ngx_http_certctl_task_again(call, helper);
+
+    } else {
+        ngx_http_certctl_task_answer(call);
+    }
+
     ngx_http_run_posted_requests(c);
+}
+
+
+/*
+ * The work goes on with a helper that may start late, or never: it waits for
+ * nothing of it.  The helper's own event ends it, also when it did not start.
+ */
+
+static void
+ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
+    ngx_thread_task_t *helper)
+{
+    ngx_thread_pool_t  *tp;
+
+    tp = call->mcf->thread_pool;
+
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        helper->event.handler(&helper->event);
+
+        if (call->streaming) {
+            ngx_http_finalize_request(call->request, NGX_ERROR);
+
+        } else {
+            ngx_http_certctl_task_full(call);
+        }
+
+        return;
+    }
+
+    if (ngx_thread_task_post(tp, helper) != NGX_OK) {
+        helper->event.handler(&helper->event);
+        return;
+    }
+
+    ngx_add_timer(&helper->event, 60000);
 }
 
 
