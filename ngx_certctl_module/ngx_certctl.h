@@ -136,6 +136,7 @@ struct ngx_certctl_s {
                                                zone, after postconfiguration;
                                                NULL in nginx -t */
     ngx_certctl_zone_t         *zone;       /* NULL during configuration */
+    ngx_atomic_uint_t           number;     /* of this one, in the zone */
 
     ngx_uint_t                  cache_max;
     ngx_certctl_cache_t        *cache;      /* a worker's parsed copies */

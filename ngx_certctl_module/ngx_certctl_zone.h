@@ -47,6 +47,7 @@ typedef struct {
 typedef struct {
     ngx_atomic_t  generation;             /* grows with each commit */
     ngx_atomic_t  epoch;                  /* differs between two starts */
+    ngx_atomic_t  configurations;         /* read since: one, and reloads */
     ngx_atomic_t  commits;
     ngx_atomic_t  swaps;                  /* of them: another certificate */
     ngx_atomic_t  rejects;                /* control requests that changed

@@ -119,7 +119,7 @@ struct ngx_http_certctl_call_s {
     ngx_uint_t                       status;
     const char                      *media;      /* of it; NULL: JSON */
     const char                      *allow;      /* of a 405 */
-    char                             etag[48];
+    char                             etag[64];
     ngx_http_certctl_json_t          json;
 
     /* for the log, told by the event loop when the work is done */

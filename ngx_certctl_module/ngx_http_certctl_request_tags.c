@@ -153,7 +153,11 @@ ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call)
 }
 
 
-/* The generation before the walk: what changes meanwhile is asked for again. */
+/*
+ * The generation before the walk: what changes meanwhile is asked for again.
+ * And the configuration, as a worker of the one before may still answer when
+ * the next one has begun.
+ */
 
 void
 ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call)
@@ -168,7 +172,8 @@ ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call)
     /* weak: handshakes are counted, and time goes by, without a write */
 
     *ngx_snprintf((u_char *) call->etag, sizeof(call->etag) - 1,
-                  "W/\"%xA-%uA\"", zone->epoch,
+                  "W/\"%xA-%uA-%uA\"", zone->epoch,
+                  call->mcf->certctl.number,
                   (ngx_atomic_uint_t) call->generation) = '\0';
 
     tag.data = (u_char *) call->etag + sizeof("W/\"") - 1;

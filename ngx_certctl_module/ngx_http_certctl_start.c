@@ -163,6 +163,9 @@ ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         shpool->data = mcf->certctl.zone;
     }
 
+    mcf->certctl.number = 1 + ngx_atomic_fetch_add(
+                                    &mcf->certctl.zone->configurations, 1);
+
     return ngx_http_certctl_open(mcf, shm_zone->shm.log);
 }
 

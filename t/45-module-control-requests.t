@@ -224,6 +224,15 @@ subtest 'PUT: again, renewal with the same key, If-Match, keygen=server' => sub 
     }
 };
 
+# Whether NGINX has read all that was sent to it.
+sub taken {
+    my ($s) = @_;
+    my $ends = sprintf '0100007F:%04X 0100007F:%04X', $s->peerport, $s->sockport;
+    my ($queue) = slurp('/proc/net/tcp') =~ /: $ends 01 \w+:(\w+)/;
+
+    return defined $queue && hex $queue == 0;
+}
+
 # A POST under way, with a client of its own: where its status can be read.
 sub asks {
     my ($path, $generation) = @_;
@@ -351,7 +360,7 @@ subtest 'the report' => sub {
     is($same->{status}, 304, 'nothing new: 304');
     is($same->{headers}{etag}, $etag, 'with the ETag');
     is($same->{content} // '', '', 'without a body');
-    like($etag, qr{^W/"[0-9a-f]+-\d+"$}, 'a weak one: counters and the time are in the answer, too');
+    like($etag, qr{^W/"[0-9a-f]+-\d+-\d+"$}, 'a weak one: counters and the time are in the answer, too');
 
     my $strong = $etag =~ s{^W/}{}r;
     my @known = ([$strong, 304], ["\"a, b\",\t, $etag", 304], ["$strong,\"x\"", 304], ['*', 304],
@@ -375,6 +384,21 @@ subtest 'the report' => sub {
     $edge->reload(wait_old => 1);
     is($api->get("$url/certificates", undef, 'if-none-match' => $etag)->{status}, 200,
         'after a reload: 200');
+
+    # a worker of before, whose client was just asking, answers as it was
+    # configured: that is not what the next one would say
+    my $slow = $edge->connection;
+    print $slow "GET $url/certificates HTTP/1.0\r\nHost: x\r\n";
+    ok(wait_until(10, sub { taken($slow) }), 'a request that has begun');
+    my %old = map { ($_, 1) } $edge->workers;
+    $edge->reload;
+    ok(wait_until(10, sub { !grep { $old{$_} } $edge->workers }), 'and is held while its worker is told to go');
+    print $slow "\r\n";
+    my $late = do { local $/; <$slow> };
+    like($late, qr{^HTTP/1\.\d 200}, 'is answered by the worker of before');
+    ($etag) = $late =~ /^ETag: (\S+)/mi;
+    is($api->get("$url/certificates", undef, 'if-none-match' => $etag)->{status}, 200,
+        'whose ETag is not that of the next one');
 };
 
 subtest 'the listener\'s own identity' => sub {
