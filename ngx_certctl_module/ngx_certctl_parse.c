@@ -12,6 +12,7 @@
 #include "ngx_certctl_cert.h"
 #include "ngx_certctl_parse.h"
 #include "x509_facts.h"
+#include "x509_read.h"
 
 
 struct ngx_certctl_issuer_s {
@@ -223,7 +224,7 @@ ngx_certctl_parse_chain(ngx_certctl_parser_t *parser,
     p = rec->chain.data;
     end = p + rec->chain.len;
 
-    x509 = d2i_X509(NULL, &p, end - p);
+    x509 = certctl_x509_read(&p, end - p);
     if (x509 == NULL) {
         return "its certificate cannot be read";
     }
@@ -316,7 +317,7 @@ ngx_certctl_parse_slowly(ngx_certctl_cert_t *cert, certctl_record_t *rec)
 
     p = rec->chain.data;
 
-    x509 = d2i_X509(NULL, &p, rec->chain.len);
+    x509 = certctl_x509_read(&p, rec->chain.len);
     if (x509 == NULL) {
         return "its certificate cannot be read";
     }

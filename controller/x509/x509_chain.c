@@ -3,6 +3,7 @@
 #include "x509_chain.h"
 #include "x509_key.h"
 #include "x509_pem.h"
+#include "x509_read.h"
 #include "x509_san.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -26,7 +27,8 @@ push_der(STACK_OF(X509) *chain, const unsigned char **p, size_t len,
 
     *why = "a certificate is not valid DER (RFC 5280 4.1)";
     cert = keep != NULL && sk_X509_num(chain) > 0
-           ? keep->get(p, len, keep->data) : d2i_X509(NULL, p, len);
+           ? keep->get(p, len, keep->data)
+           : certctl_x509_read(p, (long) len);
 
     if (cert == NULL || !sk_X509_push(chain, cert)) {
         X509_free(cert);
