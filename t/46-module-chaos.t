@@ -15,7 +15,7 @@ use Test::More;
 use Certctl::Edge;
 use Certctl::HTTP;
 use Certctl::PKI 'fingerprint';
-use Certctl::Process qw(alive built patience slurp spawn finish wait_until valgrind write_file);
+use Certctl::Process qw(alive built clients patience slurp spawn finish wait_until valgrind write_file);
 use Certctl::TLS 'handshake';
 use Digest::SHA 'sha256_hex';
 use List::Util qw(max min sum0);
@@ -173,22 +173,8 @@ sub writer {
     POSIX::_exit(-e "$dir/died.$kind" ? 1 : 0);
 }
 
-# Ports that clients of a process come from. It is stopped before, so that they
-# are all that its death can break.
-sub clients {
-    my ($pid) = @_;
-    my %inode = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1, 1) : () } glob "/proc/$pid/fd/*";
-    my %port;
-
-    for (split /\n/, slurp('/proc/net/tcp')) {
-        my @f = split;
-        $port{ hex $1 } = 1 if $inode{ $f[9] // '' } && $f[2] =~ /:(\w+)$/;
-    }
-
-    return \%port;
-}
-
 my @killed;                             # { begin, end, ports } of each
+# A worker is stopped before, so that its clients are all that its death can break.
 sub kill_one {
     my @workers = $edge->workers or return;
     my $pid = $workers[rand @workers];

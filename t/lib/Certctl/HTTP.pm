@@ -57,6 +57,9 @@ sub request {
     return $r;
 }
 
+# The port that the connection of the last request comes from.
+sub port { my ($self) = @_; return $self->{http}{handle}{fh}->sockport }
+
 # A body that came in chunks (RFC 9112 7.1), undef when it was cut off.
 sub dechunk {
     my ($text) = @_;

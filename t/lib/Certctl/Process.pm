@@ -11,8 +11,8 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
-our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until alive children slurp
-    write_file sanitized valgrind patience);
+our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until alive children clients
+    slurp write_file sanitized valgrind patience);
 
 my %started;                # process id => file of its stderr
 my @reports;
@@ -121,6 +121,20 @@ sub children {
 
     return map { split } grep { defined } map { slurp($_) }
         glob "/proc/$pid/task/*/children";
+}
+
+# Ports that clients of a process come from, by IPv4: { port => 1 }.
+sub clients {
+    my ($pid) = @_;
+    my %inode = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1, 1) : () } glob "/proc/$pid/fd/*";
+    my %port;
+
+    for (split /\n/, slurp('/proc/net/tcp')) {
+        my @f = split;
+        $port{ hex $1 } = 1 if $inode{ $f[9] // '' } && $f[2] =~ /:(\w+)$/;
+    }
+
+    return \%port;
 }
 
 sub slurp {
