@@ -35,7 +35,7 @@ my $RATE    = 200;                      # handshakes a second beside them
 my $bench = Certctl::Bench->new('swap', variants => [qw(disk put reload)],
     note => 'ms; visible: from sending the PUT (or HUP) to the answer of the last worker\'s '
         . 'first handshake, one handshake after the other; disk: write, fsync, rename, fsync '
-        . "of as many bytes; reload: stock NGINX, $BESIDE certificates; storm: $STORM PUTs to "
+        . "of as many bytes, without a pause (alone), or one behind each PUT's handshakes (between); reload: stock NGINX, $BESIDE certificates; storm: $STORM PUTs to "
         . "$NAMES names, each chain with its issuer; thread_pool of $THREADS threads; bulk: $BULK with their keys and issuer, "
         . "$EACH in a POST, $THREADS connections, beside $RATE handshakes a second; late: what "
         . 'certctl_event_loop_late_max_us says of new workers; computing: no request, but as many '
@@ -58,7 +58,7 @@ my @name  = map { "n$_.bench.test" } 0 .. $NAMES - 1;
 my %crt   = map { ($_ => [pair($_), pair($_)]) } @name;
 my $control;                            # a kept connection
 my %live;                               # which of the two a name has
-my %ms = (put => [], disk => [], visible => []);
+my %ms = (put => [], disk => [], visible => [], between => []);
 my ($stale, $seen, $stocked) = (0, 0, 0);
 
 start_stock();
@@ -75,6 +75,8 @@ $bench->figure('PUT p99', percentile(99, @{ $ms{put} }), unit => 'ms', most => 1
 $bench->figure('disk alone p50', percentile(50, @{ $ms{disk} }), unit => 'ms');
 $bench->figure('disk alone p99', percentile(99, @{ $ms{disk} }), unit => 'ms');
 $bench->compare('PUT p50 / disk alone', p50 => qw(put disk), most => 2);
+$bench->figure('disk between two PUTs and their handshakes p50', percentile(50, @{ $ms{between} }), unit => 'ms');
+$bench->figure('PUT p50 / disk between', percentile(50, @{ $ms{put} }) / percentile(50, @{ $ms{between} }));
 $bench->figure('visible on all workers p50', percentile(50, @{ $ms{visible} }), unit => 'ms');
 $bench->figure('visible on all workers p99', percentile(99, @{ $ms{visible} }), unit => 'ms');
 $bench->compare("reload with $BESIDE certificates / PUT, until visible", visible_p50 => qw(reload put));
@@ -125,7 +127,7 @@ sub request {
 }
 
 sub swaps {
-    my (@put, @visible);
+    my (@put, @visible, @between);
     my $round_stale = 0;
 
     for (1 .. $SWAPS) {
@@ -145,35 +147,37 @@ sub swaps {
 
         push @put, $ms;
         push @visible, (time - $begin) * 1000;
+        push @between, write_once();
     }
 
     $stale += $round_stale;
     push @{ $ms{put} }, @put;
     push @{ $ms{visible} }, @visible;
+    push @{ $ms{between} }, @between;
     return { p50 => percentile(50, @put), p99 => percentile(99, @put), stale => $round_stale,
         visible_p50 => percentile(50, @visible), visible_p99 => percentile(99, @visible) };
 }
 
-# What no durable write can do without, on the store's own file system.
+# What no durable write can do without, on the store's own file system; ms.
+sub write_once {
+    my $dir   = $edge->dir . '/disk';
+    my $begin = time;
+
+    mkdir $dir;
+    open my $out, '>', "$dir/new" or die "disk: $!";
+    print $out 'x' x 2048;
+    $out->flush && $out->sync or die "disk: $!";
+    close $out;
+    rename "$dir/new", "$dir/old" or die "disk: $!";
+    open my $folder, '<', $dir or die "disk: $!";
+    $folder->sync or die "disk: $!";
+    close $folder;
+    return (time - $begin) * 1000;
+}
+
+# One behind the other, without a pause.
 sub disk {
-    my $dir  = $edge->dir;
-    my $data = 'x' x 2048;
-    my @took;
-
-    mkdir "$dir/disk";
-    for (1 .. $SWAPS) {
-        my $begin = time;
-
-        open my $out, '>', "$dir/disk/new" or die "disk: $!";
-        print $out $data;
-        $out->flush && $out->sync or die "disk: $!";
-        close $out;
-        rename "$dir/disk/new", "$dir/disk/old" or die "disk: $!";
-        open my $folder, '<', "$dir/disk" or die "disk: $!";
-        $folder->sync or die "disk: $!";
-        close $folder;
-        push @took, (time - $begin) * 1000;
-    }
+    my @took = map { write_once() } 1 .. $SWAPS;
 
     push @{ $ms{disk} }, @took;
     return { p50 => percentile(50, @took), p99 => percentile(99, @took) };
