@@ -11,6 +11,7 @@
 #include <ngx_http.h>
 #include "ngx_http_certctl_put.h"
 #include "x509_key.h"
+#include "x509_read.h"
 #include "point.h"
 
 
@@ -426,7 +427,7 @@ ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put, const u_char *spki,
     }
 
     p = put->chain.der;
-    leaf = d2i_X509(NULL, &p, put->chain.leaf_len);
+    leaf = certctl_x509_read(&p, put->chain.leaf_len);
     pub = leaf ? X509_get0_pubkey(leaf) : NULL;
     pkey = certctl_key_from_der(key->data, key->len);
     same = pkey && pub && EVP_PKEY_eq(pkey, pub) == 1;

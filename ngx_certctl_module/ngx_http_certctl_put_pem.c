@@ -12,6 +12,7 @@
 #include "x509_key.h"
 #include "x509_ocsp.h"
 #include "x509_pem.h"
+#include "x509_read.h"
 
 
 static ngx_uint_t ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label,
@@ -210,7 +211,7 @@ ngx_http_certctl_pem_staple(ngx_str_t *block,
     der = NULL;
     now = time(NULL);
     p = chain->der;
-    leaf = d2i_X509(NULL, &p, chain->leaf_len);
+    leaf = certctl_x509_read(&p, chain->leaf_len);
     rule = "RFC 7468: the OCSP response is no PEM block";
 
     bio = BIO_new_mem_buf(block->data, (int) block->len);

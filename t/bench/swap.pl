@@ -9,7 +9,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
-use Certctl::Bench qw(cpu_seconds memory_kb own_kb percentile short tool);
+use Certctl::Bench qw(cpu_seconds disk_ms memory_kb own_kb percentile short tool);
 use Certctl::Edge;
 use Certctl::Nginx;
 use Certctl::PKI 'fingerprint';
@@ -147,7 +147,7 @@ sub swaps {
 
         push @put, $ms;
         push @visible, (time - $begin) * 1000;
-        push @between, write_once();
+        push @between, disk_ms($edge->dir, 2048);
     }
 
     $stale += $round_stale;
@@ -158,26 +158,9 @@ sub swaps {
         visible_p50 => percentile(50, @visible), visible_p99 => percentile(99, @visible) };
 }
 
-# What no durable write can do without, on the store's own file system; ms.
-sub write_once {
-    my $dir   = $edge->dir . '/disk';
-    my $begin = time;
-
-    mkdir $dir;
-    open my $out, '>', "$dir/new" or die "disk: $!";
-    print $out 'x' x 2048;
-    $out->flush && $out->sync or die "disk: $!";
-    close $out;
-    rename "$dir/new", "$dir/old" or die "disk: $!";
-    open my $folder, '<', $dir or die "disk: $!";
-    $folder->sync or die "disk: $!";
-    close $folder;
-    return (time - $begin) * 1000;
-}
-
-# One behind the other, without a pause.
+# Writes on the store's own file system, one behind the other, without a pause.
 sub disk {
-    my @took = map { write_once() } 1 .. $SWAPS;
+    my @took = map { disk_ms($edge->dir, 2048) } 1 .. $SWAPS;
 
     push @{ $ms{disk} }, @took;
     return { p50 => percentile(50, @took), p99 => percentile(99, @took) };
