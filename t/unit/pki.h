@@ -117,6 +117,18 @@ pki_free(struct pki *p)
     EVP_PKEY_free(p->key);
 }
 
+/* Its DER, to be OPENSSL_free()d; the length of it. */
+__attribute__((unused)) static int
+pki_der(X509 *cert, unsigned char **der)
+{
+    int  len;
+
+    *der = NULL;
+    len = i2d_X509(cert, der);
+    PKI_MUST(len > 0);
+    return len;
+}
+
 __attribute__((unused)) static STACK_OF(X509) *
 pki_chain(X509 *a, X509 *b, X509 *c)
 {

@@ -66,24 +66,13 @@ static const struct {
 #define REFUSED  (sizeof(refused) / sizeof(refused[0]))
 
 static int
-encode(X509 *cert, unsigned char **der)
-{
-    int  len;
-
-    *der = NULL;
-    len = i2d_X509(cert, der);
-    PKI_MUST(len > 0);
-    return len;
-}
-
-static int
 usual(X509 *cert)
 {
     int             len, is;
     struct shape    shape;
     unsigned char  *der;
 
-    len = encode(cert, &der);
+    len = pki_der(cert, &der);
     is = certctl_shape_read(der, len, &shape);
     OPENSSL_free(der);
     return is;
@@ -115,7 +104,7 @@ accept_of(X509 *leaf, X509 *ca, EVP_PKEY *key, struct certctl_accepted *ret)
     const char     *why;
     unsigned char  *der;
 
-    n = encode(leaf, &der);
+    n = pki_der(leaf, &der);
     pem = pem_of(der, n, ca, &len);
     why = certctl_chain_accept(pem, len, NULL, key, now, ret);
     free(pem);
@@ -171,7 +160,7 @@ accepts(void)
         X509_free(first);
         certctl_accepted_free(&got);
 
-        len = encode(p.cert, &der);
+        len = pki_der(p.cert, &der);
         ok(certctl_leaf_read(der, len, &leaf) == NULL && same_facts(p.cert, &leaf),
            "read alone it is the same");
         certctl_leaf_free(&leaf);
@@ -337,7 +326,7 @@ changed(struct pki leaf, const struct pki *ca, int every, const char *what)
     struct shape    shape;
     unsigned char  *der, tbs[4096], out[8192];
 
-    len = encode(leaf.cert, &der);
+    len = pki_der(leaf.cert, &der);
     PKI_MUST(certctl_shape_read(der, len, &shape));
     from = header(der);
     tbs_len = (int) der_left(&shape.tbs);
@@ -375,7 +364,7 @@ forged(void)
     unsigned char            *der;
     struct certctl_accepted   got;
 
-    len = encode(p.cert, &der);
+    len = pki_der(p.cert, &der);
 
     for (int i = 0; i < len; i += 3) {
         der[i] ^= 0x40;

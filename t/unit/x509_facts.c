@@ -29,17 +29,6 @@ static const struct {
 
 #define CERTS  (sizeof(certs) / sizeof(certs[0]))
 
-static int
-encode(X509 *cert, unsigned char **der)
-{
-    int  len;
-
-    *der = NULL;
-    len = i2d_X509(cert, der);
-    PKI_MUST(len > 0);
-    return len;
-}
-
 static void
 as_openssl(void)
 {
@@ -52,7 +41,7 @@ as_openssl(void)
 
     for (size_t n = 0; n < CERTS; n++) {
         p = pki_make(&certs[n].spec, NULL);
-        len = encode(p.cert, &der);
+        len = pki_der(p.cert, &der);
         PKI_MUST(certctl_x509_info(p.cert, &info) == NULL);
         certctl_x509_ocsp_url(p.cert, url, sizeof(url));
 
@@ -92,7 +81,7 @@ flipped(void)
     struct certctl_x509_info   info;
     struct certctl_x509_facts  facts;
 
-    len = encode(p.cert, &der);
+    len = pki_der(p.cert, &der);
 
     for (int i = 0; i < len * 8; i++) {
         der[i / 8] ^= 1 << i % 8;
