@@ -136,8 +136,11 @@ subtest 'forms of the header' => sub {
             or diag("$r->{status} $r->{content}");
     }
 
-    is($none->request('GET', "$v1/teams", undef, authorization => "bearer   $key")->{status}, 200,
-        'the scheme has no case (RFC 9110 11.1)');
+    # a thread that does not know the key yet may not look it up while this
+    # address has guessed too often: the revoked key of above counts, too
+    ok(wait_until(10, sub {
+        return $none->request('GET', "$v1/teams", undef, authorization => "bearer   $key")->{status} == 200;
+    }), 'the scheme has no case (RFC 9110 11.1)');
 };
 
 subtest 'guessing is slowed down, who is known is not' => sub {
