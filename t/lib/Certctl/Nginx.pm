@@ -206,10 +206,20 @@ sub upgrade {
     return $self->pid;
 }
 
-# Waits until the log matches.
+# Waits until the log matches; what stood there before is not looked at when $from
+# is how long it was.
 sub logged {
-    my ($self, $pattern, $timeout) = @_;
-    return wait_until($timeout // 10, sub { return $self->log =~ $pattern });
+    my ($self, $pattern, $from) = @_;
+    return wait_until(20, sub { return substr($self->log, $from // 0) =~ $pattern });
+}
+
+# The process group of a process that lives: NGINX's master leads one, in the
+# background.
+sub group {
+    my ($pid) = @_;
+    my ($state, $group) = (slurp("/proc/$pid/stat") // '') =~ /\) (\w) \d+ (\d+)/ or return;
+
+    return $state eq 'Z' || $group == getpgrp ? () : $group;
 }
 
 # signal: QUIT (default), TERM or KILL. Processes that a killed master leaves
@@ -218,11 +228,16 @@ sub stop {
     my ($self, $signal, %o) = @_;
     my $pid = $self->pid // return;
     my @workers = children($pid);
+    my ($group) = group($pid);
     my $status = finish($pid, $signal // 'QUIT');
 
+    # also one that the master was just making
     if (($signal // '') eq 'KILL' && !$o{orphans}) {
-        kill 'KILL', @workers if @workers;
-        wait_until(10, sub { return !grep { alive($_) } @workers });
+        wait_until(20, sub {
+            my @left = grep { (group($_) // 0) == ($group // -1) } map { m{(\d+)$} } glob '/proc/[0-9]*';
+            kill 'KILL', @left if @left;
+            return !@left && !grep { alive($_) } @workers;
+        });
     }
 
     Certctl::Process::inspect("$self->{dir}/stderr.log");

@@ -11,8 +11,8 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
-our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until alive children clients
-    slurp write_file sanitized valgrind patience);
+our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until in_time alive children clients
+    taken has_open slurp write_file sanitized valgrind patience);
 
 my %started;                # process id => file of its stderr
 my @reports;
@@ -97,16 +97,40 @@ sub finish {
     return $gone ? $status // 0 : undef;
 }
 
-# Polls $check until it is true, at most $timeout seconds. Returns its value.
+# Polls $check until it is true, at most $timeout seconds. Returns its value. The
+# last look is behind the end: who slept meanwhile may have overslept it.
 sub wait_until {
     my ($timeout, $check) = @_;
     my $end = time + $timeout * patience();
 
     while (1) {
+        my $over = time > $end;
         my $value = $check->();
-        return $value if $value || time > $end;
+        return $value if $value || $over;
         sleep 0.02;
     }
+}
+
+# For what ends at a moment and is to be seen before: $do is given that moment, some
+# $seconds from now, and done again with a later one until it was over before its
+# own. Returns that moment and what $do returned.
+sub in_time {
+    my ($seconds, $do) = @_;
+
+    for (1 .. 8) {
+        my $end = int(time) + $seconds;
+        my @did = eval { $do->($end) };
+        my $why = $@;
+
+        if (time < $end) {
+            die $why if $why;
+            return ($end, @did);
+        }
+
+        $seconds *= 2;
+    }
+
+    die "this machine is too slow\n";
 }
 
 sub alive {
@@ -135,6 +159,23 @@ sub clients {
     }
 
     return \%port;
+}
+
+# Whether the other end of a connection of 127.0.0.1 has read all that was written
+# to it: nothing is on its way there, then nothing waits there.
+sub taken {
+    my ($s) = @_;
+    my @ends = map { sprintf '0100007F:%04X', $_ } $s->sockport, $s->peerport;
+    my ($sent)  = slurp('/proc/net/tcp') =~ /: $ends[0] $ends[1] \w\w (\w+):/;
+    my ($there) = slurp('/proc/net/tcp') =~ /: $ends[1] $ends[0] \w\w \w+:(\w+)/;
+
+    return defined $sent && hex $sent == 0 && hex($there // 0) == 0;
+}
+
+# How often processes have a file open, by the path that they opened.
+sub has_open {
+    my ($file, @pids) = @_;
+    return scalar grep { $_ eq $file } map { readlink($_) // '' } map { glob "/proc/$_/fd/*" } @pids;
 }
 
 sub slurp {

@@ -34,6 +34,9 @@ sub handshake {
     my $begin = time;
     my %h = (error => 'connect', chain => []);
 
+    # who closes while we still write is an error, not our end
+    local $SIG{PIPE} = 'IGNORE';
+
     my $socket = IO::Socket::INET->new(PeerAddr => $o{host} // '127.0.0.1',
         PeerPort => $port, Timeout => $o{timeout} // 10 * patience())
         or return { %h, error => "connect: $!" };
