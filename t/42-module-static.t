@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint new_key);
-use Certctl::Process 'wait_until';
+use Certctl::Process qw(in_time wait_until);
 use Certctl::TLS 'handshake';
 
 my $ca   = Certctl::PKI->ca('Test CA');
@@ -225,10 +225,13 @@ is($report->{unserved}[0]{name}, 'no', 'but lists');
 
 # A stored one that ends gives way to a static one that is older, and valid.
 
-my ($brief, $brief_key, $brief_chain) = $ca->issue(names => ['data.example'], from => -60, until => time + 3);
-$edge->commit('brief', $brief_chain, $brief_key);
-is(served('data.example'), fingerprint($brief), 'the stored one, newer');
-ok(wait_until(10, sub { served('data.example') eq fingerprint($inline) }), 'until it ends');
+my ($end, $brief, $given) = in_time(3, sub {
+    my ($crt, $crt_key, $crt_chain) = $ca->issue(names => ['data.example'], from => -60, until => $_[0]);
+    $edge->commit('brief', $crt_chain, $crt_key);
+    return (fingerprint($crt), served('data.example'));
+});
+is($given, $brief, 'the stored one, newer');
+ok(wait_until($end - time + 10, sub { served('data.example') eq fingerprint($inline) }), 'until it ends');
 is(why('data.example'), 'the one in the store is past its time', 'and the report says why');
 
 # By a wildcard.

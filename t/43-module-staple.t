@@ -7,7 +7,7 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint);
-use Certctl::Process 'wait_until';
+use Certctl::Process qw(in_time wait_until);
 use Certctl::TLS 'handshake';
 use Digest::SHA 'sha256_hex';
 use POSIX 'strftime';
@@ -144,19 +144,26 @@ like(deliver($static, $ca->ocsp($static, from => time - 12 * 3600 - 60, until =>
 
 # It ends with its nextUpdate.
 
-my $short = $ca->ocsp($static, until => time + 3);
-deliver($static, $short);
-is(staple('static'), digest($short), 'one that ends soon');
-ok(wait_until(10, sub { staple('static') eq 'none' }), 'is not stapled past its end');
+my ($end, $short, $shown) = in_time(3, sub {
+    my $der = $ca->ocsp($static, until => $_[0]);
+    deliver($static, $der);
+    return ($der, staple('static'));
+});
+is($shown, digest($short), 'one that ends soon');
+ok(wait_until($end - time + 10, sub { staple('static') eq 'none' }), 'is not stapled past its end');
 is(state('static'), 'stale', '$certctl_staple: stale');
 
 # It ends with the certificate, however long it is good for.
 
-my $brief = $edge->give('stored', names => ['stored.example'], @ocsp, until => time + 4);
-my $long  = $ca->ocsp($brief, until => time + 86400);
-deliver($brief, $long, 'stored');
-is(staple('stored'), digest($long), 'one that outlives its certificate');
-ok(wait_until(10, sub { staple('stored') eq 'none' }), 'is not stapled to an expired one');
+my ($brief, $long);
+($end, $brief, $long, $shown) = in_time(4, sub {
+    my $crt = $edge->give('stored', names => ['stored.example'], @ocsp, until => $_[0]);
+    my $der = $ca->ocsp($crt, until => time + 86400);
+    deliver($crt, $der, 'stored');
+    return ($crt, $der, staple('stored'));
+});
+is($shown, digest($long), 'one that outlives its certificate');
+ok(wait_until($end - time + 10, sub { staple('stored') eq 'none' }), 'is not stapled to an expired one');
 is(get('stored')->{fingerprint}, fingerprint($brief), 'which is served, as there is no other');
 is(state('stored'), 'stale', '$certctl_staple: stale');
 
