@@ -8,7 +8,7 @@ use Test::More;
 use Certctl::Edge;
 use Certctl::HTTP;
 use Certctl::PKI qw(fingerprint san_names new_key);
-use Certctl::Process qw(slurp valgrind wait_until write_file);
+use Certctl::Process qw(has_open slurp taken valgrind wait_until write_file);
 use Certctl::TLS 'handshake';
 use Fcntl qw(LOCK_EX LOCK_UN);
 use IO::Handle;
@@ -94,7 +94,7 @@ subtest 'status' => sub {
     is($s->{workers}, 2, 'workers');
     is(scalar @{ $s->{worker_states} }, 2, 'where each is');
     like($s->{started}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'started, RFC 3339');
-    cmp_ok($s->{uptime}, '<', 60, 'uptime');
+    cmp_ok($s->{uptime}, '<=', time - $^T, 'uptime');
     is($s->{counters}{commits}, 0, 'nothing was committed');
 
     $r = $api->request('HEAD', "$url/status");
@@ -224,15 +224,6 @@ subtest 'PUT: again, renewal with the same key, If-Match, keygen=server' => sub 
     }
 };
 
-# Whether NGINX has read all that was sent to it.
-sub taken {
-    my ($s) = @_;
-    my $ends = sprintf '0100007F:%04X 0100007F:%04X', $s->peerport, $s->sockport;
-    my ($queue) = slurp('/proc/net/tcp') =~ /: $ends 01 \w+:(\w+)/;
-
-    return defined $queue && hex $queue == 0;
-}
-
 # A POST under way, with a client of its own: where its status can be read.
 sub asks {
     my ($path, $generation) = @_;
@@ -268,10 +259,7 @@ subtest 'rollback and DELETE' => sub {
     open my $held, '<', $lock or die "$lock: $!";
     flock $held, LOCK_EX;
     my @asked = map { asks("$url/certificates/shop/rollback", $now) } 1, 2;
-    ok(wait_until(8, sub {
-        my @open = grep { $_ eq $lock } map { readlink($_) // '' } map { glob "/proc/$_/fd/*" } $edge->workers;
-        return @open == 2;
-    }), 'two of one If-Match at once');
+    ok(wait_until(8, sub { has_open($lock, $edge->workers) == 2 }), 'two of one If-Match at once');
     flock $held, LOCK_UN;
     is(join(' ', sort map { scalar <$_> } @asked), '200 412', 'one is done');
     is(served(1, 'shop.example'), fingerprint($one), 'once');
