@@ -180,8 +180,9 @@ for (['cut', substr $seal, 0, 32], ['flipped', flip($seal, 20)], ["another host'
         ok(!$ok, "$what: nginx -t refuses it");
         like($said, qr/\[emerg\].*certctl_store.*seal\.key.*restore it/, "$what: says what to do");
         my @old = $edge->workers;
+        my $from = length $edge->log;
         kill 'HUP', $edge->pid;
-        ok($edge->logged(qr/\[emerg\].*seal\.key.*restore it/), "$what: so does a reload");
+        ok($edge->logged(qr/\[emerg\].*seal\.key.*restore it/, $from), "$what: so does a reload");
         is_deeply([$edge->workers], \@old, "$what: the worker stays");
         is(wrong({ %near, %want }), '', "$what: and serves");
     }

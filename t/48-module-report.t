@@ -57,7 +57,7 @@ my %crt = map { ($_, scalar $edge->give($_, names => [$_])) }
     qw(a.example b.example *.wild.example z.example m.example);
 
 subtest 'all workers at one generation' => sub {
-    my $s = wait_until(5, sub {
+    my $s = wait_until(20, sub {
         my $status = $api->get("$url/status")->{json};
         return $status->{all_at_generation} ? $status : undef;
     });
@@ -76,7 +76,7 @@ subtest 'all workers at one generation' => sub {
     my ($stuck) = grep { !clients($_)->{$port} } $edge->workers;
     kill 'STOP', $stuck;
     $edge->give('m.example', names => ['m.example']);
-    ok(wait_until(5, sub {
+    ok(wait_until(20, sub {
         return $edge->control->get("$url/metrics")->{content} =~ /^certctl_workers_at_generation 1$/m;
     }), 'metrics: one of two');
     $s = $edge->control->get("$url/status")->{json};
@@ -85,7 +85,7 @@ subtest 'all workers at one generation' => sub {
     cmp_ok($state->{generation}, '<', $s->{generation}, 'whose generation is an older one');
 
     kill 'CONT', $stuck;
-    ok(wait_until(5, sub { $edge->control->get("$url/status")->{json}{all_at_generation} }), 'it follows');
+    ok(wait_until(20, sub { $edge->control->get("$url/status")->{json}{all_at_generation} }), 'it follows');
 };
 
 subtest 'compact' => sub {

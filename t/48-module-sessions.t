@@ -26,6 +26,7 @@ QUIC
 my $stream = Certctl::Nginx::stream_module() ? <<'STREAM' : undef;
 stream {
     ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_timeout 1h;
 
     server {
         listen 127.0.0.1:%%PORT_5%% ssl reuseport;
@@ -55,6 +56,8 @@ my $edge = Certctl::Edge->new(workers => 2, stream => $stream, conf => <<'CONF' 
     }
 
     ssl_protocols TLSv1.2 TLSv1.3;
+    # what is resumed no more was flushed, and did not end
+    ssl_session_timeout 1h;
 
     # a cache that workers share, and no tickets
     server {
@@ -213,7 +216,7 @@ sub apart {
 
 my $old = sessions();
 apart('before');
-my $sure = wait_until(5, sub { my $s = ask(get => '/status')->{json}; return $s->{sessions}{all_workers} && $s });
+my $sure = wait_until(20, sub { my $s = ask(get => '/status')->{json}; return $s->{sessions}{all_workers} && $s });
 is($sure->{sessions}{epoch}, 0, 'never flushed');
 is($sure->{sessions}{flushed}, undef, 'nor a time of it');
 all_resumed($old, 'before');
@@ -225,7 +228,7 @@ all_resumed($old, 'still');
 my $r = ask(post => '/sessions/flush');
 is($r->{status}, 200, 'flushed') or diag $r->{content};
 cmp_ok(abs($r->{json}{epoch} / 1e6 - time), '<', 30, 'its epoch is the time');
-ok(wait_until(5, sub {
+ok(wait_until(20, sub {
     my $s = ask(get => '/status')->{json}{sessions};
     return $s->{all_workers} && $s->{epoch} == $r->{json}{epoch} && $s->{flushed};
 }), 'every worker follows, and status says so');
@@ -245,13 +248,13 @@ is(resumed($new, $_), 8, 'made since, after a reload: ' . label($_)) for @kept;
 
 my $again = ask(post => '/sessions/flush')->{json}{epoch};
 cmp_ok($again, '>', $r->{json}{epoch}, 'once more: a later epoch');
-ok(wait_until(5, sub { ask(get => '/status')->{json}{sessions}{all_workers} }), 'followed');
+ok(wait_until(20, sub { ask(get => '/status')->{json}{sessions}{all_workers} }), 'followed');
 none_resumed($new, 'flushed again');
 
 $new = sessions();
 $edge->upgrade;
 delete $edge->{control};
-ok(wait_until(5, sub { my $s = ask(get => '/status')->{json}{sessions}; $s->{all_workers} && $s->{epoch} == $again }),
+ok(wait_until(20, sub { my $s = ask(get => '/status')->{json}{sessions}; $s->{all_workers} && $s->{epoch} == $again }),
     'a new binary knows');
 none_resumed($old, 'after an upgrade');
 is(resumed($new, $_), 8, 'made since, after an upgrade: ' . label($_)) for @kept;
