@@ -173,15 +173,17 @@ sub writer {
     POSIX::_exit(-e "$dir/died.$kind" ? 1 : 0);
 }
 
-my @killed;                             # { begin, end, ports } of each
+my @killed;                             # { stopped, begin, end, ports } of each
 # A worker is stopped before, so that its clients are all that its death can break.
 sub kill_one {
     my @workers = $edge->workers or return;
     my $pid = $workers[rand @workers];
+    my $stopped = now();
 
     kill 'STOP', $pid or return;
-    wait_until(5, sub { !grep { (slurp("$_/stat") // ') T') !~ /\) [TZX]/ } glob "/proc/$pid/task/*" });
-    my %k = (begin => now(), ports => clients($pid));
+    wait_until(20, sub { !grep { (slurp("$_/stat") // ') T') !~ /\) [TZX]/ } glob "/proc/$pid/task/*" });
+    return if !alive($pid);             # one of before a reload, that has just ended
+    my %k = (stopped => $stopped, begin => now(), ports => clients($pid));
     kill 'KILL', $pid;
     wait_until(20, sub { !alive($pid) && $edge->workers >= $edge->{workers} });
     push @killed, { %k, end => now() };
@@ -276,7 +278,7 @@ my %allowed = (swap => [200, 409], staple => [200, 404, 409], remove => [200, 40
 # Whether a worker was killed, or old ones went, in this time.
 sub struck {
     my ($from, $to) = @_;
-    return grep { $_->{begin} <= $to && $_->{end} >= $from } @killed, @reloaded;
+    return grep { ($_->{stopped} // $_->{begin}) <= $to && $_->{end} >= $from } @killed, @reloaded;
 }
 
 my @slow = grep { $_->{got} - $_->{sent} > 10 * patience() } @ops;
