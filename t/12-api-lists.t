@@ -6,22 +6,27 @@ use strict;
 use warnings;
 use Certctl::API;
 use List::Util qw(uniq);
+use POSIX 'strftime';
 use Test::More;
 
 my $d   = api_daemon();
 my $api = $d->api;
 my $v1  = '/api/v1';
 
-# 130 certificates, some in the same instant, some without expiry
-sql($d, <<'SQL');
-INSERT INTO owners (id, name, email) VALUES ('o-a', 'A', 'a@example.com');
+# 130 certificates, some in the same instant, some without expiry. The expiry loop
+# may look at them at any time: it finds each status as it would have set it.
+my $from = int(time / 3600) * 3600 + 2 * 86400;
+sql($d, <<"SQL");
+UPDATE renewal_policies SET auto_renew = false WHERE is_default;
+INSERT INTO renewal_policies (id, name, renewal_window_days, auto_renew) VALUES ('rp-late', 'Late', 1, false);
+INSERT INTO owners (id, name, email) VALUES ('o-a', 'A', 'a\@example.com');
 INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'a', 'pull');
 INSERT INTO deployment_targets (id, name, agent_id) VALUES ('tgt-a', 'a', 'ag-a');
-INSERT INTO managed_certificates (id, name, common_name, issuer_id, owner_id, environment, status, expires_at, created_at)
+INSERT INTO managed_certificates (id, name, common_name, issuer_id, owner_id, environment, renewal_policy_id, status, expires_at, created_at)
 SELECT 'mc-' || to_char(n, 'FM000'), 'name ' || n, 'c' || n || '.example.com', 'iss-local',
        CASE WHEN n % 10 = 0 THEN 'o-a' END, CASE WHEN n % 2 = 0 THEN 'production' ELSE 'staging' END,
-       CASE WHEN n % 3 = 0 THEN 'Expiring' ELSE 'Active' END,
-       CASE WHEN n % 13 <> 0 THEN timestamptz '2027-01-01' + n * interval '1 hour' END,
+       CASE WHEN n % 3 = 0 THEN 'rp-default' ELSE 'rp-late' END, CASE WHEN n % 3 = 0 THEN 'Expiring' ELSE 'Active' END,
+       CASE WHEN n % 13 <> 0 THEN to_timestamp($from) + n * interval '1 hour' END,
        timestamptz '2026-01-01' + (n / 4) * interval '1 minute'
   FROM generate_series(1, 130) n;
 INSERT INTO certificate_target_mappings (certificate_id, target_id)
@@ -35,7 +40,7 @@ SELECT 'o-demo-user', 'User', 'certificate_created', 'certificate', 'mc-' || n, 
   FROM generate_series(1, 125) n;
 INSERT INTO discovered_certificates (id, fingerprint_sha256, agent_id, place, serial_number, issuer_dn, subject_dn, not_before, not_after, pem_data, status, expiry_status)
 SELECT 'dcert-' || n, md5(n::text), 'ag-a', 'place ' || n, n::text, 'CN=i', 'CN=s', now(), now() + n * interval '1 day', '',
-       CASE WHEN n % 4 = 0 THEN 'Dismissed' ELSE 'Unmanaged' END, CASE WHEN n < 8 THEN 'expiring' ELSE 'valid' END
+       CASE WHEN n % 4 = 0 THEN 'Dismissed' ELSE 'Unmanaged' END, CASE WHEN n < 8 THEN 'expiring' ELSE 'expiring_soon' END
   FROM generate_series(1, 20) n;
 SQL
 
@@ -121,8 +126,8 @@ subtest 'filters' => sub {
         'certificates?target_id=tgt-a' => 7,
         'certificates?issuer_id=iss-local' => 130,
         'certificates?team_id=t-none' => 0,
-        'certificates?expires_before=2027-01-01T10:30:00Z' => 10,
-        'certificates?expires_after=2027-01-06T00:00:00Z&expires_before=2027-01-06T05:00:00%2B01:00' => 4,
+        'certificates?expires_before=' . at(10.5) . 'Z' => 10,
+        'certificates?expires_after=' . at(120) . 'Z&expires_before=' . at(125) . '%2B01:00' => 4,
         'certificates?created_after=2026-01-01T00:30:00Z' => 11,
         'certificates?updated_after=2020-01-01T00:00:00Z' => 130,
         q(certificates?status='%20OR%201=1--) => 0,
@@ -189,6 +194,9 @@ subtest 'entity tags' => sub {
 };
 
 done_testing();
+
+# so many hours after the first expiry's full hour
+sub at { return strftime('%Y-%m-%dT%H:%M:%S', gmtime($from + 3600 * $_[0])) }
 
 sub ids { return map { $_->{id} } @{ $api->get($_[0])->{json}{data} } }
 

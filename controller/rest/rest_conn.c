@@ -82,6 +82,21 @@ conn_shutdown(struct conn *conn)
     shutdown(bufferevent_getfd(conn->bev), SHUT_RDWR);
 }
 
+/*
+ * The one that asked longest ago.  It is there until evhttp sees its end, which may
+ * be behind a crowd that came at once: at the other end of the list, so that each
+ * of the crowd ends another one.
+ */
+static void
+conns_give_way(struct conns *conns)
+{
+    struct conn  *conn = TAILQ_FIRST(&conns->list);
+
+    conn_shutdown(conn);
+    TAILQ_REMOVE(&conns->list, conn, link);
+    TAILQ_INSERT_TAIL(&conns->list, conn, link);
+}
+
 static void
 conn_input(struct evbuffer *, const struct evbuffer_cb_info *info, void *arg)
 {
@@ -178,7 +193,7 @@ conn_new(struct conns *conns, SSL_CTX *tls)
     }
 
     if (conns->n >= CONN_MAX) {
-        conn_shutdown(TAILQ_FIRST(&conns->list));
+        conns_give_way(conns);
     }
 
     conn->conns = conns;
