@@ -216,7 +216,7 @@ is(length $r->{body}, 100_000, 'as large as allowed');
 my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => free_port(),
     Listen => 5, ReuseAddr => 1);
 my $hang = 'https://127.0.0.1:' . $silent->sockport . '/';
-refused('silence', { %ok, url => $hang, total_ms => 300 }, 'timeout', qr/timed out/i);
+refused('silence', { %ok, url => $hang, total_ms => 300 }, 'timeout', qr/timed out|timeout/i);
 refused('nobody', { %ok, url => 'https://127.0.0.1:' . free_port() . '/' }, 'peer',
     qr/connect/i);
 

@@ -157,7 +157,7 @@ subtest 'guessing is slowed down, who is known is not' => sub {
         like($r->{headers}{'retry-after'}, qr/^\d+$/, 'Retry-After') if $r->{status} == 429 && $seen{429} == 1;
     }
 
-    ok($seen{429}, "429 after $seen{401} failures");
+    ok($seen{429}, '429 after ' . ($seen{401} // 0) . ' failures');
     is(join(' ', sort keys %seen), $seen{401} ? '401 429' : '429', 'and nothing else');
     is($known->get("$v1/teams")->{status}, 200, 'the known key works on');
 };

@@ -5,9 +5,12 @@
 use strict;
 use warnings;
 use Certctl::API;
+use Certctl::Process 'wait_until';
 use JSON::PP ();
 use Test::More;
 
+# years ahead, whenever this runs
+my $may = (gmtime)[5] + 1902 . '-06-01T00:00:00';
 my ($true, $false, $null) = (JSON::PP::true, JSON::PP::false, undef);
 
 my $d   = api_daemon();
@@ -128,6 +131,10 @@ issuers();
 agents();
 
 subtest 'an object as it was read may be sent back' => sub {
+    # a renewal that was under way when it was revoked changes it once more
+    ok(wait_until(20, sub { return sql($d, q{SELECT count(*) FROM jobs WHERE certificate_id = 'mc-demo'}) eq '0' }),
+        'no job is open');
+
     for my $path ('teams/t-a', 'certificates/mc-demo', 'agents/ag-a', 'profiles/prof-standard-tls') {
         my $was = $api->get("$v1/$path")->{json};
         my $r = $api->put("$v1/$path", $was);
@@ -213,10 +220,10 @@ sub certificates {
             common_name => '*.pay.example.com', sans => ['pay.example.com', '192.0.2.1', '2001:db8::1'],
             environment => 'production', owner_id => 'o-a', team_id => 't-a',
             issuer_id => 'iss-local', renewal_policy_id => 'rp-default', status => 'Active',
-            not_after => '2027-06-01T00:00:00Z', tags => { pci => 'true' },
+            not_after => "${may}Z", tags => { pci => 'true' },
             target_ids => ['tgt-one', 'tgt-two'], key_type => 'rsa-3072' });
-        has($w, { status => 'Active', expires_at => '2027-06-01T00:00:00+00:00',
-            not_after => '2027-06-01T00:00:00+00:00', target_ids => ['tgt-one', 'tgt-two'],
+        has($w, { status => 'Active', expires_at => "$may+00:00",
+            not_after => "$may+00:00", target_ids => ['tgt-one', 'tgt-two'],
             agent_ids => ['ag-a'], tags => { pci => 'true' } }, 'status, expiry, targets, tags');
         ok($w->{renew_at} lt $w->{expires_at}, 'it will renew before it expires');
 
@@ -367,6 +374,14 @@ sub agents {
         is($api->put("$v1/agents/ag-b", { hostname => 'b.example.com' })->{json}{hostname},
             'b.example.com', 'PUT');
         refused($api->put("$v1/agents/ag-b", { status => 'Online' }), 422, qr/set by the server/);
+
+        # nobody listens there: soon its next try is far
+        my $later = q{UPDATE jobs SET attempts = 9, scheduled_at = now() + interval '1 hour' WHERE agent_id = 'ag-b'
+            AND status = 'Pending' RETURNING id};
+        is(wait_until(20, sub { return sql($d, $later) }), $jobs->{data}[0]{id}, 'first contact waits for an hour');
+        is($api->put("$v1/agents/ag-b", { fingerprint => 'b' x 64 })->{json}{status}, 'Pending', 'another fingerprint');
+        is(sql($d, q{SELECT attempts < 9 AND scheduled_at < now() + interval '1 minute' FROM jobs WHERE agent_id = 'ag-b'}),
+            't', 'is tried at once');
 
         my $r = $api->post("$v1/jobs/$jobs->{data}[0]{id}/cancel");
         ok($r->{status} == 200 && $r->{json}{status} eq 'job_cancelled'

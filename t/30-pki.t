@@ -328,7 +328,8 @@ sub late_commit {
         now() + '90 days', 'test');\n";
     ok(wait_until(10, sub {
         return psql("SELECT count(*) FROM pg_stat_activity
-            WHERE state = 'idle in transaction'") eq '1';
+            WHERE state = 'idle in transaction'
+              AND query LIKE 'INSERT INTO certificate_revocations%'") eq '1';
     }), 'a revocation is under way');
 
     psql("UPDATE crls SET generated_at = now() - interval '1 day'");

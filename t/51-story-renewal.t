@@ -33,10 +33,16 @@ my $minute = $s->shown('shop.example')->{fingerprint};
 isnt $minute, $first->{fingerprint}, 'a certificate of one minute took its place';
 
 $s->need($s->api->put('/api/v1/profiles/prof-standard-tls', { max_ttl_seconds => 90 * 86400 }));
-$row = $s->deployed($id, after => $row->{last_deployment_at}, timeout => 80);
+my $long = strftime('%Y-%m-%d', gmtime(time + 80 * 86400));
+
+# another one of a minute may have come between the two
+do {
+    $row = $s->deployed($id, after => $row->{last_deployment_at}, timeout => 80);
+} until $row->{expires_at} gt $long || $s->versions($id) > 10;
+
 my $second = $s->shown('shop.example')->{fingerprint};
 isnt $second, $minute, 'before its end it is renewed by itself';
-cmp_ok $row->{expires_at}, 'gt', strftime('%Y-%m-%d', gmtime(time + 80 * 86400)), 'for another ninety days';
+cmp_ok $row->{expires_at}, 'gt', $long, 'for another ninety days';
 
 # the controller is gone for good: NGINX goes on, also over a restart
 $s->daemon->kill9;
@@ -52,7 +58,9 @@ $s->daemon->restart;
 $s->renew($id);
 $row = $s->deployed($id, after => $row->{last_deployment_at});
 isnt $s->shown('shop.example')->{fingerprint}, $second, 'the controller returns and renews';
-is scalar($s->versions($id)), 4, 'four renewals, four versions';
+my @done = grep { $_->{status} eq 'completed' } @{ $s->get("certificates/$id/renewals")->{data} };
+cmp_ok scalar(@done), '>=', 4, 'four renewals';
+is scalar($s->versions($id)), @done, 'and as many versions';
 ok $s->online($s->agent), 'the agent is online';
 
 is $s->stop, 0, 'SIGTERM ends the daemon well';

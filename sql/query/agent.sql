@@ -10,7 +10,8 @@ VALUES (coalesce($1::jsonb ->> 'id', new_id('ag-')), $1::jsonb ->> 'name', coale
 RETURNING id;
 
 -- A new address or fingerprint is a new first contact: a host that was set up
--- anew is met by its new pin, and given a new identity.
+-- anew is met by its new pin, and given a new identity. One that is under way
+-- with the old begins anew: its next try may be far, or the last.
 -- name: agent_update
 WITH changed AS (
     UPDATE agents t
@@ -25,7 +26,8 @@ WITH changed AS (
 ), job AS (
     INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)
     SELECT 'Enrolment', id, id, 10, 30 FROM changed WHERE again
-    ON CONFLICT (type, subject) DO NOTHING
+    ON CONFLICT (type, subject) DO UPDATE SET status = 'Pending', epoch = jobs.epoch + 1, attempts = 0, max_attempts = excluded.max_attempts,
+          priority = excluded.priority, scheduled_at = now(), lease_until = NULL
 )
 SELECT id FROM changed;
 

@@ -132,9 +132,10 @@ sub deployed {
     return $row;
 }
 
+# Of a certificate, or all.
 sub open_jobs {
     my ($self, $id) = @_;
-    my $jobs = $self->get("jobs?certificate_id=$id&per_page=500")->{data};
+    my $jobs = $self->get('jobs?per_page=500' . (defined $id ? "&certificate_id=$id" : ''))->{data};
 
     return [grep { $_->{status} !~ /Completed|Failed|Cancelled/ } @$jobs];
 }
