@@ -4,6 +4,7 @@
 
 use strict;
 use warnings;
+use Certctl::API 'sql';
 use Certctl::Daemon;
 use Certctl::HTTP;
 use Certctl::Process qw(alive slurp temp_dir wait_until write_file);
@@ -52,6 +53,7 @@ $s->daemon->{env} = { CERTCTL_POINT => 'order.issued.received', CERTCTL_POINT_AC
 $s->daemon->restart;
 eval { $s->renew($slow) };        # the answer may stand still, too
 ok wait_until(20, sub { return state($s->daemon->pid) eq 'T' }), 'a replica stands still before it stores a certificate';
+is sql($s->daemon, "SELECT count(*) FROM certificate_versions WHERE certificate_id = '$slow'"), 1, 'and has not stored it';
 
 # its PostgreSQL is another process and goes on
 $twin->restart;
