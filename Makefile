@@ -29,7 +29,8 @@ daemon   = $B/certctld
 client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so $B/ngx_stream_certctl_module.so
 units    = $(patsubst t/unit/%.c,$B/t/%,$(wildcard t/unit/*.c))
-tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c)) $B/t/bench/handshake
+preloads = $(patsubst t/preload/%.c,$B/t/preload/%.so,$(wildcard t/preload/*.c))
+tools    = $(patsubst t/tool/%.c,$B/t/tool/%,$(wildcard t/tool/*.c)) $(preloads) $B/t/bench/handshake
 benches  = $(patsubst t/bench/%.c,$B/t/bench/%,$(wildcard t/bench/*.c))
 
 # A fuzzer is a program of its own: libFuzzer's when FUZZER is set, else one that
@@ -115,6 +116,12 @@ $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) TOOL $@
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+
+# Tests load these into NGINX (LD_PRELOAD): they stand in for nothing, but time.
+$B/t/preload/%.so: t/preload/%.c
+	@mkdir -p $(@D)
+	$(say) TOOL $@
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE= -g -O2 $(WARN) -fPIC -shared -o $@ $<
 
 # Those whose names begin with ngx_ include files of the module, and so NGINX's
 # headers, as they lie where the module was built (NGX).

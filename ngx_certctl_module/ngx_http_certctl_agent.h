@@ -212,6 +212,9 @@ void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
 /* The work's next piece, on a thread, or the end of the request. */
 void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
 
+/* The last that a task does on its thread. */
+void ngx_http_certctl_thread_end(void);
+
 /* ngx_http_certctl_request_answer.c */
 
 /* Makes the answer an error: {"error": rule}.  Any thread. */

@@ -319,9 +319,7 @@ ngx_http_certctl_ahead_thread(void *data, ngx_log_t *log)
         ngx_http_certctl_late_give_way();
     }
 
-    /* errors of OpenSSL must not be found by a later task of this thread */
-
-    ERR_clear_error();
+    ngx_http_certctl_thread_end();
 }
 
 

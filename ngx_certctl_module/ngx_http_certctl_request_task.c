@@ -217,9 +217,20 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
                                        "there is no memory for the answer");
     }
 
-    /* errors of OpenSSL must not be found by a later task of this thread */
+    ngx_http_certctl_thread_end();
+}
 
-    ERR_clear_error();
+
+/*
+ * Errors of OpenSSL must not be found by a later task of this thread.  Nor may
+ * anything else of OpenSSL's be left to the thread's end: a worker that exits
+ * does not wait for that, and OpenSSL would free it a second time.
+ */
+
+void
+ngx_http_certctl_thread_end(void)
+{
+    OPENSSL_thread_stop();
 }
 
 

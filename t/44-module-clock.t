@@ -8,15 +8,12 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI 'fingerprint';
-use Certctl::Process qw(run sanitized slurp wait_until write_file);
+use Certctl::Process qw(preload run slurp wait_until write_file);
 use Certctl::TLS 'handshake';
 use POSIX 'strftime';
 
 my ($lib) = glob '/usr/lib/*/faketime/libfaketimeMT.so.1';
 plan skip_all => 'libfaketime is not installed' if !$lib;
-
-# the address sanitizer will not be loaded behind anything else
-$lib = `cc -print-file-name=libasan.so` =~ s/\n//r . ":$lib" if sanitized() && $ENV{SAN} =~ /address/;
 
 my $HOUR = 3600;
 my $DAY  = 24 * $HOUR;
@@ -73,7 +70,7 @@ sub clock {
 }
 
 clock(0);
-@{ $edge->{env} }{@faked} = ($lib, "$dir/clock", 1, 1, 1, 1, 1);
+@{ $edge->{env} }{@faked} = (preload($lib), "$dir/clock", 1, 1, 1, 1, 1);
 $edge->start;
 
 sub hs { return handshake($edge->port(1), sni => "$_[0].example", keep => 1) }

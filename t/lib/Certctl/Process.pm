@@ -11,8 +11,8 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
-our @EXPORT_OK = qw(built temp_dir run spawn adopt finish wait_until in_time alive children clients
-    taken has_open slurp write_file sanitized valgrind patience);
+our @EXPORT_OK = qw(built preload temp_dir run spawn adopt finish wait_until in_time alive children
+    clients taken has_open slurp write_file sanitized valgrind patience);
 
 my %started;                # process id => file of its stderr
 my @reports;
@@ -27,6 +27,15 @@ sub built {
     $dir = $ENV{POINTED} || "$dir/points" if $points;
     die "$dir/$name is not built: make test\n" if !-e "$dir/$name";
     return abs_path("$dir/$name");
+}
+
+# LD_PRELOAD for a shared object. The address sanitizer will not be loaded behind
+# anything else.
+sub preload {
+    my ($object) = @_;
+
+    return $object if !sanitized() || $ENV{SAN} !~ /address/;
+    return `cc -print-file-name=libasan.so` =~ s/\n//r . ":$object";
 }
 
 # A folder that NGINX's workers and PostgreSQL, who are not root, may enter.
