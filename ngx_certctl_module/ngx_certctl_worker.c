@@ -13,10 +13,8 @@
 
 #define NGX_CERTCTL_WORKER_LOOK  500     /* milliseconds */
 #define NGX_CERTCTL_WORKER_STUCK 10      /* seconds without a look */
-#define NGX_CERTCTL_WORKER_LAST  200     /* milliseconds for threads to end */
 
 
-static ngx_uint_t ngx_certctl_worker_alone(void);
 static void ngx_certctl_worker_timer(ngx_event_t *ev);
 
 
@@ -65,41 +63,6 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
     ngx_certctl_worker_timer(ev);
 
     return NGX_OK;
-}
-
-
-/*
- * NGINX does not wait until a thread that it dismisses is gone.  Such a thread
- * still frees what OpenSSL has kept for it, and so does OpenSSL for all threads
- * as the process ends: both at once is a double free.
- */
-
-void
-ngx_certctl_worker_exit(void)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_CERTCTL_WORKER_LAST; i++) {
-
-        if (ngx_certctl_worker_alone()) {
-            return;
-        }
-
-        ngx_msleep(1);
-    }
-}
-
-
-/* Without /proc, and with other modules' threads, nobody is waited for long. */
-
-static ngx_uint_t
-ngx_certctl_worker_alone(void)
-{
-    struct stat  st;
-
-    /* ".", "..", and a folder for each thread */
-
-    return stat("/proc/self/task", &st) != 0 || st.st_nlink <= 3;
 }
 
 

@@ -14,9 +14,6 @@
 ngx_int_t ngx_certctl_worker_init(ngx_cycle_t *cycle,
     ngx_certctl_t *certctl);
 
-/* Before the process ends: waits for its threads, when NGINX has dismissed them. */
-void ngx_certctl_worker_exit(void);
-
 /* Says it now; event loop. */
 void ngx_certctl_worker_look(ngx_certctl_zone_t *zone);
 
