@@ -124,7 +124,7 @@ ngx_http_certctl_late_timer(ngx_event_t *ev)
 {
     ngx_http_certctl_late_look();
 
-    if (ngx_http_certctl_late_calls && !ngx_exiting) {
+    if (ngx_http_certctl_late_calls) {
         ngx_add_timer(ev, NGX_HTTP_CERTCTL_LATE_LOOK);
     }
 }

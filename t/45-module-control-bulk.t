@@ -7,8 +7,10 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint);
-use Certctl::Process qw(slurp);
+use Certctl::Process qw(slurp wait_until);
 use Certctl::TLS 'handshake';
+use POSIX ();
+use Time::HiRes qw(sleep time);
 
 my $BULK  = 'application/x-certctl-bulk';
 my $COUNT = 150;                        # more than share one wait for the disk
@@ -135,6 +137,51 @@ subtest 'a body that is not understood changes nothing' => sub {
     is(commits(), $before, 'nothing was committed');
     is($api->post("$url/never.example/rollback")->{status}, 404, 'nothing is there');
 };
+
+# Threads give way to an event loop that is late: one that is about to end, too, says
+# that it is not. Or each certificate would wait 5 ms, which are 1.5 s and more here.
+subtest 'a reload meanwhile holds nothing up' => sub {
+    my @pairs = map { [pair("r$_.example")] } 1 .. 300;
+    my ($quick, $while);
+
+    for my $try (1 .. 5) {
+        my ($alone) = timed("a$try", @pairs);
+        my $seen = length $edge->log;
+        my $pid = fork // die;
+
+        if (!$pid) {
+            sleep 0.05;
+            kill 'HUP', $edge->pid;
+            POSIX::_exit(0);
+        }
+
+        my ($took, $live) = timed("b$try", @pairs);
+        waitpid $pid, 0;
+        is($live, 300, 'all are live');
+        ok(wait_until(20, sub { substr($edge->log, $seen) =~ /worker process \d+ exited/ }), 'its worker ended');
+        my $meanwhile = substr($edge->log, $seen) =~ / (\d+)#\d+: gracefully shutting.* \1#\d+: certctl: .*live: "b$try-/s;
+        $while ||= $meanwhile;
+        last if $quick = $meanwhile && $took < $alone + 0.75;
+        diag(sprintf 'try %d: %.2f s, alone %.2f s', $try, $took, $alone);
+    }
+
+    ok($while, 'the worker was told to quit before it was done');
+    ok($quick, 'and took no longer than one that goes on');
+};
+
+# Under names of their own: how long a bulk takes, and how many are live.
+sub timed {
+    my ($prefix, @pairs) = @_;
+    my $body = join '', map { "\@$prefix-$_ keygen=server\n$pairs[$_][0]$pairs[$_][1]" } 0 .. $#pairs;
+
+    delete $edge->{control};            # the worker of before may be gone
+    $api = $edge->control;
+    $api->get('/certctl/v1/status');
+
+    my $begin = time;
+    my $r = bulk($body);
+    return (time - $begin, $r->{json}{live});
+}
 
 like($api->get('/certctl/v1/metrics')->{content},
     qr/^certctl_event_loop_late_max_us\{worker="1"\} \d+$/m, 'how late the event loops were');
