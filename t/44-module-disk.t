@@ -20,7 +20,7 @@ plan skip_all => 'no tmpfs can be mounted here'
 
 my $edge = Certctl::Edge->new(workers => 2, store => "$disk/store",
     ca => Certctl::PKI->ca('Root CA')->sub_ca('Test CA'), conf => <<'CONF');
-    server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; }
+    server { listen 127.0.0.1:%%PORT_1%% ssl reuseport; certctl on; }
 CONF
 my @ocsp = (ocsp => 'http://127.0.0.1:1/');
 my $url  = '/certctl/v1';
@@ -41,7 +41,7 @@ sub staple {
         'content-type' => 'application/ocsp-response');
 }
 
-# What both workers serve under a name: "certificate staple", once if they agree.
+# What both workers serve under a name, each half of all connections: "certificate staple", once if they agree.
 sub serves {
     my ($name) = @_;
     my %seen = map { my $h = handshake($edge->port(1), sni => "$name.example");
