@@ -147,6 +147,7 @@ struct ngx_certctl_s {
     ngx_array_t                 sessions;   /* of all TLS servers, see
                                                ngx_certctl_sessions.c */
     uint64_t                    flushed;    /* the epoch that they follow */
+    ngx_msec_t                  flushed_at; /* ... since when */
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
 };

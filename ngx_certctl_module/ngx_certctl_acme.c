@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 
 #include "ngx_certctl_acme.h"
+#include "ngx_certctl_sessions.h"
 
 
 /* The same certificate for a validator's several looks; seconds. */
@@ -25,7 +26,8 @@ typedef struct {
 } ngx_certctl_acme_t;
 
 
-/* Whose ClientHello it is, and how its connection is ended. */
+/* Whose ClientHello it is, and how its connection is ended; NULL: no challenge
+   is answered. */
 
 typedef struct {
     ngx_certctl_t             *certctl;
@@ -162,7 +164,12 @@ ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
     c = ngx_ssl_get_connection(ssl);
     certctl = hello->certctl;
 
-    if (ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
+    if (certctl->zone) {
+        ngx_certctl_sessions_hello(certctl, ssl, c);
+    }
+
+    if (hello->close == NULL
+        || ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
         || ngx_certctl_is_quic(c) || certctl->zone == NULL
         || ngx_certctl_challenge_find(&certctl->zone->challenges,
                                       NGX_CERTCTL_TLS_ALPN_01, name, len,

@@ -16,7 +16,8 @@ void ngx_certctl_acme_free(ngx_certctl_t *certctl);
 
 /*
  * Watches the ClientHellos of ctx.  A connection whose challenge is answered is
- * ended by close, which does what NGINX does when a handshake has failed.
+ * ended by close, which does what NGINX does when a handshake has failed; with
+ * NULL none is answered, and only flushed sessions are looked after.
  */
 ngx_int_t ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl,
     SSL_CTX *ctx, ngx_connection_handler_pt close);

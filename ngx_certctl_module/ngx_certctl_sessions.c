@@ -18,6 +18,7 @@
 typedef struct {
     SSL_CTX     *ctx;
     u_char       base[32];      /* of what the server was configured to be */
+    u_char       context[32];   /* ... and of the epoch */
 } ngx_certctl_sessions_t;
 
 
@@ -177,7 +178,6 @@ ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
 void
 ngx_certctl_sessions_look(ngx_certctl_t *certctl)
 {
-    u_char                   context[32];
     u_char                   text[sizeof(NGX_CERTCTL_SESSIONS_LABEL) + 32 + 8];
     uint64_t                 epoch;
     ngx_uint_t               i, n, good;
@@ -199,10 +199,12 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
         ngx_memcpy(text + n, sessions[i].base, 32);
         ngx_memcpy(text + n + 32, &epoch, sizeof(epoch));
 
-        if (EVP_Digest(text, sizeof(text), context, NULL, EVP_sha256(), NULL)
+        if (EVP_Digest(text, sizeof(text), sessions[i].context, NULL,
+                       EVP_sha256(), NULL)
             != 1
-            || SSL_CTX_set_session_id_context(sessions[i].ctx, context,
-                                              sizeof(context))
+            || SSL_CTX_set_session_id_context(sessions[i].ctx,
+                                              sessions[i].context,
+                                              sizeof(sessions[i].context))
                != 1)
         {
             good = 0;
@@ -216,8 +218,45 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
     }
 
     certctl->flushed = epoch;
+    certctl->flushed_at = ngx_current_msec;
 
     if (ngx_worker < NGX_CERTCTL_WORKERS && !ngx_exiting) {
         certctl->zone->workers[ngx_worker].sessions = epoch;
+    }
+}
+
+
+/*
+ * A connection has its context from the time when it was made, and keeps it when
+ * its name leads to another server: a client that has begun a ClientHello before
+ * a flush would resume what is flushed, and with any server.
+ */
+
+void
+ngx_certctl_sessions_hello(ngx_certctl_t *certctl, SSL *ssl,
+    ngx_connection_t *c)
+{
+    SSL_CTX                 *ctx;
+    ngx_uint_t               i;
+    ngx_certctl_sessions_t  *sessions;
+
+    ngx_certctl_sessions_look(certctl);
+
+    if (certctl->flushed == 0
+        || (ngx_msec_int_t) (c->start_time - certctl->flushed_at) > 0)
+    {
+        return;
+    }
+
+    ctx = SSL_get_SSL_CTX(ssl);
+    sessions = certctl->sessions.elts;
+
+    for (i = 0; i < certctl->sessions.nelts; i++) {
+
+        if (sessions[i].ctx == ctx) {
+            (void) SSL_set_session_id_context(ssl, sessions[i].context,
+                                              sizeof(sessions[i].context));
+            return;
+        }
     }
 }

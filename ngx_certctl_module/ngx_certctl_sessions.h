@@ -25,6 +25,11 @@ void ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log);
 /* In a worker: follows the zone's epoch, if it has moved; event loop. */
 void ngx_certctl_sessions_look(ngx_certctl_t *certctl);
 
+/* The same, and for a connection that is older than that: before its name and
+   its session are looked at. */
+void ngx_certctl_sessions_hello(ngx_certctl_t *certctl, SSL *ssl,
+    ngx_connection_t *c);
+
 /* Makes epoch the zone's, unless a later one is; any thread. */
 void ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch);
 

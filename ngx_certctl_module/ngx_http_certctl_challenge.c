@@ -136,9 +136,10 @@ ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
         sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
-        if (sscf->ssl.ctx && scf->common.challenge && !scf->agent
+        if (sscf->ssl.ctx && (scf->common.challenge || scf->agent)
             && ngx_certctl_acme_hook(cf, &mcf->certctl, sscf->ssl.ctx,
-                                     ngx_http_close_connection)
+                                     scf->agent ? NULL
+                                                : ngx_http_close_connection)
                != NGX_OK)
         {
             return NGX_ERROR;

@@ -246,9 +246,35 @@ none_resumed($old, 'after a reload');
 my @kept = grep { $_->[2] !~ /^cached/ } @cases;
 is(resumed($new, $_), 8, 'made since, after a reload: ' . label($_)) for @kept;
 
-my $again = ask(post => '/sessions/flush')->{json}{epoch};
-cmp_ok($again, '>', $r->{json}{epoch}, 'once more: a later epoch');
-ok(wait_until(20, sub { ask(get => '/status')->{json}{sessions}{all_workers} }), 'followed');
+my $again;
+my $flush = sub {
+    $again = ask(post => '/sessions/flush')->{json}{epoch};
+    cmp_ok($again, '>', $r->{json}{epoch}, 'once more: a later epoch');
+    ok(wait_until(20, sub { ask(get => '/status')->{json}{sessions}{all_workers} }), 'followed');
+};
+
+# Each of these has begun its ClientHello before, and ends it after.
+my @begun = grep { $_->[0] ne 'QUIC' } @kept;
+my %half;
+
+for my $case (@begun) {
+    my ($tls, $port, $name) = @$case;
+    my $inner = $flush;
+
+    $flush = sub {
+        $half{ label($case) } = handshake($edge->port($port), sni => $name, tls => $tls, keep => 1,
+            staple => 0, session => $new->{ label($case) }, pause => $inner);
+    };
+}
+$flush->();
+
+for my $case (@begun) {
+    my $h = $half{ label($case) };
+    is($h->{error}, '', 'half before the flush: ' . label($case));
+    is($h->{reused}, 0, '... resumes nothing of before it');
+    is(get(@$case, $h->{session})->{reused}, 1, '... and what it was given is resumed') if !$h->{error};
+}
+
 none_resumed($new, 'flushed again');
 
 $new = sessions();

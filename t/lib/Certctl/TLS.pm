@@ -28,7 +28,8 @@ my %version = ('1.2' => 0x0303, '1.3' => 0x0304);
 # Options: sni, host (127.0.0.1), tls => '1.2' or '1.3', ciphers (TLS 1.2),
 # sigalgs => 'RSA-PSS+SHA256' (what the client can verify), alpn => [...],
 # cert and key (PEM files), staple => 0 asks for none, session => an earlier
-# one, keep => 1 asks once over HTTP and keeps the session, timeout (10 seconds).
+# one, keep => 1 asks once over HTTP and keeps the session, timeout (10 seconds),
+# pause => sub { ... } to be called when half of the ClientHello is written.
 sub handshake {
     my ($port, %o) = @_;
     my $begin = time;
@@ -50,11 +51,12 @@ sub handshake {
     my $ctx = context(\%o, \%h);
     my $ssl = Net::SSLeay::new($ctx);
 
-    Net::SSLeay::set_fd($ssl, fileno $socket);
     Net::SSLeay::set_tlsext_host_name($ssl, $o{sni}) if defined $o{sni};
     Net::SSLeay::set_tlsext_status_type($ssl, Net::SSLeay::TLSEXT_STATUSTYPE_ocsp())
         if $o{staple} // 1;
     Net::SSLeay::set_session($ssl, $o{session}) if $o{session};
+    begin($ssl, $socket, $o{pause}) if $o{pause};
+    Net::SSLeay::set_fd($ssl, fileno $socket);
 
     Net::SSLeay::ERR_clear_error();
     my $ok = Net::SSLeay::connect($ssl);
@@ -73,6 +75,22 @@ sub handshake {
     Net::SSLeay::CTX_free($ctx);
     close $socket;
     return \%h;
+}
+
+sub begin {
+    my ($ssl, $socket, $pause) = @_;
+    my ($in, $out) = map { Net::SSLeay::BIO_new(Net::SSLeay::BIO_s_mem()) } 1 .. 2;
+
+    Net::SSLeay::set_bio($ssl, $in, $out);
+    Net::SSLeay::connect($ssl);
+
+    my $hello = Net::SSLeay::BIO_read($out);
+    my $half  = length($hello) / 2;
+
+    syswrite $socket, substr $hello, 0, $half;
+    $pause->();
+    syswrite $socket, substr $hello, $half;
+    return;
 }
 
 sub context {
