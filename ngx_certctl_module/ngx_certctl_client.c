@@ -47,6 +47,8 @@ static const ngx_certctl_scheme_t  ngx_certctl_schemes[] = {
 static ngx_uint_t ngx_certctl_client_suite(SSL *ssl,
     ngx_certctl_cert_t *cert);
 static ngx_uint_t ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key);
+static ngx_uint_t ngx_certctl_client_takes(SSL *ssl,
+    ngx_certctl_cert_t *cert);
 static ngx_uint_t ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme,
     ngx_uint_t tls13);
 
@@ -82,7 +84,7 @@ ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
         SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
 
         if (ngx_certctl_key_signs(key, hash << 8 | sig, tls13)) {
-            return 1;
+            return !tls13 || ngx_certctl_client_takes(ssl, cert);
         }
     }
 
@@ -151,6 +153,24 @@ ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key)
     OPENSSL_free(groups);
 
     return known;
+}
+
+
+/*
+ * What the certificate itself may be signed with a client says apart (RFC 8446
+ * 4.2.3, signature_algorithms_cert): OpenSSL would send none that does not fit.
+ */
+
+static ngx_uint_t
+ngx_certctl_client_takes(SSL *ssl, ngx_certctl_cert_t *cert)
+{
+    int  flags;
+
+    ERR_set_mark();
+    flags = SSL_check_chain(ssl, cert->x509, cert->key, cert->chain);
+    ERR_pop_to_mark();
+
+    return (flags & CERT_PKEY_EE_SIGNATURE) != 0;
 }
 
 

@@ -31,7 +31,7 @@ static ngx_certctl_cert_t *ngx_certctl_pick(SSL *ssl,
 static ngx_certctl_given_t *ngx_certctl_given(SSL *ssl,
     ngx_connection_t *c, ngx_certctl_server_t *server);
 static void ngx_certctl_given_cleanup(void *data);
-static void ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
+static ngx_int_t ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert);
 static void ngx_certctl_asked(SSL *ssl, ngx_str_t *name);
 
@@ -140,14 +140,17 @@ ngx_certctl_give(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_unhold(given->certctl, given->stored);
     given->stored = NULL;
 
-    if (cert == NULL && server->cert_cb) {
-        return server->cert_cb(ssl, server->cert_arg);
-    }
-
     if (cert && cert->source == NGX_CERTCTL_STORE) {
         given->stored = (ngx_certctl_stored_t *) cert;
         ngx_certctl_hold(given->stored);
-        ngx_certctl_use(ssl, c, server, cert);
+
+        if (ngx_certctl_use(ssl, c, server, cert) != NGX_OK) {
+            cert = NULL;
+        }
+    }
+
+    if (cert == NULL && server->cert_cb) {
+        return server->cert_cb(ssl, server->cert_arg);
     }
 
     return 1;
@@ -263,7 +266,7 @@ ngx_certctl_given_cleanup(void *data)
  * was compressed of it (RFC 8879), so that nothing but cert can be sent.
  */
 
-static void
+static ngx_int_t
 ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
 {
@@ -275,7 +278,7 @@ ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
     if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
         == 1)
     {
-        return;
+        return NGX_OK;
     }
 
     ngx_ssl_error(NGX_LOG_CRIT, c->log, 0,
@@ -294,6 +297,8 @@ ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
     /* else NGINX would take a stale error for the handshake's */
 
     ERR_clear_error();
+
+    return NGX_DECLINED;
 }
 
 

@@ -8,6 +8,7 @@ use Test::More;
 use Certctl::Edge;
 use Certctl::PKI 'fingerprint';
 use Certctl::TLS 'handshake';
+use IO::Socket::INET;
 
 my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
     ssl_session_cache shared:sessions:1m;
@@ -45,6 +46,16 @@ my $edge = Certctl::Edge->new(workers => 2, conf => <<'CONF');
         listen 127.0.0.1:%%PORT_5%% ssl;
         certctl on;
         ssl_conf_command SignatureAlgorithms RSA-PSS+SHA256;
+    }
+
+    # this one takes no RSA key of 2048 bits
+    server {
+        listen 127.0.0.1:%%PORT_6%% ssl;
+        server_name strong.example;
+        certctl on;
+        ssl_ciphers DEFAULT:@SECLEVEL=3;
+        ssl_certificate %%DIR%%/$ssl_server_name.pem;
+        ssl_certificate_key %%DIR%%/$ssl_server_name.key;
     }
 CONF
 
@@ -156,6 +167,36 @@ for (['P-256:P-384', 'ECDSA'], ['P-256', 'RSA']) {
     like($out, qr/Peer signature type: $kind/i, "$kind for a client of $groups");
 }
 
+# What their certificates may be signed with clients may say apart: by an
+# extension that OpenSSL's never send, so this one is written by hand.
+
+sub extension { return pack 'n n/a*', @_ }
+
+# 22 when the answer is a ServerHello, 21 for an alert.
+sub hello {
+    my ($sni, @signed) = @_;
+    my $body = "\x03\x03" . 'r' x 32 . "\0" . pack('n/a* n', "\x13\x01", 0x0100) . pack 'n/a*', join '',
+        extension(0, pack 'n/a*', "\0" . pack 'n/a*', $sni),
+        extension(10, pack 'n n', 2, 29),
+        extension(13, pack 'n n n', 4, 0x0403, 0x0804),
+        extension(43, "\x02\x03\x04"),
+        extension(50, pack 'n/a*', pack 'n*', @signed),
+        extension(51, pack 'n/a*', pack 'n n/a*', 29, 'k' x 32);
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port(1)) or die "connect: $!\n";
+
+    syswrite $socket, "\x16\x03\x01" . pack 'n/a*', "\x01" . substr(pack('N', length $body), 1) . $body;
+    sysread $socket, my $type, 1;
+    return ord $type;
+}
+
+my ($by_rsa, $by_rsa_key) = Certctl::PKI->ca('RSA CA', key => 'rsa-2048')
+    ->issue(names => ['first.example'], key => 'rsa-2048');
+$edge->commit('site-rsa', $by_rsa, $by_rsa_key);
+is(hello('first.example', 0x0403), 22, 'a client that takes what is signed by ECDSA');
+is(hello('first.example', 0x0401), 22, 'by RSA: it is given that one');
+is(hello('first.example', 0x0603), 21, 'by neither');
+$rsa = fingerprint($by_rsa);
+
 # Each kind is swapped by itself; clients say what they can verify in their
 # signature algorithms, with TLS 1.3 there alone.
 
@@ -225,6 +266,16 @@ for my $name ('_agent', '-', 'x' x 250, 'a..b', '*.wild.example') {
 is(get(sni => 'first.example')->{error}, '', 'and the worker lives');
 
 unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
+
+# What the server cannot use, and variables that name another.
+
+my ($strong, $strong_key) = $edge->ca->issue(names => ['strong.example']);
+$edge->file('strong.example.pem', $strong);
+$edge->file('strong.example.key', $strong_key, 0644);    # workers read it
+$edge->give('weak', names => ['strong.example'], key => 'rsa-2048');
+is(handshake($edge->port(6), sni => 'strong.example')->{fingerprint}, fingerprint($strong),
+    'a stored key that is too weak for the server: what the variables name');
+like($edge->log, qr/\[crit\].*the stored certificate "weak" cannot be used/, 'and the log says so');
 $edge->stop;
 
 done_testing;
