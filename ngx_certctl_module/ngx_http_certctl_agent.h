@@ -212,8 +212,13 @@ void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
 /* The work's next piece, on a thread, or the end of the request. */
 void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
 
-/* The last that a task does on its thread. */
+/* The only way to a thread, and the last that a task does there. */
+ngx_int_t ngx_http_certctl_thread_post(ngx_thread_pool_t *tp,
+    ngx_thread_task_t *task);
 void ngx_http_certctl_thread_end(void);
+
+/* Before the process ends: waits for the threads that NGINX did not. */
+void ngx_http_certctl_threads_exit(void);
 
 /* ngx_http_certctl_request_answer.c */
 
@@ -249,6 +254,8 @@ void ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone);
 void ngx_http_certctl_late_end(void);
 /* Of a thread, while there is a request. */
 void ngx_http_certctl_late_give_way(void);
+/* Whether the event loop has come to its end: nobody waits for an answer. */
+ngx_uint_t ngx_http_certctl_late_over(void);
 
 
 /* The requests: each runs on a thread. */

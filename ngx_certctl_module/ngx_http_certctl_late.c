@@ -100,9 +100,10 @@ ngx_http_certctl_late_give_way(void)
 
     for (i = 0; i < NGX_HTTP_CERTCTL_LATE_STEPS; i++) {
 
-        /* between two pieces that a client reads nobody looks how late it is */
+        /* between two pieces that a client reads nobody looks how late it is,
+           nor does one that is told to end at once */
 
-        if (ngx_http_certctl_late_calls == 0) {
+        if (ngx_http_certctl_late_calls == 0 || ngx_http_certctl_late_over()) {
             return;
         }
 
@@ -116,6 +117,19 @@ ngx_http_certctl_late_give_way(void)
 
         (void) nanosleep(&step, NULL);
     }
+}
+
+
+/*
+ * Told to end at once, NGINX waits for its threads and has its master kill it
+ * after a second: they should be done before.  A worker that is told to quit
+ * goes on until all is answered, a single process does not.
+ */
+
+ngx_uint_t
+ngx_http_certctl_late_over(void)
+{
+    return ngx_terminate || (ngx_quit && ngx_process == NGX_PROCESS_SINGLE);
 }
 
 

@@ -9,7 +9,7 @@
 #include <ngx_http.h>
 
 #include "ngx_certctl_conf.h"
-#include "ngx_http_certctl_module.h"
+#include "ngx_http_certctl_agent.h"
 #include "ngx_certctl_placeholder.h"
 #include "ngx_http_certctl_server.h"
 #include "ngx_http_certctl_start.h"
@@ -30,6 +30,7 @@ static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
 static ngx_int_t ngx_http_certctl_init_process(ngx_cycle_t *cycle);
+static void ngx_http_certctl_exit_process(ngx_cycle_t *cycle);
 static void ngx_http_certctl_exit(ngx_cycle_t *cycle);
 
 static char *ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -130,7 +131,7 @@ ngx_module_t  ngx_http_certctl_module = {
     ngx_http_certctl_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_http_certctl_exit,                 /* exit process */
+    ngx_http_certctl_exit_process,         /* exit process */
     ngx_http_certctl_exit,                 /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -348,6 +349,14 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
     mcf = ngx_http_certctl_main_conf();
 
     return mcf ? ngx_certctl_worker_init(cycle, &mcf->certctl) : NGX_OK;
+}
+
+
+static void
+ngx_http_certctl_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_certctl_threads_exit();
+    ngx_http_certctl_exit(cycle);
 }
 
 

@@ -123,6 +123,13 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_open(&call->json, "certificates", '[');
 
     for (i = 0; i < bulk->n; i += n) {
+
+        if (ngx_http_certctl_late_over()) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              "NGINX ends: not all certificates were stored");
+            goto done;
+        }
+
         n = ngx_min(bulk->n - i, CERTCTL_STORE_MANY);
         ngx_http_certctl_bulk_group(bulk, &bulk->parts[i], n);
     }

@@ -12,11 +12,16 @@
 #include "ngx_certctl_sessions.h"
 
 
+/* Milliseconds. */
+#define NGX_HTTP_CERTCTL_LAST_STEPS  10
+
+
 static void ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_cleanup(void *data);
 static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
+static void ngx_http_certctl_task_over(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_event(ngx_event_t *ev);
 static void ngx_http_certctl_task_log(ngx_http_certctl_call_t *call);
 static void ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
@@ -31,6 +36,10 @@ static void ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call);
 
 static ngx_uint_t  ngx_http_certctl_tasks;
 static ngx_uint_t  ngx_http_certctl_streams;
+
+/* Tasks that its threads are not done with, or have not begun. */
+
+static ngx_atomic_t  ngx_http_certctl_threads;
 
 
 ngx_http_certctl_call_t *
@@ -138,7 +147,9 @@ ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
     call->queued = 1;
     ngx_http_certctl_task_watch(call);
 
-    if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
+    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
+        != NGX_OK)
+    {
         call->queued = 0;
         return NGX_ERROR;
     }
@@ -204,7 +215,12 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 {
     ngx_http_certctl_call_t *call = data;
 
-    call->route->work(call);
+    if (ngx_http_certctl_late_over()) {
+        ngx_http_certctl_task_over(call);
+
+    } else {
+        call->route->work(call);
+    }
 
     if (call->body) {
         ngx_explicit_memzero(call->body, call->body_len);
@@ -221,6 +237,37 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 }
 
 
+/* NGINX ends before this is begun: should an answer go out yet, it says so. */
+
+static void
+ngx_http_certctl_task_over(ngx_http_certctl_call_t *call)
+{
+    call->more = 0;
+
+    if (call->streaming) {
+        call->json.failed = 1;
+
+    } else {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "NGINX ends");
+    }
+}
+
+
+ngx_int_t
+ngx_http_certctl_thread_post(ngx_thread_pool_t *tp, ngx_thread_task_t *task)
+{
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, 1);
+
+    if (ngx_thread_task_post(tp, task) != NGX_OK) {
+        (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
 /*
  * Errors of OpenSSL must not be found by a later task of this thread.  Nor may
  * anything else of OpenSSL's be left to the thread's end: a worker that exits
@@ -231,6 +278,31 @@ void
 ngx_http_certctl_thread_end(void)
 {
     OPENSSL_thread_stop();
+
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+}
+
+
+/*
+ * NGINX dismisses its threads through the queue of their pool.  Where that is
+ * full, as a small one may be with us in it, it goes on without them, and frees
+ * what they work with.
+ */
+
+void
+ngx_http_certctl_threads_exit(void)
+{
+    if (ngx_http_certctl_threads == 0) {
+        return;
+    }
+
+    while (ngx_http_certctl_threads) {
+        ngx_msleep(1);
+    }
+
+    /* a thread takes a few more steps, to wait for what will not come */
+
+    ngx_msleep(NGX_HTTP_CERTCTL_LAST_STEPS);
 }
 
 
@@ -316,7 +388,7 @@ ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
         return;
     }
 
-    if (ngx_thread_task_post(tp, helper) != NGX_OK) {
+    if (ngx_http_certctl_thread_post(tp, helper) != NGX_OK) {
         helper->event.handler(&helper->event);
         return;
     }
