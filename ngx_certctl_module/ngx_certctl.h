@@ -85,6 +85,7 @@ typedef struct {
 
 typedef struct {
     ngx_certctl_cert_t         *cert[CERTCTL_KINDS];
+    ngx_certctl_cert_t         *second[CERTCTL_KINDS];  /* to stand in */
     const char                 *why;        /* a sentence, for the report */
 } ngx_certctl_choice_t;
 

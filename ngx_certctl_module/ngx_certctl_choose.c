@@ -20,6 +20,8 @@ static const char  *ngx_certctl_wildcard =
     "the store has it for a wildcard of this name";
 static const char  *ngx_certctl_newer =
     "it is newer than the one in the store";
+static const char  *ngx_certctl_kind =
+    "for clients that do not know the kind of the newer one";
 static const char  *ngx_certctl_expired =
     "the one in the store is past its time";
 static const char  *ngx_certctl_nothing =
@@ -41,6 +43,7 @@ static ngx_uint_t ngx_certctl_fits(ngx_certctl_cert_t *cert,
     ngx_certctl_name_t *name, time_t now);
 static ngx_uint_t ngx_certctl_covers(ngx_certctl_cert_t *cert,
     ngx_certctl_name_t *name);
+static void ngx_certctl_step_back(ngx_certctl_choice_t *choice, time_t now);
 static void ngx_certctl_configured(ngx_certctl_server_t *server,
     ngx_certctl_choice_t *ret, const char *why);
 
@@ -134,6 +137,7 @@ void
 ngx_certctl_choose_first(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
+    time_t                  now;
     const char             *why;
     ngx_certctl_stored_t  **stored;
 
@@ -164,11 +168,30 @@ ngx_certctl_choose_first(ngx_certctl_server_t *server,
         return;
     }
 
-    why = ngx_certctl_static_wins(server, name, ret, ngx_time());
+    now = ngx_time();
+    why = ngx_certctl_static_wins(server, name, ret, now);
 
     if (why) {
-        ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
+        ngx_certctl_step_back(ret, now);
         ngx_certctl_configured(server, ret, why);
+    }
+}
+
+
+/* What static ones win over, and clients may need that know no other kind. */
+
+static void
+ngx_certctl_step_back(ngx_certctl_choice_t *choice, time_t now)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (choice->cert[i] && ngx_certctl_cert_valid(choice->cert[i], now)) {
+            choice->second[i] = choice->cert[i];
+        }
+
+        choice->cert[i] = NULL;
     }
 }
 
@@ -185,6 +208,13 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
         return;
     }
 
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (ret->cert[i] == NULL) {
+            ret->cert[i] = ret->second[i];
+        }
+    }
+
     now = ngx_time();
     cert = server->certs.elts;
 
@@ -197,6 +227,14 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
             ret->cert[cert[i].kind] = &cert[i];
         }
     }
+}
+
+
+const char *
+ngx_certctl_choose_why(ngx_certctl_choice_t *choice, certctl_kind_e kind)
+{
+    return choice->second[kind] && choice->cert[kind] == choice->second[kind]
+           ? ngx_certctl_kind : choice->why;
 }
 
 

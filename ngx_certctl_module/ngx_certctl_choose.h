@@ -28,10 +28,15 @@ void ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *asked,
 void ngx_certctl_choose_first(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
-/* Adds static certificates of kinds that the store has none of, for clients
-   that know no other kind. */
+/* Adds static certificates of kinds that the store has none of, and stored ones
+   of kinds that are not configured where a static one wins, for clients that
+   know no other kind. */
 void ngx_certctl_choose_second(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
+
+/* Why choice has the one of kind: a sentence. */
+const char *ngx_certctl_choose_why(ngx_certctl_choice_t *choice,
+    certctl_kind_e kind);
 
 
 #endif /* _NGX_CERTCTL_CHOOSE_H_INCLUDED_ */

@@ -169,7 +169,7 @@ ngx_certctl_pick(SSL *ssl, ngx_certctl_server_t *server,
     kinds = 0;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
-        kinds += (choice->cert[i] != NULL);
+        kinds += (choice->cert[i] || choice->second[i]);
     }
 
     /* nothing to pick from: the usual case, and the cheapest */

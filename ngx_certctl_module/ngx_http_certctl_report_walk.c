@@ -12,6 +12,7 @@
 #include "ngx_http_certctl_report.h"
 #include "ngx_certctl_cache.h"
 #include "ngx_certctl_cert.h"
+#include "ngx_certctl_choose.h"
 
 
 /* Fully parsed records that a report keeps at once. */
@@ -385,7 +386,8 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
     *ngx_sprintf((u_char *) report->next, "s%xi", place) = '\0';
     report->given++;
 
-    report->found(report, server, cert, choice.why, &report->asked, index);
+    report->found(report, server, cert, ngx_certctl_choose_why(&choice, kind),
+                  &report->asked, index);
 }
 
 

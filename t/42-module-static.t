@@ -136,6 +136,15 @@ is(served('a.example'), fingerprint($hand), 'a static one that is newer wins');
 like(said('a.example'), qr/\|static\|$/, 'and says so');
 is(why('a.example'), 'it is newer than the one in the store', 'and the report says why');
 
+my $rsa_only = fingerprint(scalar $edge->give('a-rsa', names => ['a.example'], key => 'rsa-2048',
+    from => -3600));
+is(served('a.example'), fingerprint($hand), 'over a stored RSA one, too');
+is(served('a.example', %$_), $rsa_only, 'which stays for clients that know only RSA')
+    for { tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1' }, { tls => '1.3', sigalgs => 'RSA-PSS+SHA256' };
+is(why('a.example'), 'for clients that do not know the kind of the newer one; it is newer than the one in the store',
+    'and the report says so');
+$edge->control->delete('/certctl/v1/certificates/a-rsa');
+
 my $newest = fingerprint(scalar $edge->give('a', names => ['a.example'], from => -30));
 is(served('a.example'), $newest, 'until a newer one is stored');
 
