@@ -16,6 +16,7 @@
 
 
 static ngx_int_t ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table);
+static ngx_uint_t ngx_certctl_challenge_gone(ngx_atomic_uint_t holder);
 static void ngx_certctl_challenge_leave(ngx_certctl_challenges_t *table);
 static void ngx_certctl_challenge_sweep(ngx_certctl_challenges_t *table,
     time_t now);
@@ -160,8 +161,7 @@ ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
 
         holder = table->seat;
 
-        if ((holder == 0
-             || (kill((pid_t) holder, 0) == -1 && ngx_errno == ESRCH))
+        if ((holder == 0 || ngx_certctl_challenge_gone(holder))
             && ngx_atomic_cmp_set(&table->seat, holder, pid))
         {
             return NGX_OK;
@@ -171,6 +171,33 @@ ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
     }
 
     return NGX_AGAIN;
+}
+
+
+static ngx_uint_t
+ngx_certctl_challenge_gone(ngx_atomic_uint_t holder)
+{
+    return kill((pid_t) holder, 0) == -1 && ngx_errno == ESRCH;
+}
+
+
+/*
+ * Its number is given to another process one day, which then would keep the
+ * seat.  None of our own threads has been there yet.
+ */
+
+void
+ngx_certctl_challenge_heal(ngx_certctl_challenges_t *table)
+{
+    ngx_atomic_uint_t  holder;
+
+    holder = table->seat;
+
+    if (holder && (holder == (ngx_atomic_uint_t) getpid()
+                   || ngx_certctl_challenge_gone(holder)))
+    {
+        (void) ngx_atomic_cmp_set(&table->seat, holder, 0);
+    }
 }
 
 

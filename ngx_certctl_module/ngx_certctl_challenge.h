@@ -97,6 +97,9 @@ ngx_int_t ngx_certctl_challenge_find(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now,
     ngx_certctl_challenge_t *ret);
 
+/* In a worker that begins: a writer that was killed holds nobody up. */
+void ngx_certctl_challenge_heal(ngx_certctl_challenges_t *table);
+
 /* How many are pending at now. */
 ngx_uint_t ngx_certctl_challenge_count(ngx_certctl_challenges_t *table,
     time_t now);

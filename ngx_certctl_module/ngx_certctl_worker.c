@@ -43,6 +43,8 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
         certctl_store_heal(certctl->store);
     }
 
+    ngx_certctl_challenge_heal(&certctl->zone->challenges);
+
     ev = &ngx_certctl_worker_event;
 
     /* a single process comes here again at each reload */

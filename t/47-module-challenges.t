@@ -10,6 +10,7 @@ use Certctl::TLS 'handshake';
 use Digest::SHA qw(sha256 sha256_hex);
 use IO::Socket::INET;
 use MIME::Base64 'decode_base64';
+use POSIX ();
 use Test::More;
 
 # after an answer to TLS-ALPN-01 the server has closed, also while we write
@@ -339,6 +340,34 @@ subtest 'expiry, number, reload, restart' => sub {
 
 $edge->stop;
 
+# A process that has the number of one that is gone; undef where numbers cannot be
+# chosen. The next ones are what they would have been: who looks for a process that
+# has just ended shall not find another.
+sub namesake {
+    my ($pid) = @_;
+    my $file = '/proc/sys/kernel/ns_last_pid';
+
+    for (1 .. 200) {
+        my $last = slurp($file) // return;
+        open my $out, '>', $file or return;
+        syswrite $out, $pid - 1 or return;
+
+        my $new = fork // die "fork: $!";
+        if (!$new) {
+            sleep 60;
+            POSIX::_exit(0);
+        }
+
+        sysseek $out, 0, 0;
+        syswrite $out, $last;
+        return $new if $new == $pid;
+        kill 'KILL', $new;
+        waitpid $new, 0;
+    }
+
+    return;
+}
+
 for my $place (qw(challenge.write.begun challenge.write.copied)) {
     subtest "killed at $place" => sub {
         my $e = Certctl::Edge->new(workers => 1, points => 1, conf => $conf,
@@ -349,6 +378,8 @@ for my $place (qw(challenge.write.begun challenge.write.copied)) {
         is(http01($e, 'first')->{status}, 200, 'one before');
         is(put_once($e, 'second'), 0, 'no answer');
         ok(wait_until(10, sub { !alive($worker) && $e->workers == 1 }), 'the worker was killed, and replaced');
+        my $namesake = namesake($worker);
+        note('without another process of its number') if !$namesake;
 
         is(ask($e, 'redirect', well_known('first'))->{status}, 200, 'the one before is answered');
         is(ask($e, 'redirect', well_known('second'))->{status}, 301, 'the half written one is not');
@@ -356,6 +387,8 @@ for my $place (qw(challenge.write.begun challenge.write.copied)) {
         is(http01($e, 'second')->{status}, 200, 'pushed again');
         is(ask($e, 'redirect', well_known('second'))->{body}, "second.$thumb", 'and answered');
         is(status($e)->{challenges_pending}, 2, 'both are pending');
+        kill 'KILL', $namesake if $namesake;
+        waitpid $namesake, 0 if $namesake;
         $e->stop;
     };
 }
