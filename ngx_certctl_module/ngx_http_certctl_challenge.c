@@ -136,7 +136,7 @@ ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
         sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
-        if (sscf->ssl.ctx && (scf->common.challenge || scf->agent)
+        if (sscf->ssl.ctx && scf->common.challenge
             && ngx_certctl_acme_hook(cf, &mcf->certctl, sscf->ssl.ctx,
                                      scf->agent ? NULL
                                                 : ngx_http_close_connection)
