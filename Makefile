@@ -102,7 +102,7 @@ $B/t/%: t/unit/%.c $(wildcard t/unit/*.h) $B/libcertctl.a
 
 # The crash test's store has its points in any build, and the fault test stands
 # between the store and the system.
-FAULTS = $(addprefix -Wl$(comma)--wrap=,openat fsync syncfs renameat renameat2 linkat symlinkat unlinkat mkdirat pread pwrite readlinkat fstat flock malloc calloc realloc)
+FAULTS = $(addprefix -Wl$(comma)--wrap=,openat fsync syncfs renameat renameat2 linkat symlinkat unlinkat mkdirat pread pwrite readlinkat readdir fstat flock malloc calloc realloc)
 
 $B/obj/points/%.o: ngx_certctl_module/%.c
 	@mkdir -p $(@D)

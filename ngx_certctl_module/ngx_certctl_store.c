@@ -519,21 +519,30 @@ certctl_record_free(certctl_record_t *rec)
 }
 
 
+/* What fn has returned; *err is not 0 where there may be more. */
+
 static int
-each_in(DIR *dir, int (*fn)(const char *name, void *data), void *data)
+each_in(DIR *dir, int (*fn)(const char *name, void *data), void *data,
+    int *err)
 {
     int             rc = 0;
     struct dirent  *entry;
 
-    while (rc == 0 && (entry = readdir(dir)) != NULL) {
+    for ( ;; ) {
+        errno = 0;
+        entry = rc == 0 ? readdir(dir) : NULL;
+
+        if (entry == NULL) {
+            *err = errno;
+            return rc;
+        }
+
         if (certctl_name_valid((u_char *) entry->d_name,
                                strlen(entry->d_name)))
         {
             rc = fn(entry->d_name, data);
         }
     }
-
-    return rc;
 }
 
 
@@ -541,7 +550,7 @@ int
 certctl_store_each(certctl_store_t *store,
     int (*fn)(const char *name, void *data), void *data)
 {
-    int   i, fd, rc = 0;
+    int   i, fd, err, rc = 0;
     DIR  *dir;
 
     for (i = 0; rc == 0 && store->certs >= 0 && i < CERTCTL_FOLDERS; i++) {
@@ -561,8 +570,13 @@ certctl_store_each(certctl_store_t *store,
             return CERTCTL_STORE_ERROR;
         }
 
-        rc = each_in(dir, fn, data);
+        rc = each_in(dir, fn, data, &err);
         closedir(dir);
+
+        if (err) {
+            errno = err;
+            return CERTCTL_STORE_ERROR;
+        }
     }
 
     return CERTCTL_STORE_OK;

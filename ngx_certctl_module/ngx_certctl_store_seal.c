@@ -192,8 +192,16 @@ is_empty(certctl_store_t *store)
         return 0;
     }
 
+    errno = 0;
+
     while (empty && (entry = readdir(dir)) != NULL) {
         empty = (entry->d_name[0] == '.');
+    }
+
+    /* of what could not be read nobody knows */
+
+    if (errno) {
+        empty = 0;
     }
 
     closedir(dir);

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "store_support.h"
+#include <dirent.h>
 #include <openssl/sha.h>
 #include <stdarg.h>
 #include <sys/file.h>
@@ -48,6 +49,7 @@ WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t o), (fd, b, n, o),
 WRAP(ssize_t, pread, (int fd, void *b, size_t n, off_t o), (fd, b, n, o), -1)
 WRAP(ssize_t, readlinkat, (int a, const char *f, char *b, size_t n),
      (a, f, b, n), -1)
+WRAP(struct dirent *, readdir, (DIR *dir), (dir), NULL)
 WRAP(int, fstat, (int fd, struct stat *st), (fd, st), -1)
 WRAP(int, flock, (int fd, int op), (fd, op), -1)
 WRAP(void *, malloc, (size_t n), (n), NULL)
@@ -282,6 +284,65 @@ returns_names(void)
     test_record_done(&takes);
 }
 
+/* Where the sealing key is missing, whatever fails: no other one is made. */
+static void
+makes_no_key(void)
+{
+    char              key[80], aside[80], why[256];
+    int               n = 0, made = 0;
+    certctl_store_t  *opened;
+
+    start();
+    snprintf(key, sizeof(key), "%s/seal.key", test_path);
+    snprintf(aside, sizeof(aside), "%s/aside", test_path);
+    PKI_MUST(rename(key, aside) == 0);
+
+    do {
+        fault = EIO;
+        failed = 0;
+        countdown = n++;
+        opened = certctl_store_open(test_path, 1, geteuid(), getegid(), why, sizeof(why));
+        countdown = -1;
+        made += opened != NULL || access(key, F_OK) == 0;
+        if (opened != NULL) {
+            certctl_store_close(opened);
+        }
+        (void) unlink(key);
+    } while (failed);
+
+    is_int(made, 0, "no sealing key is made where there are records, at each of %d calls", n);
+    PKI_MUST(rename(aside, key) == 0);
+}
+
+static int
+count(const char *name, void *data)
+{
+    (void) name;
+    ++*(int *) data;
+    return 0;
+}
+
+/* A list that is not whole is an error. */
+static void
+lists_all(void)
+{
+    int  n = 0, bad = 0, seen, rc;
+
+    start();
+
+    do {
+        fault = EIO;
+        failed = 0;
+        seen = 0;
+        countdown = n++;
+        rc = certctl_store_each(store, count, &seen);
+        countdown = -1;
+        bad += rc == CERTCTL_STORE_OK && seen != 1;
+    } while (failed);
+
+    is_int(bad, 0, "a list of records without one says so, at each of %d calls", n);
+}
+
 int
 main(void)
 {
@@ -309,6 +370,8 @@ main(void)
     }
 
     returns_names();
+    makes_no_key();
+    lists_all();
     start();
     is_int(ERR_peek_error(), 0, "nothing is left in the error queue");
     op_delete();
