@@ -160,6 +160,19 @@ ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
 
 
 void
+ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
+{
+    uint64_t  epoch;
+
+    if (certctl->store
+        && certctl_store_flushed(certctl->store, &epoch) == CERTCTL_STORE_OK)
+    {
+        ngx_certctl_sessions_flush(certctl->zone, epoch);
+    }
+}
+
+
+void
 ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
 {
     ngx_atomic_uint_t  last;

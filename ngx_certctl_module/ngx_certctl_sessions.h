@@ -22,6 +22,10 @@ ngx_int_t ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
 /* In the master: what was flushed before this start stays so. */
 void ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log);
 
+/* In a worker that begins, maybe of a master that reads nothing again: another
+   binary's may have been told to flush since. */
+void ngx_certctl_sessions_begin(ngx_certctl_t *certctl);
+
 /* In a worker: follows the zone's epoch, if it has moved; event loop. */
 void ngx_certctl_sessions_look(ngx_certctl_t *certctl);
 

@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Test::More;
 use Certctl::Edge;
-use Certctl::Process qw(finish slurp spawn temp_dir wait_until write_file);
+use Certctl::Process qw(alive children finish slurp spawn temp_dir wait_until write_file);
 use Certctl::TLS 'handshake';
 
 my $nginx = Certctl::Nginx::binary();
@@ -284,6 +284,29 @@ ok(wait_until(20, sub { my $s = ask(get => '/status')->{json}{sessions}; $s->{al
     'a new binary knows');
 none_resumed($old, 'after an upgrade');
 is(resumed($new, $_), 8, 'made since, after an upgrade: ' . label($_)) for @kept;
+
+# The way back: the old binary's workers have gone, the new one's are told to flush,
+# and then the old one has workers again. Its memory is its own.
+my $master = $edge->pid;
+kill 'USR2', $master;
+my $next = wait_until(20, sub {
+    my $pid = $edge->pid;
+    return $pid && $pid != $master && $edge->workers == 2 && $pid;
+});
+ok($next, 'another binary');
+kill 'WINCH', $master;
+ok(wait_until(20, sub { !grep { $_ != $next } children($master) }), 'takes over');
+delete $edge->{control};
+$again = ask(post => '/sessions/flush')->{json}{epoch};
+kill 'HUP', $master;
+ok(wait_until(20, sub { 2 == grep { $_ != $next } children($master) }), 'the old one comes back');
+kill 'QUIT', $next;
+ok(wait_until(20, sub { !alive($next) && ($edge->pid // 0) == $master }), 'the other one goes');
+delete $edge->{control};
+ok(wait_until(20, sub { my $s = ask(get => '/status')->{json}{sessions}; $s->{all_workers} && $s->{epoch} == $again }),
+    'who comes back knows');
+none_resumed($new, 'flushed while it was away');
+$new = sessions();
 
 $edge->stop('QUIT');
 $edge->start;
