@@ -83,6 +83,12 @@ ngx_http_certctl_late_give_way(void)
 {
 }
 
+ngx_uint_t
+ngx_http_certctl_late_over(void)
+{
+    return 0;
+}
+
 ngx_int_t
 ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 {
