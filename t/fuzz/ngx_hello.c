@@ -30,6 +30,11 @@ ngx_ssl_error(ngx_uint_t level, ngx_log_t *log, ngx_err_t err, char *fmt, ...)
     FUZZ_MUST(!"a challenge is always answered");
 }
 
+void
+ngx_certctl_sessions_hello(ngx_certctl_t *ctl, SSL *ssl, ngx_connection_t *c)
+{
+}
+
 static void
 closed(ngx_connection_t *c)
 {
