@@ -7,7 +7,7 @@ use strict;
 use warnings;
 use Test::More;
 use Certctl::Edge;
-use Certctl::Process qw(alive built has_open preload wait_until write_file);
+use Certctl::Process qw(alive built has_open preload taken wait_until write_file);
 use Fcntl ':flock';
 
 my $edge = Certctl::Edge->new(workers => 1, env => { LD_PRELOAD => preload(built('t/preload/late_end.so')) },
@@ -111,7 +111,8 @@ subtest 'a full queue, through which NGINX cannot dismiss threads' => sub {
     ok(wait_until(20, sub { has_open("$store/writes/held", $worker) }), 'a write waits');
     my $queued = begin("PUT $api/certificates/queued?keygen=server", pem(), 'application/x-pem-file');
     delete $edge->{control};
-    ok(wait_until(5, sub { $edge->control->get("$api/status")->{status} == 503 }), 'another one waits for its thread');
+    ok(wait_until(5, sub { taken($queued) }), 'another one is read');
+    ok(wait_until(5, sub { $edge->control->get("$api/status")->{status} == 503 }), 'and waits for its thread');
 
     my $from = terminate($worker);
     ok($edge->logged(qr/queue overflow/, $from), 'threads are not dismissed');
