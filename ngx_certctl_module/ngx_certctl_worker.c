@@ -48,12 +48,6 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
 
     ev = &ngx_certctl_worker_event;
 
-    /* a single process comes here again at each reload */
-
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
     ngx_certctl_worker_dummy.fd = (ngx_socket_t) -1;
 
     ev->handler = ngx_certctl_worker_timer;
