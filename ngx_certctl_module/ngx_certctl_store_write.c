@@ -16,8 +16,9 @@
 
 
 /*
- * Milliseconds since 1970, or one more than before: it grows across a delete
- * without a tombstone, as no two writes take less than a millisecond in all.
+ * Microseconds since 1970, or one more than before: it grows across a delete
+ * without a tombstone, and tells which record of a name is the newer, as no two
+ * writes take less than a microsecond in all.
  * Only a clock that was set back in between makes it smaller, and nobody asks
  * which of two is larger: workers compare it for equality, and the file, too.
  */
@@ -29,7 +30,7 @@ next_generation(uint64_t last)
     struct timespec  ts;
 
     (void) clock_gettime(CLOCK_REALTIME, &ts);
-    now = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    now = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 
     return now > last ? now : last + 1;
 }

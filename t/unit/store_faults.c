@@ -264,7 +264,6 @@ returns_names(void)
             start();
             if (del) {
                 PKI_MUST(certctl_store_put(store, &takes, NULL, NULL, NULL) == 0);
-                usleep(2000);       /* of one millisecond none is the newer */
             }
             PKI_MUST(certctl_store_put(store, &has, NULL, NULL, NULL) == 0);
             fault = ENOSPC;

@@ -33,8 +33,8 @@ put(certctl_store_t *store, const certctl_record_t *rec, uint64_t *generation)
 }
 
 /*
- * Generations are milliseconds; where writes take less than one (in memory),
- * they run ahead of the clock, and a delete forgets by how much.
+ * Generations are microseconds; where the clock is coarser than a write they run
+ * ahead of it, and a delete forgets by how much.
  */
 static void
 sleep_past(uint64_t generation)
@@ -44,7 +44,7 @@ sleep_past(uint64_t generation)
     do {
         nanosleep(&step, NULL);
         clock_gettime(CLOCK_REALTIME, &now);
-    } while ((uint64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000 <= generation);
+    } while ((uint64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000 <= generation);
 }
 
 /* The record "shop" is there, and only it; then rsa is, too. */
