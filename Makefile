@@ -3,6 +3,7 @@
 # Rooms, from the ground up: a file includes only from floors below its own
 # (t/00-floors.t reads this line).
 FLOORS = wire x509,util conf,db,http jose,ca issuer,target,notifier,discovery core rest,job api,enroll,dashboard
+MODULE_FLOORS = store,zone cert tls call command,report,discover agent http stream
 
 # make SAN=address,undefined builds and tests sanitized programs beside the
 # others.
@@ -79,13 +80,13 @@ $B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/em
 	@mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
-$(module) &: config $(wildcard ngx_certctl_module/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
+$(module) &: config $(wildcard ngx_certctl_module/*/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
 	$(say) MODULE $(module)
 	$(Q)NGINX_SRC=$(NGINX_SRC) B=$B SAN=$(SAN) MODULE_CC_OPT='$(POINTS)' ngx_certctl_module/build
 
 # Unit tests are programs: each takes from the archive what it calls, also of
 # the part of the module that knows no NGINX.
-store    = $(wildcard ngx_certctl_module/ngx_certctl_store*.c ngx_certctl_module/ngx_certctl_record*.c)
+store    = $(wildcard ngx_certctl_module/store/*.c)
 
 $B/libcertctl.a: $(objects) $(store:ngx_certctl_module/%.c=$B/obj/module/%.o)
 	@rm -f $@
@@ -133,7 +134,7 @@ fuzzers: $(fuzzers)
 
 $B/t/fuzz/rest_%: private roof = $B/obj/routes.o
 $B/t/fuzz/ngx_%: private CFLAGS += $(ngxflags)
-$(filter $B/t/fuzz/ngx_%,$(fuzzers)): $(wildcard ngx_certctl_module/*.[ch]) | $(if $(FUZZER),,$(module))
+$(filter $B/t/fuzz/ngx_%,$(fuzzers)): $(wildcard ngx_certctl_module/*/*.[ch]) | $(if $(FUZZER),,$(module))
 $B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj/routes.o $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) FUZZ $@

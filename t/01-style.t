@@ -22,13 +22,13 @@ my $sql = qr/\b(?:SELECT\s+\S.*\bFROM\b|SELECT\s+\w+\(|INSERT\s+INTO\b|UPDATE\s+
     FOR\s+UPDATE\b)/xs;
 my $transaction = qr/^\s*(?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|LISTEN|NOTIFY)\b/;   # db.c's words
 
-my @c = grep { -f } glob 'controller/*.[ch] controller/*/*.[ch] ngx_certctl_module/*.[ch] '
+my @c = grep { -f } glob 'controller/*.[ch] controller/*/*.[ch] ngx_certctl_module/*/*.[ch] '
     . 't/unit/*.[ch] t/tool/*.[ch] t/preload/*.c t/fuzz/*.[ch] t/bench/*.[ch]';
 cmp_ok(scalar @c, '>', 20, 'there are sources');
 
 check_c($_) for @c;
 check_readme($_) for map { s{/$}{}r } grep { my @f = glob "$_*.[ch] $_*.t"; @f }
-    glob 'controller/*/ ngx_certctl_module/ t/';
+    glob 'controller/*/ ngx_certctl_module/*/ t/';
 check_text($_) for grep { -f } project_files();
 
 done_testing();

@@ -54,7 +54,7 @@ sub last_string {
 # Default and Context, and the context that the table allows.
 sub directives {
     my (%row, %said);
-    my $table = source('ngx_certctl_module/ngx_http_certctl_module.c');
+    my $table = source('ngx_certctl_module/http/http_module.c');
     my %context = (MAIN => 'http', SRV => 'server', LOC => 'location');
 
     while ($table =~ /\{ ngx_string\("(certctl\w*)"\),\s*([A-Z_0-9|\s]+),/g) {
@@ -79,7 +79,7 @@ sub directives {
 # Those of stream{} <-> the table in docs/directives.md, with the context.
 sub stream_directives {
     my (%row, %said);
-    my $table = source('ngx_certctl_module/ngx_stream_certctl_module.c');
+    my $table = source('ngx_certctl_module/stream/stream_module.c');
     my %context = (MAIN => 'stream', SRV => 'server');
 
     while ($table =~ /\{ ngx_string\("(certctl\w*)"\),\s*([A-Z_0-9|\s]+),/g) {
@@ -94,7 +94,7 @@ sub stream_directives {
 }
 
 sub variables {
-    my ($table) = source('ngx_certctl_module/ngx_certctl_value.c')
+    my ($table) = source('ngx_certctl_module/tls/value.c')
         =~ /ngx_certctl_values\[\] = \{(.*?)\n\};/s;
     my %row  = map { ($_, 1) } $table =~ /ngx_string\("(\w+)"\)/g;
     my %said = map { ($_, 1) } document('docs/directives.md') =~ /^\W*`?\$(certctl_\w+)/mg;
@@ -105,7 +105,7 @@ sub variables {
 
 # The requests of the module <-> docs/module-protocol.md.
 sub control_requests {
-    my $table = source('ngx_certctl_module/ngx_http_certctl_request.c');
+    my $table = source('ngx_certctl_module/agent/requests.c');
     my ($prefix) = source('controller/wire/wire.h') =~ /CERTCTL_WIRE_PREFIX\s+"(.+?)"/;
     my %row;
 
@@ -225,7 +225,7 @@ sub statements {
 sub points {
     my %seen;
 
-    for my $file (glob 'controller/*.c controller/*/*.c ngx_certctl_module/*.c') {
+    for my $file (glob 'controller/*.c controller/*/*.c ngx_certctl_module/*/*.c') {
         $seen{$_}++ for source($file) =~ /CERTCTL_POINT\("(.+?)"\)/g;
     }
 

@@ -17,7 +17,7 @@ is(join(' ', map { m{([^/]+)/$} } glob 't/fuzz/corpus/*/'), join(' ', sort @fuzz
 
 # whatever a control request takes is named beside the fuzzers that read it
 my $table = slurp('t/fuzz/README.md');
-my @routes = slurp('ngx_certctl_module/ngx_http_certctl_request.c') =~ m{^    \{ \S+, "(/[^"]+)",$}mg;
+my @routes = slurp('ngx_certctl_module/agent/requests.c') =~ m{^    \{ \S+, "(/[^"]+)",$}mg;
 
 cmp_ok(scalar @routes, '>', 10, 'the control requests are found');
 is(join(' ', grep { $table !~ /^\|.*`\Q$_\E`/m } @routes), '', 'each has its fuzzers');

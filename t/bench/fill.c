@@ -15,7 +15,7 @@
  * as asked for, which hold other certificates for the same names.
  */
 
-#include "ngx_certctl_store.h"
+#include "store/store.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>

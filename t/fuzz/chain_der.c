@@ -1,6 +1,6 @@
 /* DER chains, as records hold them, and the names under which they are found. */
 #include "fuzz_chain.h"
-#include "ngx_certctl_store_impl.h"
+#include "store/store_impl.h"
 #include "x509_facts.h"
 #include "x509_leaf.h"
 

@@ -1,7 +1,7 @@
 /* What lies in a store's folder: the text of a link, a key file, a name. */
 #define _GNU_SOURCE
 #include "fuzz.h"
-#include "ngx_certctl_store_impl.h"
+#include "store/store_impl.h"
 
 #include <fcntl.h>
 #include <ftw.h>

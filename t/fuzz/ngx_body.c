@@ -3,8 +3,8 @@
  * The first byte says what keygen is: 's' server, 'a' agent, else nothing.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_put_pem.c"
-#include "ngx_http_certctl_put_keep.c"
+#include "command/put_pem.c"
+#include "command/put_keep.c"
 #include "x509_accept.h"
 
 static const char *

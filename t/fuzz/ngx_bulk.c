@@ -7,7 +7,7 @@
 
 /* names are judged by the store's own code, which brings this one along */
 #define certctl_store_put_many  shim_put_many
-#include "ngx_http_certctl_request_bulk.c"
+#include "command/bulk.c"
 
 static ngx_http_certctl_main_conf_t  mcf;
 static ngx_http_certctl_call_t       call;

@@ -4,11 +4,11 @@
  * identifier), ttl, what a client asks for (a path, or an SNI), the body.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_request_challenge.c"
-#include "ngx_http_certctl_challenge.c"
-#include "ngx_certctl_challenge.c"
-#include "ngx_certctl_challenge_names.c"
-#include "ngx_http_certctl_report_json.c"
+#include "command/pending_challenge.c"
+#include "http/http01.c"
+#include "zone/challenge.c"
+#include "zone/challenge_names.c"
+#include "call/json.c"
 
 #define TOKEN  "/.well-known/acme-challenge/"
 

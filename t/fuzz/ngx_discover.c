@@ -3,31 +3,13 @@
  * keys beside them, and the answer's entry, which is JSON and tells no key.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_discover_read.c"
-#include "ngx_http_certctl_discover_pkcs12.c"
-#include "ngx_http_certctl_discover_entry.c"
-#include "ngx_http_certctl_report_entry.c"
-#include "ngx_http_certctl_report_json.c"
+#include "discover/read_file.c"
+#include "discover/pkcs12.c"
+#include "discover/found.c"
+#include "call/x509_json.c"
+#include "call/json.c"
 
 #include <jansson.h>
-
-/* of the report's own entries, which are made beside what is used here */
-const char  *ngx_certctl_source_text[NGX_CERTCTL_SOURCES];
-const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES];
-
-SHIM_UNUSED(u_char *, ngx_hex_dump, u_char *dst, u_char *src, size_t len)
-SHIM_UNUSED(void, ngx_certctl_zone_used, ngx_certctl_zone_t *zone,
-            const u_char *digest, uint64_t *handshakes, time_t *last)
-SHIM_UNUSED(ngx_int_t, ngx_http_certctl_report_file, const char *path,
-            u_char *digest)
-SHIM_UNUSED(ngx_certctl_staple_e, ngx_http_certctl_report_staple,
-            ngx_http_certctl_report_t *report, ngx_certctl_cert_t *cert)
-SHIM_UNUSED(void, ngx_http_certctl_report_judge,
-            ngx_http_certctl_report_t *report, ngx_certctl_server_t *server,
-            ngx_certctl_cert_t *cert, ngx_certctl_staple_e staple)
-SHIM_UNUSED(void, ngx_http_certctl_report_warn,
-            ngx_http_certctl_report_t *report, ngx_http_certctl_warning_e code,
-            ngx_str_t *name, const char *text)
 
 static char *
 text_of(ngx_http_certctl_json_t *json)
@@ -100,7 +82,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     FUZZ_MUST(found.certs == NULL);
     ngx_http_certctl_found_free(&found);
 
-    ERR_clear_error();      /* by ngx_http_certctl_request_task.c */
+    ERR_clear_error();      /* by call/task.c */
     free(file);
 
     return 0;

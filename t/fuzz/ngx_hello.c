@@ -5,12 +5,12 @@
  * one, but the version, 2 or 3, and the bodies of three of its extensions.
  */
 #include "ngx_shim.h"
-#include "ngx_certctl_client.c"
-#include "ngx_certctl_acme.c"
-#include "ngx_certctl_acme_cert.c"
-#include "ngx_certctl_challenge.c"
-#include "ngx_certctl_challenge_names.c"
-#include "ngx_certctl_store_impl.h"
+#include "tls/client.c"
+#include "tls/acme.c"
+#include "cert/acme_cert.c"
+#include "zone/challenge.c"
+#include "zone/challenge_names.c"
+#include "store/store_impl.h"
 
 /* the two that are pending, as a validator names them (RFC 6066 3) */
 #define HOST  "\0\x0f\0\0\x0c" "fuzz.example"

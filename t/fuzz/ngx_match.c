@@ -4,9 +4,9 @@
  * lines: a generation, If-Match, If-None-Match, fingerprint.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_request_tags.c"
-#include "ngx_http_certctl_request_ocsp.c"
-#include "ngx_http_certctl_report_json.c"
+#include "call/tags.c"
+#include "command/ocsp.c"
+#include "call/json.c"
 
 static ngx_http_certctl_main_conf_t  mcf;
 

@@ -4,9 +4,9 @@
  * G P U D, and three lines: target, media type, length.
  */
 #include "ngx_shim.h"
-#include "ngx_http_certctl_request.c"
-#include "ngx_http_certctl_request_args.c"
-#include "ngx_certctl_challenge_names.c"
+#include "agent/requests.c"
+#include "call/args.c"
+#include "zone/challenge_names.c"
 
 ngx_module_t  ngx_http_certctl_module;
 
@@ -22,6 +22,7 @@ WORK(ngx_http_certctl_request_csr)
 WORK(ngx_http_certctl_request_put)
 WORK(ngx_http_certctl_request_bulk)
 WORK(ngx_http_certctl_bulk_before)
+WORK(ngx_http_certctl_bulk_after)
 WORK(ngx_http_certctl_request_rollback)
 WORK(ngx_http_certctl_request_delete)
 WORK(ngx_http_certctl_request_ocsp)

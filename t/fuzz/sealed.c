@@ -4,7 +4,7 @@
  * one bit turned over, it opens no more.
  */
 #include "fuzz.h"
-#include "ngx_certctl_store_impl.h"
+#include "store/store_impl.h"
 #include "x509_key.h"
 #include "x509_leaf.h"
 

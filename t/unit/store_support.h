@@ -2,7 +2,7 @@
 #pragma once
 #include "pki.h"
 #include "tap.h"
-#include "ngx_certctl_store.h"
+#include "store/store.h"
 #include "x509_key.h"
 #include <errno.h>
 #include <fcntl.h>

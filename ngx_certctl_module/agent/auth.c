@@ -1,0 +1,225 @@
+
+/*
+ * Who may command this host: mutual TLS on the control listener, and the
+ * identity that a client's certificate carries.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "agent/agent.h"
+#include "tls/server.h"
+
+
+/* The fleet CA, perhaps an intermediate, and the controller's own. */
+#define NGX_HTTP_CERTCTL_VERIFY_DEPTH  3
+
+
+static int ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store);
+static void ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret);
+static void ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason);
+static bool ngx_http_certctl_auth_san(const char *kind, const char *text,
+    void *data);
+
+
+/* NGINX's own info callback: one per process, the same for every context. */
+
+static void  (*ngx_http_certctl_next_info)(const SSL *ssl, int where, int ret);
+
+
+ngx_int_t
+ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
+{
+    SSL_CTX                       *ctx;
+    STACK_OF(X509_NAME)           *names;
+    ngx_http_ssl_srv_conf_t       *sscf;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    ctx = server->ctx;
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    sscf = ngx_ssl_get_server_conf(ctx);
+
+    if (mcf->trust == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %V:%ui needs "
+                      "\"certctl_trust <file>;\" with the certificate of the "
+                      "CA that may command this host: copy ca.crt from "
+                      "the controller's data directory",
+                      &server->file, server->line);
+        return NGX_ERROR;
+    }
+
+    if (sscf && sscf->verify) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %V:%ui verifies "
+                      "clients against \"certctl_trust\": remove "
+                      "\"ssl_verify_client\" there",
+                      &server->file, server->line);
+        return NGX_ERROR;
+    }
+
+    if (SSL_CTX_set1_verify_cert_store(ctx, mcf->trust) == 0
+        || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 0
+        || SSL_CTX_set_max_proto_version(ctx, 0) == 0
+        || SSL_CTX_set_num_tickets(ctx, 0) == 0
+        || SSL_CTX_set_max_early_data(ctx, 0) == 0)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "the control listener's TLS could not be set up");
+        return NGX_ERROR;
+    }
+
+    if (mcf->trust_names) {
+        names = SSL_dup_CA_list(mcf->trust_names);
+        if (names == NULL) {
+            return NGX_ERROR;
+        }
+
+        SSL_CTX_set_client_CA_list(ctx, names);
+    }
+
+    SSL_CTX_clear_options(ctx, SSL_OP_NO_TLSv1_3);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET|SSL_OP_CLEANSE_PLAINTEXT);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+
+    SSL_CTX_set_verify_depth(ctx, NGX_HTTP_CERTCTL_VERIFY_DEPTH);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER|SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                       ngx_http_certctl_auth_verify);
+
+    if (SSL_CTX_get_info_callback(ctx) != ngx_http_certctl_auth_info) {
+        ngx_http_certctl_next_info = SSL_CTX_get_info_callback(ctx);
+        SSL_CTX_set_info_callback(ctx, ngx_http_certctl_auth_info);
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_http_certctl_agent_auth(ngx_http_request_t *r)
+{
+    SSL                          *ssl;
+    X509                         *cert;
+    ngx_uint_t                    agent;
+    ngx_connection_t             *c;
+    ngx_http_certctl_srv_conf_t  *scf;
+
+    c = r->connection;
+    scf = ngx_http_get_module_srv_conf(r, ngx_http_certctl_module);
+
+    if (c->ssl == NULL) {
+        return c->listening->sockaddr->sa_family == AF_UNIX
+               ? NULL : "control requests need TLS";
+    }
+
+    ssl = c->ssl->connection;
+
+    /*
+     * The handshake has verified the client, but only if it was made with this
+     * server's context: a client must not bring a verification, or a session,
+     * from another server's handshake.
+     */
+
+    if (scf->server == NULL
+        || SSL_get_SSL_CTX(ssl) != scf->server->ctx
+        || SSL_session_reused(ssl)
+        || SSL_version(ssl) != TLS1_3_VERSION
+        || SSL_get_verify_result(ssl) != X509_V_OK)
+    {
+        return "this connection was not verified for control requests";
+    }
+
+    cert = SSL_get0_peer_certificate(ssl);
+
+    if (cert == NULL) {
+        return "a client certificate is required";
+    }
+
+    agent = 0;
+    (void) certctl_x509_each_san(cert, ngx_http_certctl_auth_san, &agent);
+
+    if (agent) {
+        return "an agent's identity cannot command another agent";
+    }
+
+    if (!certctl_x509_has_uri(cert, CERTCTL_URN_CONTROLLER)) {
+        return "the client certificate does not carry the URI "
+               CERTCTL_URN_CONTROLLER;
+    }
+
+    return NULL;
+}
+
+
+static bool
+ngx_http_certctl_auth_san(const char *kind, const char *text, void *data)
+{
+    ngx_uint_t *agent = data;
+
+    if (ngx_strcmp(kind, "URI") == 0
+        && ngx_strncmp(text, CERTCTL_URN_AGENT,
+                       sizeof(CERTCTL_URN_AGENT) - 1) == 0)
+    {
+        *agent = 1;
+    }
+
+    return *agent == 0;
+}
+
+
+/* 0 ends the handshake with the alert that fits the error. */
+
+static int
+ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store)
+{
+    int   err;
+    SSL  *ssl;
+
+    if (ok) {
+        return 1;
+    }
+
+    err = X509_STORE_CTX_get_error(store);
+    ssl = X509_STORE_CTX_get_ex_data(store,
+                                     SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    ngx_http_certctl_auth_refused(ssl, X509_verify_cert_error_string(err));
+
+    return 0;
+}
+
+
+/* A client without a certificate is seen only by the alert it gets. */
+
+static void
+ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret)
+{
+    if (ngx_http_certctl_next_info) {
+        ngx_http_certctl_next_info(ssl, where, ret);
+    }
+
+    if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT
+        && (ret & 0xff) == SSL_AD_CERTIFICATE_REQUIRED)
+    {
+        ngx_http_certctl_auth_refused(ssl, "no client certificate");
+    }
+}
+
+
+static void
+ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason)
+{
+    ngx_connection_t      *c;
+    ngx_certctl_server_t  *server;
+
+    c = ngx_ssl_get_connection((SSL *) ssl);
+    server = ngx_certctl_ssl_server((SSL *) ssl);
+
+    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                  "certctl: control connection refused: %s", reason);
+
+    if (server && server->certctl->zone) {
+        (void) ngx_atomic_fetch_add(&server->certctl->zone->rejects, 1);
+    }
+}

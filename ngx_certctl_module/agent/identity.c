@@ -1,0 +1,247 @@
+
+/*
+ * The control listener's own certificate: self-signed at first start, until
+ * the controller installs one from its fleet CA.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <openssl/x509v3.h>
+#include "agent/agent.h"
+#include "command/command.h"
+#include "x509_key.h"
+#include "x509_leaf.h"
+
+
+#define NGX_HTTP_CERTCTL_IDENTITY_CN    "certctl-agent"
+#define NGX_HTTP_CERTCTL_IDENTITY_LIFE  (10 * 365 * 86400L)
+
+
+static ngx_int_t ngx_http_certctl_identity_make(
+    ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log, char *fingerprint);
+static X509 *ngx_http_certctl_identity_sign(EVP_PKEY *key);
+static ngx_uint_t ngx_http_certctl_identity_extend(X509 *cert, int nid,
+    const char *value);
+static int ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
+    EVP_PKEY *key);
+
+
+ngx_int_t
+ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
+{
+    int                   rc;
+    char                  fingerprint[CERTCTL_HEX256];
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
+
+    if (mcf->agents == 0) {
+        return NGX_OK;
+    }
+
+    fingerprint[0] = '\0';
+
+    /* what is configured may have changed: a report of before is old */
+
+    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->generation, 1);
+
+    rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
+
+    if (rc == CERTCTL_STORE_OK) {
+        if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf)
+            == NULL)
+        {
+            certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
+            certctl_leaf_free(&leaf);
+        }
+
+        certctl_record_free(&record);
+
+    } else if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
+        rc = ngx_http_certctl_identity_make(mcf, log, fingerprint);
+    }
+
+    if (fingerprint[0] == '\0') {
+
+        /* the sites are worth more than the control listener: go on */
+
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
+                      "certctl: the control listener has no identity, it "
+                      "cannot be reached until the store is repaired");
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                  "certctl: the control listener's certificate has the "
+                  "fingerprint sha256:%s", fingerprint);
+
+    if (ngx_http_certctl_agent_fingerprint((char *) mcf->store_path.data,
+                                           fingerprint)
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
+                      "certctl: \"%V/%s\" could not be written",
+                      &mcf->store_path, NGX_HTTP_CERTCTL_FINGERPRINT_FILE);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
+    ngx_log_t *log, char *fingerprint)
+{
+    int        rc;
+    X509      *cert;
+    EVP_PKEY  *key;
+
+    struct certctl_x509_info  info;
+
+    rc = CERTCTL_STORE_ERROR;
+    key = certctl_key_generate("ec-p256");
+    cert = key ? ngx_http_certctl_identity_sign(key) : NULL;
+
+    if (cert && certctl_x509_info(cert, &info) == NULL) {
+        rc = ngx_http_certctl_identity_put(mcf->certctl.store, cert, key);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+        ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
+
+    } else {
+        ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,
+                      "certctl: no identity could be made");
+    }
+
+    X509_free(cert);
+    EVP_PKEY_free(key);
+
+    return rc;
+}
+
+
+static X509 *
+ngx_http_certctl_identity_sign(EVP_PKEY *key)
+{
+    X509       *cert;
+    char        host[256], san[sizeof(host) + sizeof("DNS:")];
+    BIGNUM     *serial;
+    X509_NAME  *name;
+
+    if (gethostname(host, sizeof(host)) == -1) {
+        host[0] = '\0';
+    }
+
+    host[sizeof(host) - 1] = '\0';
+    (void) ngx_sprintf((u_char *) san, "DNS:%s%Z", host);
+
+    if (certctl_sans_check(san) != NULL) {
+        ngx_memcpy(san, "DNS:" NGX_HTTP_CERTCTL_IDENTITY_CN,
+                   sizeof("DNS:" NGX_HTTP_CERTCTL_IDENTITY_CN));
+    }
+
+    cert = X509_new();
+    serial = BN_new();
+
+    if (cert == NULL || serial == NULL) {
+        goto failed;
+    }
+
+    name = X509_get_subject_name(cert);
+
+    if (BN_rand(serial, 159, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 0
+        || BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(cert)) == NULL
+        || X509_set_version(cert, X509_VERSION_3) == 0
+        || X509_gmtime_adj(X509_getm_notBefore(cert), -300) == NULL
+        || X509_gmtime_adj(X509_getm_notAfter(cert),
+                           NGX_HTTP_CERTCTL_IDENTITY_LIFE) == NULL
+        || X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_ASC,
+                           (u_char *) NGX_HTTP_CERTCTL_IDENTITY_CN, -1, -1, 0)
+           == 0
+        || X509_set_issuer_name(cert, name) == 0
+        || X509_set_pubkey(cert, key) == 0
+        || !ngx_http_certctl_identity_extend(cert, NID_basic_constraints,
+                                             "critical,CA:FALSE")
+        || !ngx_http_certctl_identity_extend(cert, NID_key_usage,
+                                             "critical,digitalSignature")
+        || !ngx_http_certctl_identity_extend(cert, NID_ext_key_usage,
+                                             "serverAuth")
+        || !ngx_http_certctl_identity_extend(cert, NID_subject_alt_name, san)
+        || X509_sign(cert, key, EVP_sha256()) == 0)
+    {
+        goto failed;
+    }
+
+    BN_free(serial);
+
+    return cert;
+
+failed:
+
+    BN_free(serial);
+    X509_free(cert);
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_http_certctl_identity_extend(X509 *cert, int nid, const char *value)
+{
+    int              rc;
+    X509V3_CTX       ctx;
+    X509_EXTENSION  *ext;
+
+    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+
+    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    if (ext == NULL) {
+        return 0;
+    }
+
+    rc = X509_add_ext(cert, ext, -1);
+    X509_EXTENSION_free(ext);
+
+    return rc == 1;
+}
+
+
+static int
+ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
+    EVP_PKEY *key)
+{
+    int                   rc, len, key_len;
+    u_char               *der, *key_der;
+    uint64_t              generation;
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
+
+    ngx_memzero(&record, sizeof(certctl_record_t));
+
+    der = NULL;
+    key_der = NULL;
+    rc = CERTCTL_STORE_ERROR;
+
+    len = i2d_X509(cert, &der);
+    key_len = certctl_key_to_der(key, &key_der);
+
+    if (len > 0 && key_len > 0 && certctl_leaf_of(cert, &leaf) == NULL) {
+        ngx_http_certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, &leaf);
+
+        record.chain.data = der;
+        record.chain.len = len;
+        record.key.data = key_der;
+        record.key.len = key_len;
+
+        rc = certctl_store_put(store, &record, &generation, NULL, NULL);
+        certctl_leaf_free(&leaf);
+    }
+
+    OPENSSL_free(der);
+    OPENSSL_clear_free(key_der, key_len > 0 ? key_len : 0);
+
+    return rc;
+}

@@ -1,0 +1,365 @@
+
+/*
+ * The map of the control requests, and the way from a request to its row.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "agent/agent.h"
+#include "command/command.h"
+#include "discover/discover.h"
+#include "report/report.h"
+
+
+#define ARG(name)  (1 << NGX_HTTP_CERTCTL_ARG_ ## name)
+
+#define READ       (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+#define PEM        "application/x-pem-file"
+#define BULK       "application/x-certctl-bulk"
+#define OCSP       "application/ocsp-response"
+#define TEXT       "text/plain"
+
+
+/*
+ * To add a request: 1. a row here, 2. its work in a file of its own, 3. its
+ * section in docs/module-protocol.md, 4. good path and refusals in
+ * t/45-module-control-*.t.
+ */
+
+static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
+
+    { READ, "/status",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_report_status, NULL },
+
+    { READ, "/metrics",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_report_metrics, NULL },
+
+    { READ, "/certificates",
+      ARG(FORM)|ARG(NAME)|ARG(LIMIT)|ARG(AFTER), NULL, 0,
+      ngx_http_certctl_report_etag, ngx_http_certctl_report_certificates,
+      NULL },
+
+    { NGX_HTTP_POST, "/certificates",
+      0, BULK, CERTCTL_BULK_BODY,
+      ngx_http_certctl_bulk_before, ngx_http_certctl_request_bulk,
+      ngx_http_certctl_bulk_after },
+
+    { NGX_HTTP_PUT, "/certificates/{name}",
+      ARG(KEYGEN), PEM, CERTCTL_CHAIN_MAX,
+      NULL, ngx_http_certctl_request_put, NULL },
+
+    { NGX_HTTP_DELETE, "/certificates/{name}",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_delete, NULL },
+
+    { NGX_HTTP_POST, "/certificates/{name}/csr",
+      ARG(KEY)|ARG(SAN)|ARG(MUST_STAPLE)|ARG(REUSE_KEY)|ARG(REUSE_PENDING),
+      NULL, 0,
+      NULL, ngx_http_certctl_request_csr, NULL },
+
+    { NGX_HTTP_POST, "/certificates/{name}/rollback",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_rollback, NULL },
+
+    { NGX_HTTP_PUT, "/ocsp/{fingerprint}",
+      ARG(NAME), OCSP, CERTCTL_OCSP_MAX,
+      NULL, ngx_http_certctl_request_ocsp, NULL },
+
+    { NGX_HTTP_PUT, "/challenges/http-01/{token}",
+      ARG(TTL), TEXT, NGX_CERTCTL_AUTH_MAX,
+      NULL, ngx_http_certctl_request_put_http01, NULL },
+
+    { NGX_HTTP_DELETE, "/challenges/http-01/{token}",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_delete_http01, NULL },
+
+    { NGX_HTTP_PUT, "/challenges/tls-alpn-01/{identifier}",
+      ARG(TTL), TEXT, 64,
+      NULL, ngx_http_certctl_request_put_tlsalpn, NULL },
+
+    { NGX_HTTP_DELETE, "/challenges/tls-alpn-01/{identifier}",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_delete_tlsalpn, NULL },
+
+    { NGX_HTTP_POST, "/sessions/flush",
+      0, NULL, 0,
+      NULL, ngx_http_certctl_request_flush, NULL },
+
+    { NGX_HTTP_POST, "/discover",
+      ARG(DIR), NULL, 0,
+      NULL, ngx_http_certctl_request_discover, NULL },
+
+    { 0, NULL, 0, NULL, 0, NULL, NULL, NULL }
+};
+
+
+/* The texts of Allow, for the methods that a path of the table takes. */
+
+static const struct {
+    ngx_uint_t   methods;
+    const char  *allow;
+} ngx_http_certctl_allow[] = {
+    { READ,                         "GET, HEAD" },
+    { READ|NGX_HTTP_POST,           "GET, HEAD, POST" },
+    { NGX_HTTP_POST,                "POST" },
+    { NGX_HTTP_PUT,                 "PUT" },
+    { NGX_HTTP_PUT|NGX_HTTP_DELETE, "PUT, DELETE" },
+    { 0, NULL }
+};
+
+
+static ngx_int_t ngx_http_certctl_request_route(ngx_http_certctl_call_t *call);
+static ngx_uint_t ngx_http_certctl_request_path(const char *pattern,
+    const u_char *p, const u_char *last, ngx_str_t *name);
+static ngx_int_t ngx_http_certctl_request_body_rules(
+    ngx_http_certctl_call_t *call);
+static ngx_uint_t ngx_http_certctl_request_media(ngx_http_request_t *r,
+    const char *media);
+
+
+ngx_int_t
+ngx_http_certctl_request_handler(ngx_http_request_t *r)
+{
+    const char                    *rule;
+    ngx_http_certctl_call_t       *call;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
+    }
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
+
+    call = ngx_http_certctl_request_create(r, mcf);
+    if (call == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rule = ngx_http_certctl_agent_auth(r);
+
+    if (rule) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "certctl: control request refused: %s", rule);
+
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
+
+    } else if (ngx_http_certctl_request_route(call) == NGX_OK
+               && ngx_http_certctl_request_body_rules(call) == NGX_OK)
+    {
+        ngx_http_certctl_request_if_match(call);
+
+        if (call->route->before) {
+            call->route->before(call);
+        }
+    }
+
+    if (call->status) {
+        return ngx_http_certctl_request_answer(call);
+    }
+
+    if (call->route->media) {
+        return ngx_http_certctl_request_read_body(call);
+    }
+
+    r->main->count++;
+    ngx_http_certctl_request_run(call);
+
+    return NGX_DONE;
+}
+
+
+/*
+ * Finds the row.  The path is taken as the client wrote it: what NGINX has
+ * decoded, merged and resolved may look like a name that was never asked for.
+ */
+
+static ngx_int_t
+ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
+{
+    u_char                          *p, *last;
+    ngx_str_t                        name;
+    const char                      *rule;
+    ngx_uint_t                       i, methods;
+    ngx_http_request_t              *r;
+    const ngx_http_certctl_route_t  *route;
+
+    r = call->request;
+    p = r->unparsed_uri.data;
+    last = ngx_strlchr(p, p + r->unparsed_uri.len, '?');
+    last = last ? last : p + r->unparsed_uri.len;
+
+    methods = 0;
+
+    for (route = ngx_http_certctl_routes; route->path; route++) {
+
+        ngx_str_null(&name);
+
+        if (!ngx_http_certctl_request_path(route->path, p, last, &name)) {
+            continue;
+        }
+
+        methods |= route->methods;
+
+        if (!(route->methods & r->method)) {
+            continue;
+        }
+
+        call->route = route;
+
+        rule = name.data ? ngx_http_certctl_request_name(call, name.data,
+                                                         name.len)
+                         : NULL;
+
+        if (rule == NULL) {
+            rule = ngx_http_certctl_request_args(call, &r->args);
+        }
+
+        if (rule) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST, rule);
+            return NGX_DECLINED;
+        }
+
+        return NGX_OK;
+    }
+
+    if (methods == 0) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
+                                       "there is no such control request");
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; ngx_http_certctl_allow[i].allow; i++) {
+        if (ngx_http_certctl_allow[i].methods == methods) {
+            call->allow = ngx_http_certctl_allow[i].allow;
+        }
+    }
+
+    ngx_http_certctl_request_error(call, NGX_HTTP_NOT_ALLOWED,
+                                   "this path does not take this method");
+    return NGX_DECLINED;
+}
+
+
+/* Whether p, after the wire's prefix, fits the pattern, and its {name}. */
+
+static ngx_uint_t
+ngx_http_certctl_request_path(const char *pattern, const u_char *p,
+    const u_char *last, ngx_str_t *name)
+{
+    size_t  len;
+
+    len = sizeof(CERTCTL_WIRE_PREFIX) - 1;
+
+    if ((size_t) (last - p) < len
+        || ngx_memcmp(p, CERTCTL_WIRE_PREFIX, len) != 0)
+    {
+        return 0;
+    }
+
+    p += len;
+
+    while (*pattern && p < last) {
+
+        if (*pattern != '{') {
+            if (*pattern++ != (char) *p++) {
+                return 0;
+            }
+
+            continue;
+        }
+
+        name->data = (u_char *) p;
+
+        while (p < last && *p != '/') {
+            p++;
+        }
+
+        name->len = p - name->data;
+
+        if (name->len == 0) {
+            return 0;
+        }
+
+        pattern = strchr(pattern, '}') + 1;
+    }
+
+    return *pattern == '\0' && p == last;
+}
+
+
+/* What can be said of a body before a byte of it is read (RFC 9110 15.5). */
+
+static ngx_int_t
+ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
+{
+    char                 rule[80];
+    off_t                len;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    len = r->headers_in.content_length_n;
+
+    if (call->route->media == NULL) {
+
+        if (len > 0 || r->headers_in.chunked) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                           "this request takes no body");
+            return NGX_DECLINED;
+        }
+
+        return NGX_OK;
+    }
+
+    if (!ngx_http_certctl_request_media(r, call->route->media)) {
+        (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
+                            "Content-Type must be %s%Z", call->route->media);
+        ngx_http_certctl_request_error(call, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                       rule);
+        return NGX_DECLINED;
+    }
+
+    if (len < 0 || r->headers_in.chunked) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_LENGTH_REQUIRED,
+                                       "Content-Length is required");
+        return NGX_DECLINED;
+    }
+
+    if (len > (off_t) call->route->body_max) {
+        (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
+                            "the body is larger than %uz bytes%Z",
+                            call->route->body_max);
+        ngx_http_certctl_request_error(call,
+                                       NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                       rule);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/* Whether Content-Type is media, with or without parameters. */
+
+static ngx_uint_t
+ngx_http_certctl_request_media(ngx_http_request_t *r, const char *media)
+{
+    size_t      len;
+    ngx_str_t  *type;
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    type = &r->headers_in.content_type->value;
+    len = ngx_strlen(media);
+
+    return type->len >= len
+           && ngx_strncasecmp(type->data, (u_char *) media, len) == 0
+           && (type->len == len || type->data[len] == ';'
+               || type->data[len] == ' ');
+}

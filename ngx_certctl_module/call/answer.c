@@ -1,0 +1,351 @@
+
+/* Answers of control requests: JSON or PEM, never to be kept by anyone. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "call/call.h"
+
+
+static ngx_int_t ngx_http_certctl_answer_header(ngx_http_request_t *r,
+    const char *key, const char *value);
+static ngx_int_t ngx_http_certctl_answer_headers(
+    ngx_http_certctl_call_t *call);
+static ngx_chain_t *ngx_http_certctl_answer_body(
+    ngx_http_certctl_call_t *call);
+static void ngx_http_certctl_answer_writer(ngx_http_request_t *r);
+
+
+/* The last row is for whatever else goes wrong. */
+
+static const struct {
+    int          rc;
+    ngx_uint_t   status;
+    const char  *rule;
+} ngx_http_certctl_store_rules[] = {
+
+    { CERTCTL_STORE_NOT_FOUND, NGX_HTTP_NOT_FOUND,
+      "the store has no such certificate" },
+
+    { CERTCTL_STORE_DAMAGED, NGX_HTTP_INTERNAL_SERVER_ERROR,
+      "the record was damaged; it is set aside, what was served stays" },
+
+    { CERTCTL_STORE_FULL, NGX_HTTP_INSUFFICIENT_STORAGE,
+      "the store's disk is full; what was served stays" },
+
+    { 0, NGX_HTTP_INTERNAL_SERVER_ERROR,
+      "the store could not be read or written; what was served stays" }
+};
+
+
+void
+ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
+    ngx_uint_t status, const char *rule)
+{
+    ngx_http_certctl_json_free(&call->json);
+
+    call->status = status;
+    call->media = NULL;
+    call->etag[0] = '\0';
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_text(&call->json, "error", rule);
+    ngx_http_certctl_json_close(&call->json, '}');
+
+    if (status < NGX_HTTP_INTERNAL_SERVER_ERROR && call->mcf->certctl.zone) {
+        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->rejects, 1);
+    }
+}
+
+
+const char *
+ngx_http_certctl_store_rule(int rc, ngx_uint_t *status)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; ngx_http_certctl_store_rules[i].rc; i++) {
+        if (ngx_http_certctl_store_rules[i].rc == rc) {
+            break;
+        }
+    }
+
+    *status = ngx_http_certctl_store_rules[i].status;
+
+    return ngx_http_certctl_store_rules[i].rule;
+}
+
+
+void
+ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
+{
+    const char  *rule;
+    ngx_uint_t   status;
+
+    rule = ngx_http_certctl_store_rule(rc, &status);
+    call->err = rc == CERTCTL_STORE_NOT_FOUND ? 0 : ngx_errno;
+
+    ngx_http_certctl_request_error(call, status, rule);
+}
+
+
+ngx_int_t
+ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    if (r->request_body == NULL) {
+
+        /* no "100 Continue" for a body that nobody will read */
+
+        if (call->status >= NGX_HTTP_BAD_REQUEST) {
+            r->expect_tested = 1;
+        }
+
+        if (call->status >= NGX_HTTP_BAD_REQUEST
+            && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+        {
+            r->keepalive = 0;
+        }
+
+        rc = ngx_http_discard_request_body(r);
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_http_certctl_answer_headers(call) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        call->more = 0;
+        return rc;
+    }
+
+    return ngx_http_certctl_request_send(call);
+}
+
+
+ngx_int_t
+ngx_http_certctl_request_send(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_chain_t         *out;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    out = ngx_http_certctl_answer_body(call);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_output_filter(r, out);
+
+    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &out,
+                            (ngx_buf_tag_t) &ngx_http_certctl_module);
+    return rc;
+}
+
+
+void
+ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call)
+{
+    call->request->write_event_handler = ngx_http_certctl_answer_writer;
+
+    ngx_http_certctl_answer_writer(call->request);
+}
+
+
+/* The client's pace is the thread's: one piece at a time is in memory. */
+
+static void
+ngx_http_certctl_answer_writer(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_event_t               *wev;
+    ngx_chain_t               *none;
+    ngx_connection_t          *c;
+    ngx_http_certctl_call_t   *call;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    wev = c->write;
+    none = NULL;
+    call = ngx_http_get_module_ctx(r, ngx_http_certctl_module);
+
+    if (wev->timedout) {
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "certctl: the client does not read its answer");
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    if (!wev->delayed && (r->buffered || c->buffered)) {
+        rc = ngx_http_output_filter(r, NULL);
+
+        if (rc == NGX_ERROR) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            return;
+        }
+    }
+
+    if (wev->delayed || r->buffered || c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        if (!wev->delayed) {
+            ngx_add_timer(wev, clcf->send_timeout);
+        }
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &none,
+                            (ngx_buf_tag_t) &ngx_http_certctl_module);
+    ngx_http_certctl_json_empty(&call->json);
+
+    ngx_http_certctl_request_more(call);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
+{
+    size_t               len;
+    const char          *media;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    media = call->media ? call->media : "application/json";
+    len = ngx_strlen(media);
+
+    /* If-Match is the generation of a record, no entity tag of the answer */
+
+    r->disable_not_modified = 1;
+    r->allow_ranges = 0;
+
+    r->headers_out.status = call->status;
+
+    if (call->status == NGX_HTTP_NOT_MODIFIED) {
+        r->header_only = 1;
+
+    } else {
+        r->headers_out.content_length_n = call->more ? -1
+                                               : (off_t) call->json.size;
+        r->headers_out.content_type.data = (u_char *) media;
+        r->headers_out.content_type.len = len;
+        r->headers_out.content_type_len = len;
+    }
+
+    if (ngx_http_certctl_answer_header(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->etag[0]
+        && ngx_http_certctl_answer_header(r, "ETag", call->etag) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->allow
+        && ngx_http_certctl_answer_header(r, "Allow", call->allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return ngx_http_certctl_answer_header(r, "Retry-After", "1");
+    }
+
+    return NGX_OK;
+}
+
+
+/* value lives as long as the call does, that is as long as the request. */
+
+static ngx_int_t
+ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}
+
+
+/* The blocks as they are: they are freed with the call, after the request. */
+
+static ngx_chain_t *
+ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
+{
+    ngx_buf_t                      *b;
+    ngx_chain_t                    *cl, *out, **ll;
+    ngx_http_request_t             *r;
+    ngx_http_certctl_json_block_t  *block;
+
+    r = call->request;
+    ll = &out;
+    b = NULL;
+
+    for (block = call->json.first; block; block = block->next) {
+
+        cl = ngx_chain_get_free_buf(r->pool, &call->free);
+        if (cl == NULL) {
+            return NULL;
+        }
+
+        b = cl->buf;
+        ngx_memzero(b, sizeof(ngx_buf_t));
+
+        b->start = block->data;
+        b->pos = block->data;
+        b->last = block->data + block->len;
+        b->end = b->last;
+        b->memory = 1;
+        b->tag = (ngx_buf_tag_t) &ngx_http_certctl_module;
+
+        *ll = cl;
+        ll = &cl->next;
+    }
+
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->last_buf = !call->more;
+    b->flush = call->more;
+    b->last_in_chain = 1;
+    *ll = NULL;
+
+    return out;
+}

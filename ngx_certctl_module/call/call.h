@@ -1,0 +1,218 @@
+
+/*
+ * A control request on its way from the client to a thread and back.
+ */
+
+#ifndef _NGX_CERTCTL_CALL_H_INCLUDED_
+#define _NGX_CERTCTL_CALL_H_INCLUDED_
+
+
+#include "call/json.h"
+#include "call/main_conf.h"
+
+
+/* Tasks that one worker may have on its threads; beyond it answers 503. */
+#define NGX_HTTP_CERTCTL_TASKS       64
+
+/* Answers of more than one piece that clients may be reading from a worker. */
+#define NGX_HTTP_CERTCTL_STREAMS     8
+
+/* Certificates in one page of the report. */
+#define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
+
+/* Longest If-Match that may fit a generation, with its NUL. */
+#define NGX_HTTP_CERTCTL_IF_MATCH    256
+
+#define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
+
+
+/*
+ * Arguments of control requests.  To add one: a row here, its check in
+ * call/args.c, its bit in the routes that take it.
+ */
+
+#define NGX_HTTP_CERTCTL_ARGS(X)                                              \
+    X(KEY,           "key")                                                   \
+    X(SAN,           "san")                                                   \
+    X(MUST_STAPLE,   "must_staple")                                           \
+    X(REUSE_KEY,     "reuse_key")                                             \
+    X(REUSE_PENDING, "reuse_pending")                                         \
+    X(KEYGEN,        "keygen")                                                \
+    X(NAME,          "name")                                                  \
+    X(TTL,           "ttl")                                                   \
+    X(FORM,          "form")                                                  \
+    X(LIMIT,         "limit")                                                 \
+    X(AFTER,         "after")\
+    X(DIR,           "dir")
+
+typedef enum {
+#define X(NAME, text)  NGX_HTTP_CERTCTL_ARG_ ## NAME,
+    NGX_HTTP_CERTCTL_ARGS(X)
+#undef X
+    NGX_HTTP_CERTCTL_ARG_MAX
+} ngx_http_certctl_arg_e;
+
+
+typedef struct ngx_http_certctl_call_s   ngx_http_certctl_call_t;
+
+typedef void (*ngx_http_certctl_work_pt)(ngx_http_certctl_call_t *call);
+
+
+/* One control request that is known: a row of the routing table. */
+
+typedef struct {
+    ngx_uint_t                 methods;
+    const char                *path;         /* "{name}": a segment */
+    ngx_uint_t                 args;         /* bits of those it takes */
+    const char                *media;        /* of its body; NULL: no body */
+    size_t                     body_max;
+    ngx_http_certctl_work_pt   before;       /* on the event loop, or NULL */
+    ngx_http_certctl_work_pt   work;         /* on a thread */
+    ngx_http_certctl_work_pt   after;        /* on the event loop, when the
+                                                call is freed; or NULL */
+} ngx_http_certctl_route_t;
+
+
+/*
+ * One control request under way.  It owns its memory, none of it from the
+ * request's pool: a thread may outlive the client.  While queued is set, only
+ * the thread touches anything but request.
+ */
+
+struct ngx_http_certctl_call_s {
+    ngx_thread_task_t                task;       /* first */
+
+    ngx_http_request_t              *request;    /* NULL: the client is gone */
+    ngx_http_certctl_main_conf_t    *mcf;
+    const ngx_http_certctl_route_t  *route;
+
+    char                             name[CERTCTL_NAME_MAX + 1];
+    char                            *args[NGX_HTTP_CERTCTL_ARG_MAX];
+    char                            *arg_text;   /* where args point to */
+    char                             if_match[NGX_HTTP_CERTCTL_IF_MATCH];
+
+    u_char                          *body;       /* wiped when freed */
+    size_t                           body_size;
+    size_t                           body_len;
+    ngx_msec_t                       body_start;
+
+    /* the answer */
+    ngx_uint_t                       status;
+    const char                      *media;      /* of it; NULL: JSON */
+    const char                      *allow;      /* of a 405 */
+    char                             etag[64];
+    ngx_http_certctl_json_t          json;
+
+    /* for the log, told by the event loop when the work is done */
+    const char                      *done;       /* "certificate is live" */
+    char                             fingerprint[CERTCTL_HEX256];
+    uint64_t                         generation;
+    int                              err;        /* errno of a failure */
+
+    /*
+     * A long answer is made piece by piece: with more set there are further
+     * ones, for which the work is called again.  data is the work's own, freed
+     * by release.
+     */
+    void                            *data;
+    ngx_http_certctl_work_pt         release;
+    ngx_thread_task_t               *helper;     /* set: the work is called
+                                                    again at once, beside it;
+                                                    see ..._request_task.c */
+    ngx_chain_t                     *free;       /* buffers of the request */
+    ngx_chain_t                     *busy;
+
+    unsigned                         more:1;
+    unsigned                         streaming:1;    /* more than one piece */
+    unsigned                         queued:1;
+    unsigned                         watched:1; /* by the event loop's meter */
+    unsigned                         bulk:1;     /* counted as one */
+    unsigned                         answered:1;
+};
+
+
+/* call/fingerprint.c */
+
+/* Writes fingerprint to the file in the store's folder; 0 or -1 with errno. */
+int ngx_http_certctl_agent_fingerprint(const char *store_path,
+    const char *fingerprint);
+
+/* call/args.c */
+
+/* NULL, or the rule that the name in a path, or the arguments, break. */
+const char *ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
+    const u_char *text, size_t len);
+const char *ngx_http_certctl_request_args(ngx_http_certctl_call_t *call,
+    ngx_str_t *args);
+
+/* call/tags.c */
+
+/* Whether a list has the tag (without quotes); weak: W/ is no difference. */
+ngx_uint_t ngx_http_certctl_tag_listed(ngx_str_t *list, ngx_str_t *tag,
+    ngx_uint_t weak);
+
+/* 1 when If-Match is "" or fits generation (0: there is no record). */
+ngx_uint_t ngx_http_certctl_record_matches(const char *if_match,
+    uint64_t generation);
+
+/* Both on the event loop; the second answers 304 to a client that knows it. */
+void ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_report_etag(ngx_http_certctl_call_t *call);
+
+/* call/body.c: a content handler's return code */
+
+ngx_int_t ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call);
+
+/* call/task.c */
+
+ngx_http_certctl_call_t *ngx_http_certctl_request_create(
+    ngx_http_request_t *r, ngx_http_certctl_main_conf_t *mcf);
+
+/* Runs the work on a thread, then answers and finalizes the request. */
+void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
+
+/* The work's next piece, on a thread, or the end of the request. */
+void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
+
+/* The only way to a thread, and the last that a task does there. */
+ngx_int_t ngx_http_certctl_thread_post(ngx_thread_pool_t *tp,
+    ngx_thread_task_t *task);
+void ngx_http_certctl_thread_end(void);
+
+/* Before the process ends: waits for the threads that NGINX did not. */
+void ngx_http_certctl_threads_exit(void);
+
+/* call/answer.c */
+
+/* Makes the answer an error: {"error": rule}.  Any thread. */
+void ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
+    ngx_uint_t status, const char *rule);
+
+/* What a code of the store means: the rule, and the status to answer. */
+const char *ngx_http_certctl_store_rule(int rc, ngx_uint_t *status);
+
+/* The same for a code of the store. */
+void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
+    int rc);
+
+/* Sends the answer, or its first piece; event loop. */
+ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
+
+/* Sends what json holds. */
+ngx_int_t ngx_http_certctl_request_send(ngx_http_certctl_call_t *call);
+
+/* Waits until the client has taken it, and asks for more. */
+void ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call);
+
+
+/* call/late.c: around what a control request takes; event loop */
+
+void ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone);
+void ngx_http_certctl_late_end(void);
+/* Of a thread, while there is a request. */
+void ngx_http_certctl_late_give_way(void);
+/* Whether the event loop has come to its end: nobody waits for an answer. */
+ngx_uint_t ngx_http_certctl_late_over(void);
+
+
+#endif /* _NGX_CERTCTL_CALL_H_INCLUDED_ */

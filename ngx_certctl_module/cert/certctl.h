@@ -1,0 +1,201 @@
+
+/*
+ * What the HTTP and the stream module share: the store with its parsed copies,
+ * the servers that are looked after, and how a certificate is chosen.
+ */
+
+#ifndef _NGX_CERTCTL_H_INCLUDED_
+#define _NGX_CERTCTL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "zone/compat.h"
+#include "store/store.h"
+#include "zone/zone.h"
+
+#include "wire.h"
+#include "x509_info.h"
+#include "x509_ocsp.h"
+
+
+/* Where a served certificate came from, and how its staple is. */
+
+typedef enum {
+#define X(NAME, text)  NGX_CERTCTL_ ## NAME,
+    CERTCTL_SOURCES(X)
+#undef X
+    NGX_CERTCTL_SOURCES
+} ngx_certctl_source_e;
+
+typedef enum {
+#define X(NAME, text)  NGX_CERTCTL_STAPLE_ ## NAME,
+    CERTCTL_STAPLE_STATES(X)
+#undef X
+    NGX_CERTCTL_STAPLE_STATES
+} ngx_certctl_staple_e;
+
+extern const char  *ngx_certctl_source_text[NGX_CERTCTL_SOURCES];
+extern const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES];
+
+
+typedef struct ngx_certctl_s         ngx_certctl_t;
+typedef struct ngx_certctl_server_s  ngx_certctl_server_t;
+typedef struct ngx_certctl_cache_s   ngx_certctl_cache_t;
+
+
+/*
+ * One certificate with all that is known of it: parsed from the store, or
+ * borrowed from the configuration (static ones, the placeholder).
+ */
+
+typedef struct {
+    X509                       *x509;
+    EVP_PKEY                   *key;
+    STACK_OF(X509)             *chain;      /* without the leaf; may be NULL */
+
+    certctl_kind_e              kind;
+    ngx_certctl_source_e        source;
+    ngx_str_t                   name;       /* record or file;
+                                               NUL-terminated */
+    uint64_t                    generation; /* of the record, else 0 */
+
+    time_t                      not_before;
+    time_t                      not_after;
+    char                        fingerprint[CERTCTL_HEX256];
+    u_char                      digest[32]; /* the same, not in hex */
+
+    unsigned                    ocsp:1;     /* names a responder */
+    unsigned                    must_staple:1;
+
+    /* DER; staple_info is set once it was checked and found good */
+    ngx_str_t                   staple;
+    unsigned                    staple_good:1;
+    struct certctl_ocsp_info    staple_info;
+    time_t                      staple_bad;     /* when it was found so */
+
+    time_t                      staple_read;    /* when it was looked for */
+    ngx_atomic_uint_t           staple_seen;    /* and its counter then */
+} ngx_certctl_cert_t;
+
+
+/* What a handshake may be given: at most one certificate of each kind. */
+
+typedef struct {
+    ngx_certctl_cert_t         *cert[CERTCTL_KINDS];
+    ngx_certctl_cert_t         *second[CERTCTL_KINDS];  /* to stand in */
+    const char                 *why;        /* a sentence, for the report */
+} ngx_certctl_choice_t;
+
+
+/* One server{} that is served over TLS and has certctl on or certctl_agent. */
+
+struct ngx_certctl_server_s {
+    ngx_certctl_t                 *certctl;
+    SSL_CTX                       *ctx;     /* NGINX's, lives with the cycle */
+    const char                    *protocol;    /* "http" or "stream" */
+
+    ngx_str_t                      file;    /* of its server{}, and line */
+    ngx_uint_t                     line;
+    ngx_array_t                    names;   /* ngx_str_t: server_name, copied,
+                                               lower case, "" left out */
+    ngx_array_t                    reached; /* u_char: whether NGINX finds this
+                                               server by the name, or an
+                                               earlier one */
+    ngx_array_t                    listens; /* ngx_str_t: "127.0.0.1:443" */
+
+    ngx_str_t                      pinned;  /* certctl_certificate, or "" */
+
+    /* of the configuration: static, placeholder; empty with variables */
+    ngx_array_t                    certs;   /* ngx_certctl_cert_t */
+    ngx_array_t                   *expressions;
+                                            /* ngx_str_t: ssl_certificate with
+                                               variables, else NULL */
+
+    /* what was there before us, to be asked when we have nothing */
+    int                          (*cert_cb)(SSL *ssl, void *arg);
+    void                          *cert_arg;
+    int                          (*status_cb)(SSL *ssl, void *arg);
+    void                          *status_arg;
+
+    unsigned                       agent:1; /* serves the agent's identity */
+    unsigned                       reject:1;    /* ssl_reject_handshake on */
+    unsigned                       placeholder:1;
+    unsigned                       first:1; /* for clients without SNI */
+};
+
+
+/*
+ * One configuration's view of the store.  The HTTP module's main configuration
+ * holds it; stream servers, which no control request reaches, borrow it.
+ */
+
+struct ngx_certctl_s {
+    certctl_store_t            *store;      /* opened in the master with the
+                                               zone, after postconfiguration;
+                                               NULL in nginx -t */
+    ngx_certctl_zone_t         *zone;       /* NULL during configuration */
+    ngx_atomic_uint_t           number;     /* of this one, in the zone */
+
+    ngx_uint_t                  cache_max;
+    ngx_certctl_cache_t        *cache;      /* a worker's parsed copies */
+    ngx_certctl_cache_t        *facts;      /* and what its reports know */
+    ngx_atomic_t                facts_busy; /* in the hands of a thread */
+
+    SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
+    ngx_array_t                 sessions;   /* of all TLS servers, see
+                                               tls/sessions.c */
+    uint64_t                    flushed;    /* the epoch that they follow */
+    ngx_msec_t                  flushed_at; /* ... since when */
+    ngx_cycle_t                *cycle;
+    ngx_array_t                 servers;    /* ngx_certctl_server_t * */
+};
+
+
+/*
+ * The answer for a record, DNS or IP name has changed: every worker looks
+ * again at its next handshake.  Atomic operations only, so from any thread.
+ * After a commit both the names the store reports and the record's own name
+ * are touched; the second form fits certctl_touched_pt, data is the certctl.
+ */
+void ngx_certctl_touch(ngx_certctl_t *certctl, const char *name);
+void ngx_certctl_touched(const char *name, void *certctl);
+
+
+/* tls/choose.c */
+
+/*
+ * What server would give a client that asks for name now; without a name
+ * (NULL, or empty) as for a client without SNI.  The certificates are borrowed
+ * until the next call of this or of a lookup.  A server of the variable kind
+ * may choose nothing here.  NGX_ERROR without memory.
+ */
+ngx_int_t ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *name,
+    ngx_certctl_choice_t *ret);
+
+
+/* cert/cache.c: the worker's parsed copies; event loop only */
+
+/* The record of this name, or NULL; borrowed until the next lookup. */
+ngx_certctl_cert_t *ngx_certctl_record(ngx_certctl_t *certctl,
+    ngx_str_t *name);
+
+
+/* tls/staple.c */
+
+/* State of cert's staple at now; a static one's is read again if it changed. */
+ngx_certctl_staple_e ngx_certctl_staple_state(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, time_t now);
+
+/* NULL when der may be stapled for cert at now, else the rule it breaks. */
+const char *ngx_certctl_staple_check(ngx_certctl_cert_t *cert,
+    ngx_str_t *der, time_t now, struct certctl_ocsp_info *ret);
+
+/* The first static certificate with this fingerprint (SHA-256), or NULL. */
+ngx_certctl_cert_t *ngx_certctl_static(ngx_certctl_t *certctl,
+    const u_char *digest);
+
+
+#endif /* _NGX_CERTCTL_H_INCLUDED_ */

@@ -1,0 +1,220 @@
+
+/*
+ * Makes the placeholder certificate: P-256, self-signed, in memory only.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include <openssl/x509v3.h>
+
+#include "cert/placeholder.h"
+
+
+#define NGX_CERTCTL_DAY    (24 * 3600)
+#define NGX_CERTCTL_YEARS  (10 * 365 * NGX_CERTCTL_DAY)
+
+
+static X509 *ngx_certctl_placeholder_make(EVP_PKEY *key);
+static ngx_int_t ngx_certctl_placeholder_san(X509 *x509);
+static ngx_int_t ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text);
+
+
+/* the process's own: a configuration cycle borrows them */
+
+static ngx_str_t  ngx_certctl_placeholder_cert;
+static ngx_str_t  ngx_certctl_placeholder_key;
+
+
+ngx_int_t
+ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
+{
+    BIO        *cert_bio, *key_bio;
+    X509       *x509;
+    EVP_PKEY   *pkey;
+    ngx_int_t   rc;
+
+    if (ngx_certctl_placeholder_key.data) {
+        *cert = ngx_certctl_placeholder_cert;
+        *key = ngx_certctl_placeholder_key;
+        return NGX_OK;
+    }
+
+    rc = NGX_ERROR;
+    x509 = NULL;
+    cert_bio = BIO_new(BIO_s_mem());
+    key_bio = BIO_new(BIO_s_secmem());
+    pkey = EVP_EC_gen("P-256");
+
+    if (cert_bio == NULL || key_bio == NULL || pkey == NULL) {
+        goto done;
+    }
+
+    x509 = ngx_certctl_placeholder_make(pkey);
+
+    if (x509 == NULL
+        || BIO_puts(cert_bio, "data:") <= 0
+        || BIO_puts(key_bio, "data:") <= 0
+        || PEM_write_bio_X509(cert_bio, x509) != 1
+        || PEM_write_bio_PrivateKey(key_bio, pkey, NULL, NULL, 0, NULL, NULL)
+           != 1)
+    {
+        goto done;
+    }
+
+    if (ngx_certctl_placeholder_text(cert_bio,
+                                          &ngx_certctl_placeholder_cert)
+        == NGX_OK)
+    {
+        rc = ngx_certctl_placeholder_text(key_bio,
+                                            &ngx_certctl_placeholder_key);
+    }
+
+    *cert = ngx_certctl_placeholder_cert;
+    *key = ngx_certctl_placeholder_key;
+
+done:
+
+    X509_free(x509);
+    EVP_PKEY_free(pkey);
+    BIO_free(cert_bio);
+    BIO_free(key_bio);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_certctl_placeholder_give(ngx_conf_t *cf, ngx_array_t **certs,
+    ngx_array_t **keys)
+{
+    ngx_str_t  *cert, *key;
+
+    *certs = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+    *keys = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+
+    if (*certs == NULL || *keys == NULL) {
+        return NGX_ERROR;
+    }
+
+    cert = ngx_array_push(*certs);
+    key = ngx_array_push(*keys);
+
+    if (cert == NULL || key == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "cannot make the placeholder certificate");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_certctl_placeholder_free(void)
+{
+    ngx_str_t  *key;
+
+    key = &ngx_certctl_placeholder_key;
+
+    if (key->data) {
+        ngx_explicit_memzero(key->data, key->len);
+    }
+
+    free(key->data);
+    free(ngx_certctl_placeholder_cert.data);
+
+    ngx_str_null(key);
+    ngx_str_null(&ngx_certctl_placeholder_cert);
+}
+
+
+static X509 *
+ngx_certctl_placeholder_make(EVP_PKEY *key)
+{
+    X509       *x509;
+    X509_NAME  *name;
+    uint64_t    serial;
+
+    x509 = X509_new();
+
+    if (x509 == NULL || RAND_bytes((u_char *) &serial, sizeof(serial)) != 1) {
+        goto failed;
+    }
+
+    name = X509_get_subject_name(x509);
+
+    /* back-dated by a day: clients' clocks differ; serial: RFC 5280 4.1.2.2
+       wants a positive number */
+
+    if (X509_set_version(x509, X509_VERSION_3) != 1
+        || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
+           != 1
+        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_CERTCTL_DAY)
+           == NULL
+        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_CERTCTL_YEARS)
+           == NULL
+        || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                   (u_char *) NGX_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
+           != 1
+        || X509_set_issuer_name(x509, name) != 1
+        || X509_set_pubkey(x509, key) != 1
+        || ngx_certctl_placeholder_san(x509) != NGX_OK
+        || X509_sign(x509, key, EVP_sha256()) == 0)
+    {
+        goto failed;
+    }
+
+    return x509;
+
+failed:
+
+    X509_free(x509);
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_certctl_placeholder_san(X509 *x509)
+{
+    int              ok;
+    X509_EXTENSION  *ext;
+
+    ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
+                              "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
+    if (ext == NULL) {
+        return NGX_ERROR;
+    }
+
+    ok = X509_add_ext(x509, ext, -1);
+    X509_EXTENSION_free(ext);
+
+    return ok == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
+{
+    long   len;
+    char  *data;
+
+    len = BIO_get_mem_data(bio, &data);
+
+    text->data = malloc(len + 1);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(text->data, data, len);
+    text->data[len] = '\0';
+    text->len = len;
+
+    return NGX_OK;
+}

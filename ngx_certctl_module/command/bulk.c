@@ -1,0 +1,406 @@
+
+/*
+ * POST certificates: many chains in one request, each a PUT of its own that
+ * shares its waits for the disk with others.  A line before each names it:
+ *
+ *     @shop.example keygen=server if_match=1790000000000
+ *     -----BEGIN CERTIFICATE-----
+ *     ...
+ *
+ * PEM knows no line that begins with "@".
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "command/put.h"
+#include "x509_info.h"
+
+
+/* Bodies of this kind that a worker holds at a time; beyond it answers 503. */
+#define NGX_HTTP_CERTCTL_BULKS  2
+
+
+/* Where a part lies in the body. */
+
+typedef struct {
+    ngx_str_t   name;
+    ngx_str_t   if_match;
+    ngx_str_t   pem;
+    ngx_uint_t  keygen;
+} ngx_http_certctl_part_t;
+
+
+typedef struct {
+    ngx_http_certctl_call_t  *call;
+    ngx_http_certctl_part_t  *parts;
+    ngx_uint_t                n;
+    ngx_uint_t                live;
+    ngx_uint_t                refused;
+    certctl_spares_t         *spares;
+
+    ngx_http_certctl_put_t    puts[CERTCTL_STORE_MANY];
+} ngx_http_certctl_bulk_t;
+
+
+static const char *ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
+    ngx_uint_t *status);
+static u_char *ngx_http_certctl_bulk_mark(u_char *p, u_char *last);
+static const char *ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part,
+    u_char *p, u_char *last);
+static const char *ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part,
+    ngx_str_t *word);
+static void ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
+    ngx_http_certctl_part_t *part, ngx_uint_t n);
+static void ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk,
+    ngx_uint_t n);
+static void ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
+    ngx_http_certctl_put_t *put);
+
+
+/* Of this worker. */
+
+static ngx_uint_t  ngx_http_certctl_bulks;
+
+
+/* On the event loop, before the body is read. */
+
+void
+ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call)
+{
+    if (ngx_http_certctl_bulks >= NGX_HTTP_CERTCTL_BULKS) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              "too many requests with many certificates");
+        return;
+    }
+
+    ngx_http_certctl_bulks++;
+    call->bulk = 1;
+}
+
+
+void
+ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call)
+{
+    if (call->bulk) {
+        call->bulk = 0;
+        ngx_http_certctl_bulks--;
+    }
+}
+
+
+void
+ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
+{
+    ngx_uint_t                i, n, status;
+    const char               *rule;
+    ngx_http_certctl_bulk_t  *bulk;
+
+    bulk = ngx_calloc(sizeof(ngx_http_certctl_bulk_t), ngx_cycle->log);
+
+    if (bulk == NULL) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "there is no memory for the chains");
+        return;
+    }
+
+    bulk->call = call;
+    bulk->spares = certctl_store_spares(ngx_http_certctl_late_give_way);
+
+    /* all lines are read before the first chain is: nothing has changed */
+
+    rule = ngx_http_certctl_bulk_parse(bulk, &status);
+
+    if (rule) {
+        ngx_http_certctl_request_error(call, status, rule);
+        goto done;
+    }
+
+    call->status = NGX_HTTP_OK;
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_open(&call->json, "certificates", '[');
+
+    for (i = 0; i < bulk->n; i += n) {
+
+        if (ngx_http_certctl_late_over()) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              "NGINX ends: not all certificates were stored");
+            goto done;
+        }
+
+        n = ngx_min(bulk->n - i, CERTCTL_STORE_MANY);
+        ngx_http_certctl_bulk_group(bulk, &bulk->parts[i], n);
+    }
+
+    ngx_http_certctl_json_close(&call->json, ']');
+    ngx_http_certctl_json_number(&call->json, "live", bulk->live);
+    ngx_http_certctl_json_number(&call->json, "refused", bulk->refused);
+    ngx_http_certctl_json_close(&call->json, '}');
+
+done:
+
+    certctl_store_spares_end(call->mcf->certctl.store, bulk->spares);
+    ngx_free(bulk->parts);
+    ngx_free(bulk);
+}
+
+
+/* Finds the parts; NULL, or the rule that the body breaks. */
+
+static const char *
+ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
+    ngx_uint_t *status)
+{
+    u_char                   *p, *last, *eol, *next;
+    ngx_uint_t                n;
+    const char               *rule;
+    ngx_http_certctl_part_t  *part;
+
+    p = bulk->call->body;
+    last = p + bulk->call->body_len;
+    *status = NGX_HTTP_BAD_REQUEST;
+
+    if (p == last || *p != '@') {
+        return "the body begins with a line \"@<name>\"";
+    }
+
+    n = 0;
+
+    for (next = p; next < last; n++) {
+        next = ngx_http_certctl_bulk_mark(next + 1, last);
+    }
+
+    if (n > CERTCTL_BULK_MAX) {
+        *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        return "more than 1000 certificates in one request";
+    }
+
+    bulk->parts = ngx_calloc(n * sizeof(ngx_http_certctl_part_t),
+                             ngx_cycle->log);
+    if (bulk->parts == NULL) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "there is no memory for the chains";
+    }
+
+    for ( /* void */ ; p < last; p = next) {
+
+        next = ngx_http_certctl_bulk_mark(p + 1, last);
+        eol = memchr(p, '\n', next - p);
+        eol = eol ? eol : next;
+
+        part = &bulk->parts[bulk->n++];
+        part->pem.data = eol;
+        part->pem.len = next - eol;
+
+        rule = ngx_http_certctl_bulk_line(part, p + 1, eol);
+
+        if (rule) {
+            return rule;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* The next "@" at the beginning of a line, or last. */
+
+static u_char *
+ngx_http_certctl_bulk_mark(u_char *p, u_char *last)
+{
+    p = memmem(p - 1, last - p + 1, "\n@", 2);
+
+    return p ? p + 1 : last;
+}
+
+
+static const char *
+ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
+    u_char *last)
+{
+    ngx_str_t    word;
+    const char  *rule;
+
+    if (p < last && last[-1] == '\r') {
+        last--;
+    }
+
+    for (rule = NULL; rule == NULL && p <= last; p += word.len + 1) {
+
+        word.data = p;
+
+        for (word.len = 0; p + word.len < last && p[word.len] != ' ';
+             word.len++)
+        {
+            /* void */
+        }
+
+        if (part->name.data == NULL) {
+            part->name = word;
+
+            if (!certctl_name_valid(word.data, word.len)) {
+                rule = "a name is 1 to 253 of A-Z a-z 0-9 . _ * -";
+            }
+
+        } else {
+            rule = ngx_http_certctl_bulk_word(part, &word);
+        }
+    }
+
+    return rule;
+}
+
+
+/* The same words as in the arguments and header of a PUT. */
+
+static const char *
+ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
+{
+    static const char    match[] = "if_match=";
+    static ngx_str_t     server = ngx_string("keygen=server");
+
+    if (!part->keygen && word->len == server.len
+        && ngx_memcmp(word->data, server.data, server.len) == 0)
+    {
+        part->keygen = 1;
+        return NULL;
+    }
+
+    if (part->if_match.len == 0 && word->len > sizeof(match) - 1
+        && word->len < sizeof(match) + NGX_INT64_LEN + 2
+        && ngx_memcmp(word->data, match, sizeof(match) - 1) == 0)
+    {
+        part->if_match.data = word->data + sizeof(match) - 1;
+        part->if_match.len = word->len - (sizeof(match) - 1);
+        return NULL;
+    }
+
+    return "behind a name may stand keygen=server and if_match=<generation>";
+}
+
+
+/* Up to CERTCTL_STORE_MANY parts: checked, stored together, answered. */
+
+static void
+ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
+    ngx_http_certctl_part_t *part, ngx_uint_t n)
+{
+    ngx_uint_t               i;
+    ngx_http_certctl_put_t  *put;
+
+    for (i = 0; i < n; i++, part++) {
+        put = &bulk->puts[i];
+
+        ngx_http_certctl_late_give_way();
+
+        ngx_memzero(put, sizeof(ngx_http_certctl_put_t));
+
+        put->mcf = bulk->call->mcf;
+        put->pem = part->pem;
+        put->keygen = part->keygen;
+        ngx_memcpy(put->name, part->name.data, part->name.len);
+        if (part->if_match.len) {
+            ngx_memcpy(put->if_match, part->if_match.data,
+                       part->if_match.len);
+        }
+
+        if (ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0) {
+            put->status = NGX_HTTP_FORBIDDEN;
+            put->rule = "the control listener's own identity comes by PUT";
+
+        } else if (ngx_http_certctl_put_check(put) == NGX_OK) {
+            (void) ngx_http_certctl_put_fit(put);
+        }
+    }
+
+    ngx_http_certctl_bulk_store(bulk, n);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_certctl_bulk_answer(bulk, &bulk->puts[i]);
+        ngx_http_certctl_put_free(&bulk->puts[i]);
+    }
+}
+
+
+static void
+ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
+{
+    ngx_uint_t                i, k, of[CERTCTL_STORE_MANY];
+    ngx_certctl_t            *certctl;
+    ngx_http_certctl_put_t   *put;
+    certctl_store_put_t       stores[CERTCTL_STORE_MANY];
+
+    certctl = &bulk->call->mcf->certctl;
+
+    for (i = 0, k = 0; i < n; i++) {
+        if (bulk->puts[i].status == 0) {
+            stores[k].record = &bulk->puts[i].record;
+            of[k++] = i;
+        }
+    }
+
+    certctl_store_put_many(certctl->store, stores, k, bulk->spares,
+                           ngx_certctl_touched, certctl);
+
+    for (i = 0; i < k; i++) {
+        put = &bulk->puts[of[i]];
+
+        /* somebody else is at this name, maybe an earlier part */
+
+        if (stores[i].rc == CERTCTL_STORE_CONFLICT) {
+            ngx_http_certctl_put_alone(put);
+
+        } else {
+            ngx_set_errno(stores[i].err);
+            ngx_http_certctl_put_stored(put, stores[i].rc,
+                                        stores[i].generation);
+        }
+    }
+}
+
+
+/* The log is told here: a thousand lines are much for an event loop. */
+
+static void
+ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
+    ngx_http_certctl_put_t *put)
+{
+    char                      fingerprint[CERTCTL_HEX256];
+    ngx_http_certctl_json_t  *json;
+
+    json = &bulk->call->json;
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+
+    if (put->rule) {
+        bulk->refused++;
+        ngx_http_certctl_json_text(json, "name", put->name);
+        ngx_http_certctl_json_text(json, "error", put->rule);
+
+        if (put->status < NGX_HTTP_INTERNAL_SERVER_ERROR) {
+            (void) ngx_atomic_fetch_add(
+                                  &bulk->call->mcf->certctl.zone->rejects, 1);
+
+        } else {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, put->err,
+                          "certctl: a control request for \"%s\" failed",
+                          put->name);
+        }
+
+    } else {
+        ngx_http_certctl_record_facts(json, put->name, &put->chain.leaf,
+                                      put->generation, fingerprint);
+        bulk->live++;
+    }
+
+    if (put->done) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "certctl: %s: \"%s\" generation:%uL sha256:%s",
+                      put->done, put->name, put->generation, fingerprint);
+    }
+
+    ngx_http_certctl_json_number(json, "status", put->status);
+    ngx_http_certctl_json_close(json, '}');
+}

@@ -1,0 +1,52 @@
+
+/*
+ * The control requests that change something, a file each.
+ */
+
+#ifndef _NGX_CERTCTL_COMMAND_H_INCLUDED_
+#define _NGX_CERTCTL_COMMAND_H_INCLUDED_
+
+
+#include "call/call.h"
+
+
+/* Each runs on a thread. */
+
+void ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
+
+/* command/bulk.c: the number in progress; on the event loop */
+
+void ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
+
+
+/* command/change.c: what several requests share */
+
+/* What a record says of its leaf, to which it keeps a pointer. */
+void ngx_http_certctl_record_fill(certctl_record_t *record,
+    const char *name, const struct certctl_leaf *leaf);
+
+/* Counts a commit. */
+void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
+
+/* The members of a record: name, generation, fingerprint, not_after. */
+void ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
+    const char *name, const struct certctl_leaf *leaf, uint64_t generation,
+    char *fingerprint);
+
+/* {"name", "generation", "fingerprint", "not_after"} of the live record. */
+void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
+    const struct certctl_leaf *leaf, uint64_t generation);
+
+
+#endif /* _NGX_CERTCTL_COMMAND_H_INCLUDED_ */

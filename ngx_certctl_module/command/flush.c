@@ -1,0 +1,36 @@
+
+/* POST sessions/flush: what clients kept before is resumed no more. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "command/command.h"
+#include "tls/sessions.h"
+
+
+void
+ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call)
+{
+    int       rc;
+    uint64_t  epoch;
+
+    rc = certctl_store_flush(call->mcf->certctl.store, &epoch);
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_request_store_error(call, rc);
+        return;
+    }
+
+    ngx_certctl_sessions_flush(call->mcf->certctl.zone, epoch);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "certctl: TLS sessions are flushed, epoch %uL", epoch);
+
+    call->status = NGX_HTTP_OK;
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_number(&call->json, "epoch", epoch);
+    ngx_http_certctl_json_time(&call->json, "flushed", epoch / 1000000);
+    ngx_http_certctl_json_close(&call->json, '}');
+}

@@ -1,0 +1,226 @@
+
+/*
+ * PUT and DELETE challenges: what an ACME client has this host show to a
+ * validator (RFC 8555 8.3, RFC 8737, RFC 8738).
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "command/command.h"
+
+
+static void ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge);
+static void ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge);
+static void ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call);
+static const char *ngx_http_certctl_challenge_auth(
+    ngx_http_certctl_call_t *call, ngx_certctl_challenge_t *challenge);
+static const char *ngx_http_certctl_challenge_digest(
+    ngx_http_certctl_call_t *call, ngx_certctl_challenge_t *challenge);
+
+
+/* The path's token or identifier was checked with the path. */
+
+static void
+ngx_http_certctl_challenge_of_token(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    ngx_memzero(challenge, sizeof(ngx_certctl_challenge_t));
+
+    challenge->type = NGX_CERTCTL_HTTP_01;
+    challenge->key_len = ngx_strlen(call->name);
+    ngx_memcpy(challenge->key, call->name, challenge->key_len);
+}
+
+
+static void
+ngx_http_certctl_challenge_of_host(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    ngx_memzero(challenge, sizeof(ngx_certctl_challenge_t));
+
+    challenge->type = NGX_CERTCTL_TLS_ALPN_01;
+    (void) ngx_certctl_challenge_identifier(challenge, call->name);
+}
+
+
+void
+ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
+{
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_token(call, &challenge);
+
+    rule = ngx_http_certctl_challenge_auth(call, &challenge);
+    if (rule) {
+        ngx_http_certctl_request_error(call, 422, rule);
+        return;
+    }
+
+    ngx_http_certctl_challenge_put(call, &challenge);
+}
+
+
+void
+ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
+{
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_host(call, &challenge);
+
+    rule = ngx_http_certctl_challenge_digest(call, &challenge);
+    if (rule) {
+        ngx_http_certctl_request_error(call, 422, rule);
+        return;
+    }
+
+    ngx_http_certctl_challenge_put(call, &challenge);
+}
+
+
+void
+ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_token(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, &challenge);
+}
+
+
+void
+ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_host(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, &challenge);
+}
+
+
+static void
+ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    char       *ttl;
+    time_t      now;
+    ngx_int_t   rc;
+
+    now = time(NULL);
+    ttl = call->args[NGX_HTTP_CERTCTL_ARG_TTL];
+
+    challenge->expires = now + (ttl ? ngx_atotm((u_char *) ttl,
+                                                ngx_strlen(ttl))
+                                    : NGX_CERTCTL_CHALLENGE_TTL);
+
+    rc = ngx_certctl_challenge_put(&call->mcf->certctl.zone->challenges,
+                                   challenge, now);
+
+    if (rc == NGX_DECLINED) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
+            "512 challenges are pending: delete one, or wait until one has "
+            "expired");
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "another challenge was being written for too long");
+        return;
+    }
+
+    ngx_http_certctl_challenge_answer(call);
+
+    ngx_http_certctl_json_time(&call->json, "expires", challenge->expires);
+    ngx_http_certctl_json_close(&call->json, '}');
+
+    ngx_explicit_memzero(challenge, sizeof(ngx_certctl_challenge_t));
+}
+
+
+static void
+ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
+                                     challenge->type, challenge->key,
+                                     challenge->key_len, time(NULL))
+        != NGX_OK)
+    {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "another challenge was being written for too long");
+        return;
+    }
+
+    ngx_http_certctl_challenge_answer(call);
+
+    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
+    ngx_http_certctl_json_close(&call->json, '}');
+}
+
+
+static void
+ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call)
+{
+    call->status = NGX_HTTP_OK;
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_text(&call->json, "name", call->name);
+}
+
+
+/* RFC 8555 8.1: the token, a dot, the thumbprint of the account's key. */
+
+static const char *
+ngx_http_certctl_challenge_auth(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    u_char  *dot;
+
+    dot = call->body + challenge->key_len;
+
+    if (call->body_len <= challenge->key_len || *dot != '.'
+        || ngx_memcmp(call->body, challenge->key, challenge->key_len) != 0)
+    {
+        return "a key authorization begins with the token of the path and "
+               "a dot (RFC 8555, section 8.1)";
+    }
+
+    if (call->body_len != challenge->key_len + 1 + NGX_CERTCTL_THUMBPRINT
+        || !ngx_certctl_challenge_token(dot + 1, NGX_CERTCTL_THUMBPRINT))
+    {
+        return "a key authorization ends with the 43 base64url characters "
+               "of a SHA-256 thumbprint (RFC 8555, section 8.1)";
+    }
+
+    ngx_memcpy(challenge->value, call->body, call->body_len);
+    challenge->value_len = call->body_len;
+
+    return NULL;
+}
+
+
+static const char *
+ngx_http_certctl_challenge_digest(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    challenge->value_len = 32;
+    n = (call->body_len == 2 * challenge->value_len) ? 0 : NGX_ERROR;
+
+    for (i = 0; i < challenge->value_len && n != NGX_ERROR; i++) {
+        n = ngx_hextoi(call->body + 2 * i, 2);
+        challenge->value[i] = (u_char) n;
+    }
+
+    return n != NGX_ERROR ? NULL
+           : "the body is the SHA-256 of the key authorization, 64 hex "
+             "digits (RFC 8737, section 3)";
+}

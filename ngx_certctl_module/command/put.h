@@ -1,0 +1,90 @@
+
+/*
+ * A chain on its way into the store: what a PUT brings, and each part of a
+ * POST of many.  Threads only.
+ */
+
+#ifndef _NGX_HTTP_CERTCTL_PUT_H_INCLUDED_
+#define _NGX_HTTP_CERTCTL_PUT_H_INCLUDED_
+
+
+#include "command/command.h"
+#include "x509_accept.h"
+
+
+typedef struct {
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    /* what is asked */
+    char                           name[CERTCTL_NAME_MAX + 1];
+    ngx_str_t                      pem;       /* of the body; a key in it is
+                                                 overwritten */
+    ngx_uint_t                     keygen;    /* the key is in the body */
+    char                           if_match[NGX_HTTP_CERTCTL_IF_MATCH];
+
+    /* what came of it */
+    ngx_uint_t                     status;    /* 0: not known yet */
+    const char                    *rule;      /* that is broken */
+    int                            err;       /* errno of a failure */
+    uint64_t                       generation;
+    const char                    *done;      /* for the log; NULL: no change */
+
+    /* known when the chain is checked */
+    struct certctl_accepted        chain;
+    certctl_blob_t                 key;       /* keygen: as stored */
+    certctl_blob_t                 staple;
+    int64_t                        staple_until;
+
+    /* known when the store was looked at */
+    certctl_record_t               old;
+    certctl_pending_t              pending;
+    certctl_record_t               record;    /* what is to be stored: points
+                                                 into all of the above */
+    unsigned                       has_old:1;
+} ngx_http_certctl_put_t;
+
+
+/*
+ * What needs no look at the store.  NGX_OK goes on, anything else has filled
+ * status and rule.
+ */
+ngx_int_t ngx_http_certctl_put_check(ngx_http_certctl_put_t *put);
+
+/*
+ * Against what is stored; may be repeated.  NGX_OK: put->record is to be
+ * stored; anything else has filled status, as the chain is live already or may
+ * not be stored.
+ */
+ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
+
+/* Takes what the store answered; not CERTCTL_STORE_CONFLICT. */
+void ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
+    uint64_t generation);
+
+/* All of it for a chain that was checked, some times if others write, too. */
+void ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put);
+
+void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
+
+
+/* command/put_pem.c: what stands beside the certificates in a body.
+   Each returns NULL or the rule that is broken. */
+
+const char *ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
+    EVP_PKEY **ret, certctl_blob_t *der);
+const char *ngx_http_certctl_pem_take_staple(ngx_str_t *pem,
+    ngx_str_t *block);
+const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
+    const struct certctl_accepted *chain, certctl_blob_t *ret,
+    int64_t *until);
+
+
+/* command/put_keep.c: what a thread keeps between requests. */
+
+extern const struct certctl_chain_keep  ngx_http_certctl_keep_ca;
+
+/* The key of PKCS#8 DER, or NULL: it is no key, or none that we make. */
+EVP_PKEY *ngx_http_certctl_keep_key(const u_char *der, size_t len);
+
+
+#endif /* _NGX_HTTP_CERTCTL_PUT_H_INCLUDED_ */

@@ -1,0 +1,232 @@
+
+/*
+ * POST discover: the certificates in a directory that certctl_discover allows.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "discover/discover.h"
+
+
+static const char *ngx_http_certctl_discover_root(
+    ngx_http_certctl_main_conf_t *mcf, const char *dir, char real[PATH_MAX],
+    char root[PATH_MAX]);
+static void ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
+    const char *real, const char *root);
+static void ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk,
+    int fd);
+static void ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk);
+
+
+static const char  *ngx_http_certctl_bound_text[] = {
+#define X(NAME, text)  text,
+    NGX_HTTP_CERTCTL_BOUNDS(X)
+#undef X
+};
+
+/* A walk may be long and its answer large: one at a time in each worker. */
+
+static ngx_atomic_t  ngx_http_certctl_walking;
+
+
+char *
+ngx_http_certctl_discover(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
+
+    ngx_str_t   *value, *dir;
+    ngx_uint_t   i;
+
+    if (mcf->discover) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    mcf->discover = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                     sizeof(ngx_str_t));
+    if (mcf->discover == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].data[0] != '/' || value[i].len < 2
+            || value[i].len >= PATH_MAX)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid directory \"%V\": write the full path "
+                               "of a directory below \"/\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        dir = ngx_array_push(mcf->discover);
+        if (dir == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *dir = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+void
+ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
+{
+    char        *dir, real[PATH_MAX], root[PATH_MAX];
+    const char  *rule;
+
+    dir = call->args[NGX_HTTP_CERTCTL_ARG_DIR];
+
+    if (dir == NULL) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                       "dir is required: dir=/etc/ssl");
+        return;
+    }
+
+    rule = ngx_http_certctl_discover_root(call->mcf, dir, real, root);
+
+    if (rule) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
+        return;
+    }
+
+    if (!ngx_atomic_cmp_set(&ngx_http_certctl_walking, 0, 1)) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "another walk is under way");
+        return;
+    }
+
+    ngx_http_certctl_discover_answer(call, real, root);
+
+    (void) ngx_atomic_cmp_set(&ngx_http_certctl_walking, 1, 0);
+}
+
+
+/*
+ * The allowed directory that dir is, or is below, with all links resolved.
+ * Nothing is said of other paths, not even whether they exist.
+ */
+
+static const char *
+ngx_http_certctl_discover_root(ngx_http_certctl_main_conf_t *mcf,
+    const char *dir, char real[PATH_MAX], char root[PATH_MAX])
+{
+    ngx_str_t   *allowed;
+    ngx_uint_t   i;
+
+    if (mcf->discover && realpath(dir, real)) {
+
+        allowed = mcf->discover->elts;
+
+        for (i = 0; i < mcf->discover->nelts; i++) {
+
+            /* "/" itself is refused, so also what leads there */
+
+            if (realpath((char *) allowed[i].data, root) && root[1] != '\0'
+                && ngx_http_certctl_below(root, real))
+            {
+                return NULL;
+            }
+        }
+    }
+
+    return "dir is no directory that certctl_discover allows, nor below one";
+}
+
+
+static void
+ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
+    const char *real, const char *root)
+{
+    int                       fd;
+    ngx_http_certctl_walk_t  *walk;
+
+    walk = calloc(1, sizeof(ngx_http_certctl_walk_t));
+    if (walk == NULL) {
+        call->json.failed = 1;
+        return;
+    }
+
+    walk->json = &call->json;
+    walk->real = root;
+    walk->len = ngx_strlen(real);
+    walk->deadline = ngx_http_certctl_walk_now()
+                     + NGX_HTTP_CERTCTL_WALK_TIME;
+    ngx_memcpy(walk->path, real, walk->len + 1);
+
+    walk->root = open(root, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK
+                            |O_CLOEXEC);
+    fd = walk->root == -1 ? -1 : ngx_http_certctl_open_dir(walk, real);
+
+    if (fd == -1) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
+                  "dir is no directory that the workers' user may read");
+
+    } else {
+        ngx_http_certctl_discover_run(walk, fd);
+        call->status = NGX_HTTP_OK;
+    }
+
+    if (walk->root != -1) {
+        (void) close(walk->root);
+    }
+
+    ngx_http_certctl_json_free(&walk->left);
+    free(walk);
+}
+
+
+static void
+ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk, int fd)
+{
+    ngx_http_certctl_json_open(walk->json, NULL, '{');
+    ngx_http_certctl_json_text(walk->json, "dir", walk->path);
+    ngx_http_certctl_json_open(walk->json, "files", '[');
+
+    ngx_http_certctl_walk(walk, fd);
+
+    ngx_http_certctl_json_close(walk->json, ']');
+    ngx_http_certctl_discover_end(walk);
+    ngx_http_certctl_json_close(walk->json, '}');
+}
+
+
+/* What was seen, and what was left out. */
+
+static void
+ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk)
+{
+    ngx_uint_t                      i;
+    ngx_http_certctl_json_t        *json;
+    ngx_http_certctl_json_block_t  *block;
+
+    json = walk->json;
+
+    ngx_http_certctl_json_number(json, "files_seen", walk->files);
+    ngx_http_certctl_json_number(json, "certificates_found", walk->certs);
+    ngx_http_certctl_json_open(json, "limits", '[');
+
+    for (i = 0; i < NGX_HTTP_CERTCTL_BOUND_MAX; i++) {
+        if (walk->limits & (1 << i)) {
+            ngx_http_certctl_json_text(json, NULL,
+                                       ngx_http_certctl_bound_text[i]);
+        }
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_number(json, "left_out_total", walk->nleft);
+    ngx_http_certctl_json_open(json, "left_out", '[');
+
+    for (block = walk->left.first; block; block = block->next) {
+        ngx_http_certctl_json_raw(json, block->data, block->len);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+
+    json->failed |= walk->left.failed;
+}

@@ -1,0 +1,256 @@
+
+/* What an empty password opens of a PKCS#12 file (RFC 7292). */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "discover/discover.h"
+
+
+/* Deriving a key takes as long as a file says: longer ones are left closed. */
+#define NGX_HTTP_CERTCTL_ITERATIONS  100000
+
+/* And of all of a file's: it may have thousands of encrypted parts. */
+#define NGX_HTTP_CERTCTL_WORK        1000000
+
+
+static ngx_uint_t ngx_http_certctl_pkcs12_open(PKCS12 *p12,
+    const char **pass, const char **why);
+static ngx_uint_t ngx_http_certctl_pkcs12_cheap(
+    ngx_http_certctl_found_t *found, const X509_ALGOR *alg);
+static STACK_OF(PKCS12_SAFEBAG) *ngx_http_certctl_pkcs12_bags(
+    ngx_http_certctl_found_t *found, PKCS7 *p7, const char *pass);
+static void ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys);
+static EVP_PKEY *ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass);
+
+
+void
+ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
+    ngx_uint_t keys)
+{
+    int                        i, j;
+    const char                *pass;
+    STACK_OF(PKCS7)           *safes;
+    STACK_OF(PKCS12_SAFEBAG)  *bags;
+
+    if (!ngx_http_certctl_pkcs12_open(p12, &pass, &found->why)) {
+        found->unknown = 1;
+        return;
+    }
+
+    safes = PKCS12_unpack_authsafes(p12);
+
+    for (i = 0; i < sk_PKCS7_num(safes); i++) {
+
+        bags = ngx_http_certctl_pkcs12_bags(found, sk_PKCS7_value(safes, i),
+                                            pass);
+
+        if (bags == NULL) {
+            found->why = "encrypted";
+            found->unknown = 1;
+            continue;
+        }
+
+        for (j = 0; j < sk_PKCS12_SAFEBAG_num(bags); j++) {
+            ngx_http_certctl_pkcs12_bag(found,
+                                        sk_PKCS12_SAFEBAG_value(bags, j),
+                                        pass, keys);
+        }
+
+        sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+    }
+
+    if (safes == NULL) {
+        found->why = "its PKCS#12 content is not valid";
+    }
+
+    sk_PKCS7_pop_free(safes, PKCS7_free);
+}
+
+
+/* No password and the empty one differ in PKCS#12 (RFC 7292 B.1). */
+
+static ngx_uint_t
+ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
+    const char **why)
+{
+    const X509_ALGOR         *alg;
+    const ASN1_OBJECT        *oid;
+    const ASN1_INTEGER       *times;
+
+    *pass = "";
+
+    if (!PKCS12_mac_present(p12)) {
+        return 1;
+    }
+
+    *why = "encrypted";
+
+    PKCS12_get0_mac(NULL, &alg, NULL, &times, p12);
+    X509_ALGOR_get0(&oid, NULL, NULL, alg);
+
+    if (EVP_get_digestbyobj(oid) == NULL
+        || (times && (ASN1_INTEGER_get(times) < 0
+                      || ASN1_INTEGER_get(times)
+                         > NGX_HTTP_CERTCTL_ITERATIONS)))
+    {
+        return 0;
+    }
+
+    if (PKCS12_verify_mac(p12, "", 0) != 1) {
+        *pass = NULL;
+
+        if (PKCS12_verify_mac(p12, NULL, 0) != 1) {
+            return 0;
+        }
+    }
+
+    *why = NULL;
+
+    return 1;
+}
+
+
+/* Whether alg's iterations are few enough (RFC 8018 A.2, A.3). */
+
+static ngx_uint_t
+ngx_http_certctl_pkcs12_cheap(ngx_http_certctl_found_t *found,
+    const X509_ALGOR *alg)
+{
+    int                 type;
+    int64_t             times;
+    PBEPARAM           *pbe;
+    PBE2PARAM          *pbes2;
+    const void         *value;
+    PBKDF2PARAM        *kdf;
+    const ASN1_OBJECT  *oid;
+
+    X509_ALGOR_get0(&oid, &type, &value, alg);
+
+    if (type != V_ASN1_SEQUENCE) {
+        return 0;
+    }
+
+    times = -1;
+
+    if (OBJ_obj2nid(oid) != NID_pbes2) {
+        pbe = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBEPARAM));
+
+        if (pbe) {
+            (void) ASN1_INTEGER_get_int64(&times, pbe->iter);
+            PBEPARAM_free(pbe);
+        }
+
+    } else {
+        pbes2 = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBE2PARAM));
+
+        /* PBKDF2 alone: scrypt takes memory, too */
+
+        if (pbes2) {
+            X509_ALGOR_get0(&oid, &type, &value, pbes2->keyfunc);
+
+            kdf = (OBJ_obj2nid(oid) == NID_id_pbkdf2
+                   && type == V_ASN1_SEQUENCE)
+                  ? ASN1_item_unpack(value, ASN1_ITEM_rptr(PBKDF2PARAM))
+                  : NULL;
+
+            if (kdf) {
+                (void) ASN1_INTEGER_get_int64(&times, kdf->iter);
+                PBKDF2PARAM_free(kdf);
+            }
+
+            PBE2PARAM_free(pbes2);
+        }
+    }
+
+    if (times < 0 || times > NGX_HTTP_CERTCTL_ITERATIONS
+        || times > NGX_HTTP_CERTCTL_WORK - found->work)
+    {
+        return 0;
+    }
+
+    found->work += times;
+
+    return 1;
+}
+
+
+static STACK_OF(PKCS12_SAFEBAG) *
+ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
+    const char *pass)
+{
+    if (PKCS7_type_is_data(p7)) {
+        return PKCS12_unpack_p7data(p7);
+    }
+
+    if (PKCS7_type_is_encrypted(p7)
+        && p7->d.encrypted && p7->d.encrypted->enc_data
+        && ngx_http_certctl_pkcs12_cheap(found,
+                                     p7->d.encrypted->enc_data->algorithm))
+    {
+        return PKCS12_unpack_p7encdata(p7, pass, 0);
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys)
+{
+    int        type;
+    X509      *x509;
+    EVP_PKEY  *key;
+
+    type = PKCS12_SAFEBAG_get_nid(bag);
+
+    if (type == NID_certBag && !keys) {
+
+        x509 = PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate
+               ? PKCS12_SAFEBAG_get1_cert(bag) : NULL;
+
+        if (x509) {
+            ngx_http_certctl_found_add(found, x509);
+        }
+
+    } else if ((type == NID_keyBag || type == NID_pkcs8ShroudedKeyBag)
+               && keys)
+    {
+        key = ngx_http_certctl_pkcs12_key(found, bag, pass);
+        ngx_http_certctl_found_key(found, key);
+        EVP_PKEY_free(key);
+    }
+}
+
+
+static EVP_PKEY *
+ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass)
+{
+    EVP_PKEY             *key;
+    const X509_ALGOR     *alg;
+    PKCS8_PRIV_KEY_INFO  *info;
+
+    if (PKCS12_SAFEBAG_get_nid(bag) == NID_keyBag) {
+        return EVP_PKCS82PKEY(PKCS12_SAFEBAG_get0_p8inf(bag));
+    }
+
+    X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &alg, NULL);
+
+    if (!ngx_http_certctl_pkcs12_cheap(found, alg)) {
+        return NULL;
+    }
+
+    info = PKCS12_decrypt_skey(bag, pass, 0);
+    key = info ? EVP_PKCS82PKEY(info) : NULL;
+
+    /* wiped by OpenSSL as it is freed */
+
+    PKCS8_PRIV_KEY_INFO_free(info);
+
+    return key;
+}

@@ -1,0 +1,166 @@
+
+/* Which certificates a report is asked for: all, those of a name, a page. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include "report/report.h"
+#include "cert/cache.h"
+
+
+ngx_int_t
+ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_call_t *call)
+{
+    u_char                  lower[CERTCTL_NAME_MAX + 1], *dot;
+    const char             *text;
+    ngx_str_t               name;
+    ngx_uint_t              i, wild;
+    ngx_certctl_stored_t  **stored;
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
+    report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
+                                                 ngx_strlen(text))
+                         : 0;
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_AFTER];
+
+    if (text && text[0] == 'u') {
+        report->after_name = text + 1;
+        report->after = NGX_MAX_INT_T_VALUE;
+
+    } else if (text) {
+        report->after = ngx_hextoi((u_char *) text + 1, ngx_strlen(text + 1));
+    }
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_NAME];
+
+    if (text == NULL) {
+        return NGX_OK;
+    }
+
+    /* records that a handshake for this name would look at */
+
+    report->name.data = (u_char *) text;
+    report->name.len = ngx_strlen(text);
+
+    name.data = lower;
+    name.len = report->name.len;
+    ngx_strlow(lower, report->name.data, name.len + 1);
+
+    for (wild = 0; wild < 2; wild++) {
+
+        stored = ngx_certctl_lookup(&report->facts, &name, 0);
+
+        for (i = 0; stored && i < CERTCTL_KINDS; i++) {
+            if (stored[i]) {
+                ngx_http_certctl_report_keep(report, &report->records,
+                                             stored[i]->cert.name.data,
+                                             stored[i]->cert.name.len);
+            }
+        }
+
+        dot = ngx_strlchr(lower, lower + name.len, '.');
+
+        if (dot == NULL || dot == lower) {
+            break;
+        }
+
+        name.len -= dot - 1 - lower;
+        name.data = dot - 1;
+        name.data[0] = '*';
+    }
+
+    return report->failed ? NGX_ERROR : NGX_OK;
+}
+
+
+/* Whether cert is one of those that ?name= asks for. */
+
+ngx_uint_t
+ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
+    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index)
+{
+    ngx_str_t                 *record;
+    ngx_uint_t                 i;
+    ngx_http_certctl_asked_t  *ask;
+
+    if (report->name.len == 0
+        || (cert->name.len == report->name.len
+            && ngx_memcmp(cert->name.data, report->name.data, cert->name.len)
+               == 0))
+    {
+        return 1;
+    }
+
+    record = report->records.elts;
+
+    for (i = 0; i < report->records.nelts; i++) {
+        if (cert->source == NGX_CERTCTL_STORE
+            && ngx_strcmp(record[i].data, cert->name.data) == 0)
+        {
+            return 1;
+        }
+    }
+
+    if (asked == NULL) {
+        return 0;
+    }
+
+    ask = asked->elts;
+    i = index;
+
+    do {
+        if (ask[i].name.len == report->name.len
+            && ngx_strncasecmp(ask[i].name.data, report->name.data,
+                               report->name.len)
+               == 0)
+        {
+            return 1;
+        }
+
+        i = ask[i].next[cert->kind];
+
+    } while (i);
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_certctl_report_room(ngx_http_certctl_report_t *report)
+{
+    if (report->limit && report->given == report->limit) {
+        report->more = 1;
+        return 0;
+    }
+
+    return !report->failed && !report->json->failed;
+}
+
+
+void
+ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
+    ngx_array_t *names, const u_char *data, size_t len)
+{
+    ngx_str_t  *name;
+
+    name = ngx_array_push(names);
+
+    if (name == NULL) {
+        report->failed = 1;
+        return;
+    }
+
+    name->len = len;
+    name->data = ngx_pnalloc(report->pool, len + 1);
+
+    if (name->data == NULL) {
+        names->nelts--;
+        report->failed = 1;
+        return;
+    }
+
+    ngx_cpystrn(name->data, (u_char *) data, len + 1);
+}

@@ -1,0 +1,200 @@
+
+/* GET status: who this host is, and what the module has done since its start. */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+#include <sys/utsname.h>
+#include "report/report.h"
+#include "tls/worker.h"
+
+
+static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
+static void ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation);
+static void ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf);
+static void ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
+    ngx_array_t *dirs);
+
+
+/* To add a counter: a member of ngx_certctl_zone_t, a row here. */
+
+static const struct {
+    const char  *name;
+    size_t       offset;
+} ngx_http_certctl_status_counters[] = {
+    { "commits",    offsetof(ngx_certctl_zone_t, commits) },
+    { "swaps",      offsetof(ngx_certctl_zone_t, swaps) },
+    { "rejects",    offsetof(ngx_certctl_zone_t, rejects) },
+    { "errors",     offsetof(ngx_certctl_zone_t, errors) },
+    { "handshakes", offsetof(ngx_certctl_zone_t, handshakes) },
+    { "staples",    offsetof(ngx_certctl_zone_t, staples) },
+    { "challenges_answered",
+      offsetof(ngx_certctl_zone_t, challenges.answered) },
+    { NULL, 0 }
+};
+
+
+void
+ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
+{
+    char                      epoch[NGX_INT64_LEN + 1];
+    ngx_uint_t                i;
+    ngx_atomic_uint_t         generation;
+    ngx_certctl_zone_t       *zone;
+    ngx_http_certctl_json_t  *json;
+
+    json = &call->json;
+    zone = call->mcf->certctl.zone;
+
+    *ngx_sprintf((u_char *) epoch, "%xA", zone->epoch) = '\0';
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+    ngx_http_certctl_json_text(json, "version", CERTCTL_VERSION);
+    ngx_http_certctl_json_text(json, "nginx", NGINX_VERSION);
+    ngx_http_certctl_json_text(json, "openssl",
+                               OpenSSL_version(OPENSSL_VERSION_STRING));
+
+    ngx_http_certctl_status_host(json);
+
+    /* the zone is made when NGINX starts: its epoch begins with the time */
+
+    ngx_http_certctl_json_time(json, "started", zone->epoch >> 20);
+    ngx_http_certctl_json_number(json, "uptime",
+                                 time(NULL) - (time_t) (zone->epoch >> 20));
+    ngx_http_certctl_json_text(json, "epoch", epoch);
+    generation = zone->generation;
+
+    ngx_http_certctl_json_number(json, "generation", generation);
+    ngx_http_certctl_status_workers(json, call->mcf, generation);
+    ngx_http_certctl_status_sessions(json, call->mcf);
+    ngx_http_certctl_status_discover(json, call->mcf->discover);
+
+    ngx_http_certctl_json_number(json, "challenges_pending",
+        ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
+
+    ngx_http_certctl_json_open(json, "counters", '{');
+
+    for (i = 0; ngx_http_certctl_status_counters[i].name; i++) {
+        ngx_http_certctl_json_number(json,
+            ngx_http_certctl_status_counters[i].name,
+            *(ngx_atomic_t *) ((u_char *) zone
+                               + ngx_http_certctl_status_counters[i].offset));
+    }
+
+    ngx_http_certctl_json_close(json, '}');
+    ngx_http_certctl_json_close(json, '}');
+
+    call->status = NGX_HTTP_OK;
+}
+
+
+static void
+ngx_http_certctl_status_host(ngx_http_certctl_json_t *json)
+{
+    u_char          os[sizeof(((struct utsname *) 0)->sysname)];
+    size_t          len;
+    struct utsname  host;
+
+    if (uname(&host) == -1) {
+        return;
+    }
+
+    len = ngx_strlen(host.sysname);
+    ngx_strlow(os, (u_char *) host.sysname, len);
+
+    ngx_http_certctl_json_text(json, "host", host.nodename);
+    ngx_http_certctl_json_string(json, "os", os, len);
+    ngx_http_certctl_json_text(json, "os_release", host.release);
+    ngx_http_certctl_json_text(json, "architecture", host.machine);
+}
+
+
+static void
+ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation)
+{
+    ngx_int_t              i, n;
+    ngx_uint_t             all;
+    ngx_core_conf_t       *ccf;
+    ngx_certctl_worker_t  *worker;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
+                                           ngx_core_module);
+
+    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
+    all = (n == ccf->worker_processes);
+
+    /* "workers" is a number: controllers keep it as one */
+
+    ngx_http_certctl_json_number(json, "workers", ccf->worker_processes);
+    ngx_http_certctl_json_open(json, "worker_states", '[');
+
+    for (i = 0; i < n; i++) {
+        worker = &mcf->certctl.zone->workers[i];
+        all &= ngx_certctl_worker_at(worker, generation);
+
+        ngx_http_certctl_json_open(json, NULL, '{');
+        ngx_http_certctl_json_number(json, "pid", worker->pid);
+        ngx_http_certctl_json_number(json, "generation", worker->generation);
+        ngx_http_certctl_json_time(json, "last_look", worker->looked);
+        ngx_http_certctl_json_close(json, '}');
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_flag(json, "all_at_generation", all);
+}
+
+
+/* Whether sessions of before the last flush are refused by every worker. */
+
+static void
+ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_int_t            i, n;
+    ngx_uint_t           all;
+    ngx_core_conf_t     *ccf;
+    ngx_certctl_zone_t  *zone;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
+                                           ngx_core_module);
+    zone = mcf->certctl.zone;
+    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
+    all = (n == ccf->worker_processes);
+
+    for (i = 0; i < n; i++) {
+        all &= ngx_certctl_worker_at(&zone->workers[i], 0)
+               && zone->workers[i].sessions >= zone->sessions;
+    }
+
+    ngx_http_certctl_json_open(json, "sessions", '{');
+    ngx_http_certctl_json_number(json, "epoch", zone->sessions);
+    ngx_http_certctl_json_time(json, "flushed", zone->sessions / 1000000);
+    ngx_http_certctl_json_flag(json, "all_workers", all);
+    ngx_http_certctl_json_close(json, '}');
+}
+
+
+/* The directories that discover may be asked for, as they are configured. */
+
+static void
+ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
+    ngx_array_t *dirs)
+{
+    ngx_str_t   *dir;
+    ngx_uint_t   i, n;
+
+    dir = dirs ? dirs->elts : NULL;
+    n = dirs ? dirs->nelts : 0;
+
+    ngx_http_certctl_json_open(json, "discover", '[');
+
+    for (i = 0; i < n; i++) {
+        ngx_http_certctl_json_string(json, NULL, dir[i].data, dir[i].len);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+}

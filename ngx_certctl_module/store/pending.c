@@ -1,0 +1,285 @@
+
+/* Keys that wait for their certificate, and staples of static certificates. */
+
+
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include "x509_info.h"
+#include "x509_key.h"
+
+
+/*
+ * Seals in and puts it in the place of what room has under its name; touched
+ * may be NULL.
+ */
+
+static int
+replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
+    certctl_touched_pt touched, void *data)
+{
+    int              rc, folder;
+    char             path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+    size_t           len;
+    u_char          *text;
+    certctl_write_t  w;
+
+    rc = certctl_seal(store, in, &text, &len);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL,
+                             &w);
+    if (rc != CERTCTL_STORE_OK) {
+        free(text);
+        return rc;
+    }
+
+    certctl_path(path, in->name, 0);
+    certctl_path(next, in->name, CERTCTL_MARK_NEW);
+    folder = certctl_folder_open(store, room, in->name, 1);
+
+    rc = folder < 0 ? certctl_store_code()
+                    : certctl_file_write(store, folder, certctl_base(next),
+                                         text, len, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        CERTCTL_POINT("store.pending.before_rename");
+
+        if (renameat(folder, certctl_base(next), folder, certctl_base(path))
+            != 0)
+        {
+            rc = certctl_store_code();
+            (void) unlinkat(folder, certctl_base(next), 0);
+
+        } else {
+            CERTCTL_POINT("store.pending.after_rename");
+            rc = certctl_folder_sync(folder);
+
+            if (touched != NULL) {
+                touched(in->name, data);
+            }
+        }
+    }
+
+    if (folder >= 0) {
+        close(folder);
+    }
+
+    certctl_write_end(&w);
+    free(text);
+
+    return rc;
+}
+
+
+static int
+load(certctl_store_t *store, int room, certctl_sealed_e type,
+    const char *name, certctl_sealed_t *ret)
+{
+    char  path[CERTCTL_PATH_SIZE];
+
+    if (room < 0 || !certctl_name_valid((const u_char *) name, strlen(name))) {
+        return CERTCTL_STORE_NOT_FOUND;
+    }
+
+    certctl_path(path, name, 0);
+
+    return certctl_sealed_read(store, room, path, type, name, ret);
+}
+
+
+static int
+key_digest(const certctl_blob_t *der, u_char *spki)
+{
+    int            len, good;
+    u_char        *text = NULL;
+    EVP_PKEY      *key;
+    unsigned int   n;
+
+    key = certctl_key_from_der(der->data, der->len);
+    if (key == NULL) {
+        return 0;
+    }
+
+    ERR_set_mark();
+
+    len = i2d_PUBKEY(key, &text);
+    good = len > 0 && EVP_Digest(text, len, spki, &n, EVP_sha256(), NULL);
+
+    OPENSSL_free(text);
+    EVP_PKEY_free(key);
+    ERR_pop_to_mark();
+
+    return good;
+}
+
+
+int
+certctl_store_pending_put(certctl_store_t *store,
+    const certctl_pending_t *pending)
+{
+    certctl_sealed_t  in;
+
+    memset(&in, 0, sizeof(in));
+
+    if (!certctl_name_valid((const u_char *) pending->name,
+                            strnlen(pending->name, sizeof(pending->name)))
+        || !key_digest(&pending->key, in.spki))
+    {
+        errno = EINVAL;
+        return CERTCTL_STORE_ERROR;
+    }
+
+    memcpy(in.name, pending->name, sizeof(in.name));
+    in.type = CERTCTL_SEALED_PENDING;
+    in.stored = pending->made;
+    in.blob[CERTCTL_BLOB_KEY] = pending->key;
+    in.blob[CERTCTL_BLOB_CSR] = pending->csr;
+    in.blob[CERTCTL_BLOB_SANS] = pending->sans;
+    in.blob[CERTCTL_BLOB_TYPE].data = (u_char *) pending->key_type;
+    in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
+                                             sizeof(pending->key_type) - 1);
+
+    return replace(store, store->pending, &in, NULL, NULL);
+}
+
+
+int
+certctl_store_pending_get(certctl_store_t *store, const char *name,
+    certctl_pending_t *ret)
+{
+    int                rc;
+    certctl_blob_t    *type, *sans;
+    certctl_sealed_t   sealed;
+
+    rc = load(store, store->pending, CERTCTL_SEALED_PENDING, name, &sealed);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    type = &sealed.blob[CERTCTL_BLOB_TYPE];
+    sans = &sealed.blob[CERTCTL_BLOB_SANS];
+
+    if (type->len >= sizeof(ret->key_type)
+        || (sans->len && sans->data[sans->len - 1] != '\0'))
+    {
+        certctl_sealed_free(&sealed);
+        return CERTCTL_STORE_DAMAGED;
+    }
+
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->name, sealed.name, sizeof(ret->name));
+    memcpy(ret->key_type, type->data, type->len);
+    memcpy(ret->spki, sealed.spki, sizeof(ret->spki));
+    ret->made = sealed.stored;
+    ret->key = sealed.blob[CERTCTL_BLOB_KEY];
+    ret->csr = sealed.blob[CERTCTL_BLOB_CSR];
+    ret->sans = *sans;
+    ret->buf = sealed.buf;
+    ret->buf_len = sealed.buf_len;
+
+    return CERTCTL_STORE_OK;
+}
+
+
+void
+certctl_pending_free(certctl_pending_t *pending)
+{
+    if (pending->buf != NULL) {
+        OPENSSL_cleanse(pending->buf, pending->buf_len);
+        free(pending->buf);
+        memset(pending, 0, sizeof(*pending));
+    }
+}
+
+
+void
+certctl_pending_remove(certctl_store_t *store, const char *name,
+    const u_char *spki)
+{
+    int                err = errno, folder, same;
+    certctl_sealed_t   sealed;
+
+    same = spki == NULL;
+
+    if (!same
+        && load(store, store->pending, CERTCTL_SEALED_PENDING, name, &sealed)
+           == CERTCTL_STORE_OK)
+    {
+        same = memcmp(sealed.spki, spki, sizeof(sealed.spki)) == 0;
+        certctl_sealed_free(&sealed);
+    }
+
+    folder = same ? certctl_folder_open(store, store->pending, name, 0) : -1;
+
+    if (folder >= 0) {
+        CERTCTL_POINT("store.pending.before_remove");
+
+        /* a key that is live now lies in its record, too: not worth a wait
+           for the disk */
+        (void) certctl_file_remove(folder, name, 0, spki == NULL);
+        close(folder);
+    }
+
+    errno = err;
+}
+
+
+int
+certctl_store_static_staple_put(certctl_store_t *store,
+    const u_char *fingerprint, const certctl_blob_t *staple,
+    certctl_touched_pt touched, void *data)
+{
+    certctl_sealed_t  in;
+
+    memset(&in, 0, sizeof(in));
+    certctl_hex(fingerprint, 32, in.name);
+    in.type = CERTCTL_SEALED_STAPLE;
+    in.stored = time(NULL);
+    in.blob[CERTCTL_BLOB_STAPLE] = *staple;
+
+    return replace(store, store->staples, &in, touched, data);
+}
+
+
+int
+certctl_store_static_staple_get(certctl_store_t *store,
+    const u_char *fingerprint, certctl_blob_t *ret)
+{
+    int                rc;
+    char               name[CERTCTL_HEX256];
+    u_char            *data;
+    certctl_blob_t    *staple;
+    certctl_sealed_t   sealed;
+
+    certctl_hex(fingerprint, 32, name);
+
+    rc = load(store, store->staples, CERTCTL_SEALED_STAPLE, name, &sealed);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    staple = &sealed.blob[CERTCTL_BLOB_STAPLE];
+    data = malloc(staple->len + 1);
+
+    if (data != NULL) {
+        memcpy(data, staple->data, staple->len);
+        ret->data = data;
+        ret->len = staple->len;
+    }
+
+    certctl_sealed_free(&sealed);
+
+    return data ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
+}

@@ -1,0 +1,279 @@
+
+/*
+ * Many puts that share their waits for the disk.  Sixty-four records written
+ * one by one wait for it 128 times and more; here twice, by syncfs(): once
+ * when all new versions are written beside the live ones, and once when all
+ * have taken their places.
+ *
+ * syncfs() also waits for what others have written to this file system.
+ */
+
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                     /* syncfs() */
+#endif
+
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/utsname.h>
+
+
+typedef enum {
+    STEP_NONE = 0,                  /* no lock is held */
+    STEP_BEGUN,
+    STEP_PREPARED,
+    STEP_EXPOSED
+} step_e;
+
+typedef struct {
+    certctl_put_t         put;
+    certctl_store_put_t  *asked;
+    step_e                step;
+} one_t;
+
+
+/*
+ * Before Linux 5.8 syncfs() kept write errors to itself; and a room may have
+ * been mounted from elsewhere.
+ */
+
+int
+certctl_many_shares(certctl_store_t *store)
+{
+    int             major, minor, kind;
+    struct stat     certs, names;
+    struct utsname  os;
+
+    if (store->certs < 0 || uname(&os) != 0
+        || sscanf(os.release, "%d.%d", &major, &minor) != 2
+        || major < 5 || (major == 5 && minor < 8)
+        || fstat(store->certs, &certs) != 0)
+    {
+        return 0;
+    }
+
+    for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+        if (store->names[kind] < 0 || fstat(store->names[kind], &names) != 0
+            || names.st_dev != certs.st_dev)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+static void
+failed(one_t *one, int rc)
+{
+    one->asked->rc = rc;
+    one->asked->err = errno;
+}
+
+
+static void
+between(certctl_spares_t *spares)
+{
+    if (spares != NULL && spares->between != NULL) {
+        spares->between();
+    }
+}
+
+
+static void
+begin(certctl_store_t *store, one_t *one, certctl_spares_t *spares)
+{
+    int  rc;
+
+    rc = certctl_put_begin(store, one->asked->record, 0, spares, &one->put);
+
+    if (rc == CERTCTL_STORE_OK) {
+        one->step = STEP_BEGUN;
+        certctl_write_number(&one->put.w, &one->put.new);
+        rc = certctl_write_prepare(&one->put.w, &one->put.new, 0, 0);
+
+    } else if (rc == CERTCTL_STORE_ERROR && errno == ETIMEDOUT) {
+        rc = CERTCTL_STORE_CONFLICT;        /* somebody has its lock */
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        failed(one, rc);
+        return;
+    }
+
+    one->step = STEP_PREPARED;
+}
+
+
+static void
+expose(one_t *one)
+{
+    int  rc;
+
+    rc = certctl_write_expose(&one->put.w, 0);
+
+    if (rc != CERTCTL_STORE_OK) {
+        one->step = STEP_BEGUN;
+        failed(one, rc);
+        return;
+    }
+
+    one->step = STEP_EXPOSED;
+}
+
+
+/*
+ * A descriptor of its own for each batch: an error that was reported through
+ * one is not reported through it again, to whomever it was that it concerned.
+ */
+
+static int
+sync_all(int fd)
+{
+    return syncfs(fd) == 0 ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
+static void
+take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
+    int rc)
+{
+    size_t  i;
+    int     err = errno;
+
+    /* the last first, as one may have taken a name from one before it */
+
+    for (i = n; i-- > 0; ) {
+        if (ones[i].step == step) {
+            back(&ones[i].put.w);
+            errno = err;
+            failed(&ones[i], rc);
+            ones[i].step = STEP_BEGUN;
+        }
+    }
+}
+
+
+static void
+run(certctl_store_t *store, int fd, one_t *ones, size_t n,
+    certctl_spares_t *spares)
+{
+    int     rc;
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        begin(store, &ones[i], spares);
+        between(spares);
+    }
+
+    CERTCTL_POINT("store.many.before_sync");
+
+    rc = sync_all(fd);
+
+    if (rc != CERTCTL_STORE_OK) {
+        take_back(ones, n, STEP_PREPARED, certctl_write_abandon, rc);
+        return;
+    }
+
+    CERTCTL_POINT("store.many.after_sync");
+
+    for (i = 0; i < n; i++) {
+        if (ones[i].step == STEP_PREPARED) {
+            expose(&ones[i]);
+            between(spares);
+        }
+    }
+
+    CERTCTL_POINT("store.many.before_last_sync");
+
+    rc = sync_all(fd);
+
+    if (rc != CERTCTL_STORE_OK) {
+        take_back(ones, n, STEP_EXPOSED, certctl_write_undo, rc);
+    }
+
+    CERTCTL_POINT("store.many.after_last_sync");
+}
+
+
+static void
+end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
+    void *data)
+{
+    certctl_put_t  *put = &one->put;
+
+    if (one->step == STEP_NONE) {
+        return;
+    }
+
+    if (put->w.committed) {
+        certctl_write_tell(&put->w, touched, data);
+    }
+
+    if (one->step == STEP_EXPOSED) {
+        certctl_write_conclude(&put->w);
+        certctl_pending_remove(store, put->new.name, put->new.spki);
+        one->asked->rc = CERTCTL_STORE_OK;
+        one->asked->generation = put->new.generation;
+    }
+
+    certctl_put_end(put);
+}
+
+
+static void
+one_by_one(certctl_store_t *store, certctl_store_put_t *puts, size_t n,
+    certctl_touched_pt touched, void *data)
+{
+    size_t  i;
+
+    for (i = 0; i < n; i++) {
+        puts[i].rc = certctl_store_put(store, puts[i].record,
+                                       &puts[i].generation, touched, data);
+        puts[i].err = errno;
+    }
+}
+
+
+void
+certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
+    size_t n, certctl_spares_t *spares, certctl_touched_pt touched, void *data)
+{
+    int     fd = -1;
+    one_t  *ones = NULL;
+    size_t  i;
+
+    if (n > 1 && n <= CERTCTL_STORE_MANY && store->shared_sync) {
+        ones = calloc(n, sizeof(one_t));
+        fd = ones ? openat(store->certs, ".",
+                           O_RDONLY|O_DIRECTORY|O_CLOEXEC)
+                  : -1;
+    }
+
+    if (fd < 0) {
+        free(ones);
+        one_by_one(store, puts, n, touched, data);
+        return;
+    }
+
+    for (i = 0; i < n; i++) {
+        ones[i].asked = &puts[i];
+    }
+
+    run(store, fd, ones, n, spares);
+
+    for (i = 0; i < n; i++) {
+        end(store, &ones[i], touched, data);
+        between(spares);
+    }
+
+    close(fd);
+    free(ones);
+}

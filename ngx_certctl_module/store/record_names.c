@@ -1,0 +1,121 @@
+
+/* Which names a record's chain is for, and how it is found. */
+
+
+#include "store/store_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "x509_info.h"
+#include "x509_leaf.h"
+
+
+typedef struct {
+    certctl_blob_t   names;
+    size_t           size;
+    int              failed;
+} names_t;
+
+
+int
+certctl_record_has_name(const certctl_blob_t *names, const char *name)
+{
+    const char  *at;
+
+    for (at = certctl_record_next_name(names, NULL);
+         at != NULL;
+         at = certctl_record_next_name(names, at))
+    {
+        if (strcmp(at, name) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * What we sealed ends with a NUL.  A text without one is none: this must not
+ * hang on the word of whoever holds the sealing key.
+ */
+
+const char *
+certctl_record_next_name(const certctl_blob_t *names, const char *at)
+{
+    size_t       left;
+    const char  *start = (const char *) names->data;
+
+    if (names->len == 0) {
+        return NULL;
+    }
+
+    at = at ? at + strlen(at) + 1 : start;
+    left = start + names->len - at;
+
+    return left && memchr(at, '\0', left) ? at : NULL;
+}
+
+
+/* A certificate may say a name twice; once is enough here. */
+
+static bool
+collect(const char *kind, const char *text, void *data)
+{
+    char      key[CERTCTL_NAME_SIZE];
+    size_t    len;
+    u_char   *grown;
+    names_t  *to = data;
+
+    if ((strcmp(kind, "DNS") != 0 && strcmp(kind, "IP") != 0)
+        || !certctl_host_key(text, key)
+        || certctl_record_has_name(&to->names, key))
+    {
+        return true;
+    }
+
+    len = strlen(key) + 1;
+
+    if (to->names.len + len > to->size) {
+        grown = realloc(to->names.data, to->size * 2 + len);
+
+        if (grown == NULL) {
+            to->failed = 1;
+            return false;
+        }
+
+        to->names.data = grown;
+        to->size = to->size * 2 + len;
+    }
+
+    memcpy(to->names.data + to->names.len, key, len);
+    to->names.len += len;
+
+    return true;
+}
+
+
+int
+certctl_record_names(const struct certctl_leaf *leaf, certctl_blob_t *names)
+{
+    char     hex[CERTCTL_HEX256];
+    names_t  to = { { NULL, 0 }, 0, 0 };
+
+    (void) certctl_names_each(leaf->names, collect, &to);
+
+    /* no host is called so: a label has at most 63 characters
+       (RFC 1035 2.3.4) */
+
+    certctl_hex(leaf->digest, sizeof(leaf->digest), hex);
+    (void) collect("DNS", hex, &to);
+
+    if (to.failed) {
+        free(to.names.data);
+        return 0;
+    }
+
+    *names = to.names;
+
+    return 1;
+}

@@ -1,0 +1,353 @@
+
+/*
+ * What the store's own files share.  How a store lies on disk:
+ *
+ *   seal.key                 sealing key and host id, the master's alone
+ *   certs/<hh>/<name>        the live record
+ *   certs/<hh>/<name>~       the one before it, for rollback
+ *   names/ecdsa/<hh>/<dns>   link whose text is the name of a record
+ *   names/rsa/<hh>/<dns>
+ *   pending/<hh>/<name>      a key and request that wait
+ *   staples/<hh>/<hex>       a static certificate's staple
+ *   writes/<name>            lock of a write in progress, where there is a live
+ *                            record another name of it; one that is left
+ *                            over tells of a writer that died
+ *   writes/+<number>         lock that waits for its next name
+ *   sessions/flushed         when TLS sessions were flushed
+ *   damaged/<name>+<time>    what was set aside
+ *
+ * <hh> is a hash of the lower-cased name.  The marks + % = ~ cannot occur in
+ * names of records, so nothing collides; one character each, because a name
+ * of 253 leaves room for no more in a file name of 255.
+ */
+
+#ifndef _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
+#define _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
+
+
+#include "store/store.h"
+#include "point.h"
+
+#include <openssl/evp.h>
+
+
+#define CERTCTL_SEAL_KEY      32
+#define CERTCTL_SEAL_HOST     16
+#define CERTCTL_SEAL_BLOBS    4
+
+#define CERTCTL_LOCK_WAIT     10000         /* ms */
+#define CERTCTL_FILE_MAX      (256 * 1024)
+#define CERTCTL_NAME_SIZE     254           /* 253 and the NUL */
+#define CERTCTL_PATH_SIZE     (CERTCTL_NAME_SIZE + 8)
+#define CERTCTL_FOLDERS       256
+
+/* Marks of files beside a record. */
+#define CERTCTL_MARK_NEW      '+'           /* being written; in writes/ a lock
+                                               that is of no name */
+#define CERTCTL_MARK_OLD      '%'           /* becomes the previous one */
+#define CERTCTL_MARK_UNDO     '='           /* kept until the folder is synced */
+#define CERTCTL_MARK_PREV     '~'           /* behind the name */
+
+
+/* Rooms are open folders, -1 where create was 0 and the room is missing. */
+
+struct certctl_store_s {
+    int          top;
+    int          certs;
+    int          names[CERTCTL_KINDS];
+    int          pending;
+    int          staples;
+    int          writes;
+    int          damaged;
+    int          sessions;
+
+    int          shared_sync;               /* whether syncfs() may be trusted:
+                                               store/put_many.c */
+    uid_t        uid;                       /* who owns what we make */
+    gid_t        gid;
+
+    u_char       host[CERTCTL_SEAL_HOST];
+    EVP_MAC_CTX *mac;                       /* has the sealing key; is copied */
+    EVP_CIPHER  *cipher;
+
+    void       (*healed)(void *data);
+    void        *healed_data;
+    int          untold;                    /* what had to be, before it was
+                                               known whom to tell */
+};
+
+
+/* What every sealed file holds; see store/record.c for the bytes. */
+
+typedef enum {
+    CERTCTL_SEALED_RECORD = 'R',            /* chain, key, staple, names */
+    CERTCTL_SEALED_PENDING = 'P',           /* key, request, key type */
+    CERTCTL_SEALED_STAPLE = 'S',            /* staple */
+    CERTCTL_SEALED_FLUSHED = 'F'            /* nothing: its generation */
+} certctl_sealed_e;
+
+enum {
+    CERTCTL_BLOB_CHAIN = 0,
+    CERTCTL_BLOB_KEY,
+    CERTCTL_BLOB_STAPLE,
+    CERTCTL_BLOB_NAMES,
+
+    CERTCTL_BLOB_CSR = CERTCTL_BLOB_CHAIN,  /* of a pending key */
+    CERTCTL_BLOB_TYPE = CERTCTL_BLOB_STAPLE,
+    CERTCTL_BLOB_SANS = CERTCTL_BLOB_NAMES
+};
+
+typedef struct {
+    certctl_sealed_e  type;
+    char              name[CERTCTL_NAME_SIZE];
+    uint64_t          generation;
+    int64_t           stored;
+    int64_t           until;
+    certctl_kind_e    kind;
+    unsigned          reused_key:1;
+    u_char            spki[32];
+    certctl_blob_t    blob[CERTCTL_SEAL_BLOBS];
+
+    u_char           *buf;                  /* when read: blobs point into it */
+    size_t            buf_len;
+    struct stat       st;
+} certctl_sealed_t;
+
+
+/* store/record.c: sealing.  0, or a code of store/store.h. */
+
+int certctl_seal(certctl_store_t *store, const certctl_sealed_t *in,
+    u_char **out, size_t *len);
+/* Takes buf over, on failure too. */
+int certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
+    const char *name, u_char *buf, size_t len, certctl_sealed_t *ret);
+void certctl_sealed_free(certctl_sealed_t *sealed);
+
+
+/* store/record_names.c: the lower-case names that a record carries,
+   as one blob of NUL-terminated texts. */
+
+/* 0 when there is no memory; names->data is malloc'ed. */
+int certctl_record_names(const struct certctl_leaf *leaf,
+    certctl_blob_t *names);
+int certctl_record_has_name(const certctl_blob_t *names, const char *name);
+/* The next name behind at, NULL behind the last; the first for NULL. */
+const char *certctl_record_next_name(const certctl_blob_t *names,
+    const char *at);
+
+
+/* store/file.c: files and folders. */
+
+unsigned certctl_path_hash(const char *name);
+/* "<hh>/<name>", with its mark; 0 is none. */
+void certctl_path(char path[CERTCTL_PATH_SIZE], const char *name, char mark);
+/* The part of a path behind "<hh>/". */
+#define certctl_base(path)  ((path) + 3)
+
+/* Lower-case name as names/ keeps it; 0 when no file may bear it. */
+int certctl_host_key(const char *name, char key[CERTCTL_NAME_SIZE]);
+
+/* The folder of number hash in room; -1 with errno. */
+int certctl_folder_number(int room, unsigned hash);
+/* The folder <hh> of name in room, made when create; -1 with errno. */
+int certctl_folder_open(certctl_store_t *store, int room, const char *name,
+    int create);
+
+/* Gives what was made by root to the workers; 0, or -1 with errno. */
+int certctl_give(certctl_store_t *store, int fd);
+
+int certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
+    struct stat *st);
+int certctl_file_write(certctl_store_t *store, int folder, const char *base,
+    const u_char *data, size_t len, int sync);
+/* With sync it waits until the disk has no more of it than it must. */
+void certctl_file_wipe(int folder, const char *base, int sync);
+/* Gone at once for who opens it, and only then overwritten. */
+int certctl_file_remove(int folder, const char *name, char mark, int sync);
+int certctl_folder_sync(int fd);
+
+/* The code for errno. */
+int certctl_store_code(void);
+
+
+/* store/lock.c */
+
+/*
+ * Locks that are held and of no name, to become those of the next ones: a file
+ * system may look long for a new file's place where many have just gone.
+ */
+
+typedef struct {
+    int   fd;
+    char  name[32];
+} certctl_spare_t;
+
+struct certctl_spares_s {
+    void           (*between)(void);
+    size_t           n;
+    certctl_spare_t  of[CERTCTL_STORE_MANY];
+};
+
+typedef struct {
+    int                fd;
+    int                stale;               /* its last owner died */
+    int                keep;                /* for the next one to tidy up */
+    certctl_spares_t  *spares;              /* where it goes; may be NULL */
+    char               name[CERTCTL_NAME_SIZE];
+} certctl_lock_t;
+
+/* Waits for a file's exclusive lock at most wait_ms; 0, or -1 with errno. */
+int certctl_flock(int fd, unsigned wait_ms);
+int certctl_lock(certctl_store_t *store, const char *name,
+    certctl_lock_t *lock, unsigned wait_ms, certctl_spares_t *spares);
+void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
+/* Removes a spare of a process that is no more. */
+void certctl_spare_heal(certctl_store_t *store, const char *name);
+
+
+/* store/names.c */
+
+/* For a record that changes its kind: what can be done before it does, and what
+   is to be done if it does not. */
+void certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, int sync);
+void certctl_names_unprepare(certctl_store_t *store,
+    const certctl_sealed_t *old, const certctl_sealed_t *new);
+/*
+ * Moves entries from those of old to those of new; either may be NULL.  taken,
+ * which may be too, gets those that other records had, to be free()d; back()
+ * undoes a move with it, and takes nothing from anybody.
+ */
+int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_blob_t *taken, int sync);
+void certctl_names_back(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, const certctl_blob_t *taken);
+/*
+ * After a crash: enters the names of live again, unless a newer record has
+ * them, and removes those that only prev (may be NULL) had.
+ */
+void certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
+    const certctl_sealed_t *prev);
+int certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, char record[CERTCTL_NAME_SIZE]);
+/*
+ * Under the record's lock: who is killed before the end of it leaves the lock
+ * behind, and whoever finds that tells everybody.
+ */
+void certctl_names_touch(const char *name, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_touched_pt touched, void *data);
+
+
+/* store/commit.c */
+
+typedef struct {
+    certctl_store_t   *store;
+    certctl_lock_t     lock;
+    int                folder;              /* certs/<hh> */
+    int                found;               /* what reading the live one said */
+    certctl_sealed_t   live;                /* when it was OK */
+    certctl_sealed_t  *old;                 /* &live then, else NULL */
+    const certctl_sealed_t  *new;           /* when it was prepared */
+    certctl_blob_t     taken;               /* names that others had: pairs of
+                                               name and record */
+    unsigned           keep_prev:1;
+    unsigned           committed:1;         /* readers may have seen the new */
+    unsigned           unread:1;            /* nobody knows the names that the
+                                               live one has, or had */
+} certctl_write_t;
+
+/*
+ * Locks name, heals what a dead writer left, reads the live record.  With
+ * create w->folder is open; else it is -1 where nothing was ever stored.
+ */
+int certctl_write_begin(certctl_store_t *store, const char *name, int create,
+    unsigned wait_ms, certctl_spares_t *spares, certctl_write_t *w);
+void certctl_write_end(certctl_write_t *w);
+
+/* The generation of new and its time: later than what it replaces. */
+void certctl_write_number(certctl_write_t *w, certctl_sealed_t *new);
+
+/* Touches all names whose answer this write may have changed. */
+void certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched,
+    void *data);
+
+/*
+ * Makes new the live record, durably, or leaves what was there.  With
+ * keep_prev the version before the live one stays, else the live one takes
+ * its place.
+ */
+int certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
+    int keep_prev);
+
+/*
+ * Its steps, for who commits many at a time: the new version is written beside
+ * the live one, takes its place, and what was kept for the way back goes.
+ * Without sync it is for the caller to see to it that what a step has written
+ * is on the disk before the next.  prepare() that fails, and expose(), have
+ * cleared up behind themselves; abandon() takes a prepare() back, undo() an
+ * expose().
+ */
+int certctl_write_prepare(certctl_write_t *w, const certctl_sealed_t *new,
+    int keep_prev, int sync);
+void certctl_write_abandon(certctl_write_t *w);
+int certctl_write_expose(certctl_write_t *w, int sync);
+void certctl_write_undo(certctl_write_t *w);
+void certctl_write_conclude(certctl_write_t *w);
+
+/* Moves a file that cannot be read to damaged/. */
+void certctl_set_aside(certctl_store_t *store, int folder, const char *base,
+    const char *name);
+
+
+/* store/write.c */
+
+typedef struct {
+    certctl_write_t    w;
+    certctl_sealed_t   new;                 /* points into the record given */
+} certctl_put_t;
+
+/* Nothing is to be ended when it fails. */
+int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
+    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put);
+void certctl_put_end(certctl_put_t *put);
+
+
+/* store/pending.c */
+
+/* Removes the key that waits under name; with spki only if it is that key. */
+void certctl_pending_remove(certctl_store_t *store, const char *name,
+    const u_char *spki);
+
+
+/* store/heal.c */
+
+/* Finishes or undoes what a writer of name left; under its lock. */
+void certctl_heal(certctl_store_t *store, const char *name);
+/* The answer of any name may be another now. */
+void certctl_tell_all(certctl_store_t *store);
+
+
+/* store/store.c */
+
+/* Reads and unseals what lies under a path of a room. */
+int certctl_sealed_read(certctl_store_t *store, int room, const char *path,
+    certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
+int certctl_store_load(certctl_store_t *store, const char *name, char mark,
+    certctl_sealed_t *ret);
+
+
+/* store/put_many.c */
+
+int certctl_many_shares(certctl_store_t *store);
+
+
+/* store/seal.c */
+
+/* What derives each file's key from the sealing key; NULL without memory. */
+EVP_MAC_CTX *certctl_seal_mac(const u_char key[CERTCTL_SEAL_KEY]);
+
+int certctl_seal_key_load(certctl_store_t *store, int create, char *why,
+    size_t why_len);
+
+
+#endif /* _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_ */

@@ -1,0 +1,354 @@
+
+/* The four ways to change a record: put, rollback, delete, staple. */
+
+
+#include "store/store_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "x509_chain.h"
+#include "x509_leaf.h"
+
+
+/*
+ * Microseconds since 1970, or one more than before: it grows across a delete
+ * without a tombstone, and tells which record of a name is the newer, as no two
+ * writes take less than a microsecond in all.
+ * Only a clock that was set back in between makes it smaller, and nobody asks
+ * which of two is larger: workers compare it for equality, and the file, too.
+ */
+
+static uint64_t
+next_generation(uint64_t last)
+{
+    uint64_t         now;
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    now = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+
+    return now > last ? now : last + 1;
+}
+
+
+static int
+refuse(int err)
+{
+    errno = err;
+    return CERTCTL_STORE_ERROR;
+}
+
+
+/* Whether what is live is what the caller wants to replace. */
+
+static int
+replaces_live(certctl_write_t *w, uint64_t replaces)
+{
+    return replaces == 0
+           || replaces == (w->old ? w->old->generation : CERTCTL_STORE_NONE);
+}
+
+
+void
+certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
+{
+    uint64_t  last = w->old ? w->old->generation : 0;
+
+    if (new->generation > last) {
+        last = new->generation;
+    }
+
+    new->generation = next_generation(last);
+    new->stored = time(NULL);
+}
+
+
+void
+certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched, void *data)
+{
+    certctl_names_touch(w->lock.name, w->old, w->new, touched, data);
+
+    if (w->unread) {
+        certctl_tell_all(w->store);
+    }
+}
+
+
+/* Commits, tells the names, and the generation when there is a new one. */
+
+static int
+commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int  rc, err;
+
+    certctl_write_number(w, new);
+
+    rc = certctl_write_commit(w, new, keep_prev);
+    err = errno;
+
+    if (w->committed) {
+        certctl_write_tell(w, touched, data);
+    }
+
+    if (rc == CERTCTL_STORE_OK && generation != NULL) {
+        *generation = new->generation;
+    }
+
+    errno = err;
+
+    return rc;
+}
+
+
+/* Of who has not judged the chain all of it is parsed. */
+
+static int
+describe(const certctl_record_t *rec, u_char *spki, certctl_blob_t *names)
+{
+    int                   good;
+    const char           *why;
+    STACK_OF(X509)       *chain;
+    struct certctl_leaf   leaf = { 0 };
+
+    if (rec->leaf) {
+        memcpy(spki, rec->leaf->spki, sizeof(rec->leaf->spki));
+        return certctl_record_names(rec->leaf, names);
+    }
+
+    chain = certctl_chain_from_der(rec->chain.data, rec->chain.len, &why);
+
+    good = chain != NULL
+           && certctl_leaf_of(sk_X509_value(chain, 0), &leaf) == NULL
+           && certctl_record_names(&leaf, names);
+
+    memcpy(spki, leaf.spki, sizeof(leaf.spki));
+
+    certctl_leaf_free(&leaf);
+    sk_X509_pop_free(chain, X509_free);
+
+    return good;
+}
+
+
+int
+certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
+    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put)
+{
+    int                rc;
+    certctl_blob_t     names;
+    certctl_sealed_t  *new = &put->new;
+
+    memset(new, 0, sizeof(*new));
+
+    if (!describe(rec, new->spki, &names)) {
+        return refuse(EINVAL);
+    }
+
+    rc = rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
+         ? refuse(EINVAL)
+         : certctl_write_begin(store, rec->name, 1, wait_ms, spares,
+                               &put->w);
+
+    if (rc != CERTCTL_STORE_OK) {
+        free(names.data);
+        return rc;
+    }
+
+    memcpy(new->name, put->w.lock.name, sizeof(new->name));
+    new->type = CERTCTL_SEALED_RECORD;
+    new->kind = rec->kind;
+    new->reused_key = rec->reused_key;
+    new->until = rec->staple.len ? rec->staple_until : 0;
+    new->blob[CERTCTL_BLOB_CHAIN] = rec->chain;
+    new->blob[CERTCTL_BLOB_KEY] = rec->key;
+    new->blob[CERTCTL_BLOB_STAPLE] = rec->staple;
+    new->blob[CERTCTL_BLOB_NAMES] = names;
+
+    if (!replaces_live(&put->w, rec->generation)) {
+        certctl_put_end(put);
+        return CERTCTL_STORE_CONFLICT;
+    }
+
+    return CERTCTL_STORE_OK;
+}
+
+
+void
+certctl_put_end(certctl_put_t *put)
+{
+    certctl_write_end(&put->w);
+    free(put->new.blob[CERTCTL_BLOB_NAMES].data);
+}
+
+
+int
+certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int            rc;
+    certctl_put_t  put;
+
+    rc = certctl_put_begin(store, rec, CERTCTL_LOCK_WAIT, NULL, &put);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = commit(&put.w, &put.new, 0, generation, touched, data);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_pending_remove(store, rec->name, put.new.spki);
+    }
+
+    certctl_put_end(&put);
+
+    return rc;
+}
+
+
+int
+certctl_store_rollback(certctl_store_t *store, const char *name,
+    uint64_t replaces, uint64_t *generation, certctl_touched_pt touched,
+    void *data)
+{
+    int                rc;
+    certctl_write_t    w;
+    certctl_sealed_t   prev;
+
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = w.found == CERTCTL_STORE_NOT_FOUND ? CERTCTL_STORE_NOT_FOUND
+         : !replaces_live(&w, replaces) ? CERTCTL_STORE_CONFLICT
+         : certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = commit(&w, &prev, 0, generation, touched, data);
+        certctl_sealed_free(&prev);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}
+
+
+int
+certctl_store_staple(certctl_store_t *store, const char *name,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
+    uint64_t *generation, certctl_touched_pt touched, void *data)
+{
+    int                   rc;
+    certctl_write_t       w;
+    certctl_sealed_t      new;
+    struct certctl_leaf   leaf = { 0 };
+
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = w.found;
+
+    if (rc == CERTCTL_STORE_OK) {
+        new = w.live;
+
+        if (certctl_leaf_read(new.blob[CERTCTL_BLOB_CHAIN].data,
+                              new.blob[CERTCTL_BLOB_CHAIN].len, &leaf)
+            != NULL)
+        {
+            rc = CERTCTL_STORE_DAMAGED;
+
+        } else if (memcmp(leaf.digest, fingerprint, sizeof(leaf.digest)) != 0) {
+            rc = CERTCTL_STORE_NOT_FOUND;
+        }
+
+        certctl_leaf_free(&leaf);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        new.blob[CERTCTL_BLOB_STAPLE] = *staple;
+        new.until = staple->len ? until : 0;
+        rc = commit(&w, &new, 1, generation, touched, data);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}
+
+
+/*
+ * Names first: a crash behind them leaves a whole record, and healing enters
+ * its names again, as a deletion that nobody was told of never was.
+ */
+
+static int
+remove_record(certctl_write_t *w)
+{
+    int  rc;
+
+    rc = certctl_names_move(w->store, w->old, NULL, NULL, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        CERTCTL_POINT("store.delete.after_names");
+        rc = certctl_file_remove(w->folder, w->lock.name, CERTCTL_MARK_PREV,
+                                 1);
+
+        if (rc == CERTCTL_STORE_OK || rc == CERTCTL_STORE_NOT_FOUND) {
+            rc = certctl_file_remove(w->folder, w->lock.name, 0, 1);
+        }
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        certctl_names_back(w->store, w->old, NULL, NULL);
+        return rc;
+    }
+
+    w->committed = 1;
+
+    CERTCTL_POINT("store.delete.before_fsync");
+    rc = certctl_folder_sync(w->folder);
+    CERTCTL_POINT("store.delete.after_fsync");
+
+    return rc;
+}
+
+
+int
+certctl_store_delete(certctl_store_t *store, const char *name,
+    uint64_t replaces, certctl_touched_pt touched, void *data)
+{
+    int               rc;
+    certctl_write_t   w;
+
+    rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    if (w.found != CERTCTL_STORE_NOT_FOUND && !replaces_live(&w, replaces)) {
+        certctl_write_end(&w);
+        return CERTCTL_STORE_CONFLICT;
+    }
+
+    certctl_pending_remove(store, name, NULL);
+
+    rc = w.found;
+
+    if (rc != CERTCTL_STORE_NOT_FOUND) {
+        rc = remove_record(&w);
+        certctl_write_tell(&w, touched, data);
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}

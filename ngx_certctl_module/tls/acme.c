@@ -1,0 +1,357 @@
+
+/*
+ * TLS-ALPN-01 (RFC 8737): a client that offers acme-tls/1 and nothing else is
+ * answered before NGINX looks for a server, if a challenge of its name is
+ * pending; everybody else is left to NGINX.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "tls/acme.h"
+#include "tls/sessions.h"
+
+
+/* The same certificate for a validator's several looks; seconds. */
+#define NGX_CERTCTL_ACME_KEEP  60
+
+
+/* A worker's own: its key, and the certificate that it has made last. */
+
+typedef struct {
+    EVP_PKEY                *key;
+    X509                    *x509;
+    time_t                   made;
+    ngx_certctl_challenge_t  challenge;
+} ngx_certctl_acme_t;
+
+
+/* Whose ClientHello it is, and how its connection is ended; NULL: no challenge
+   is answered. */
+
+typedef struct {
+    ngx_certctl_t             *certctl;
+    ngx_connection_handler_pt  close;
+} ngx_certctl_hello_t;
+
+
+static SSL_CTX *ngx_certctl_acme_ctx(void);
+static int ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg);
+static ngx_int_t ngx_certctl_acme_asked(SSL *ssl, u_char *name,
+    size_t *len);
+static ngx_int_t ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge);
+static ngx_int_t ngx_certctl_acme_make(
+    ngx_certctl_challenge_t *challenge);
+static void ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret);
+static void ngx_certctl_acme_close(ngx_connection_t *c);
+static int ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg);
+static int ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out,
+    u_char *outlen, const u_char *in, unsigned int inlen, void *arg);
+
+
+/* the list of protocols, as it stands in the extension (RFC 7301 3.1) */
+
+static const u_char  ngx_certctl_acme_alpn[] =
+    "\x00\x0b\x0a" "acme-tls/1";
+
+static ngx_certctl_acme_t  ngx_certctl_acme;
+
+/* index of ngx_certctl_hello_t in the ex_data of an SSL that was answered */
+
+static int  ngx_certctl_hello_index = -1;
+
+
+ngx_int_t
+ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
+{
+    if (ngx_certctl_hello_index == -1) {
+        ngx_certctl_hello_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
+                                                       NULL);
+    }
+
+    certctl->acme = ngx_certctl_acme_ctx();
+
+    if (certctl->acme == NULL || ngx_certctl_hello_index == -1) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "cannot make the TLS context of TLS-ALPN-01");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+    ngx_connection_handler_pt close)
+{
+    ngx_certctl_hello_t  *hello;
+
+    hello = ngx_palloc(cf->pool, sizeof(ngx_certctl_hello_t));
+    if (hello == NULL) {
+        return NGX_ERROR;
+    }
+
+    hello->certctl = certctl;
+    hello->close = close;
+
+    SSL_CTX_set_client_hello_cb(ctx, ngx_certctl_hello_cb, hello);
+
+    return NGX_OK;
+}
+
+
+/*
+ * No context of NGINX's: its callbacks for names, protocols and staples look
+ * for a server, and the one that was asked for may reject handshakes.
+ */
+
+static SSL_CTX *
+ngx_certctl_acme_ctx(void)
+{
+    SSL_CTX  *ctx;
+
+    static const u_char  id[] = "certctl acme-tls/1";
+
+    ctx = SSL_CTX_new(TLS_server_method());
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    /* another id than any server's: no session of theirs is resumed here */
+
+    if (SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1) != 1
+        || SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) != 1)
+    {
+        SSL_CTX_free(ctx);
+        return NULL;
+    }
+
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_alpn_select_cb(ctx, ngx_certctl_acme_alpn_cb, NULL);
+    SSL_CTX_set_tlsext_servername_callback(ctx,
+                                         ngx_certctl_acme_servername_cb);
+
+    return ctx;
+}
+
+
+void
+ngx_certctl_acme_free(ngx_certctl_t *certctl)
+{
+    SSL_CTX_free(certctl->acme);
+
+    X509_free(ngx_certctl_acme.x509);
+    EVP_PKEY_free(ngx_certctl_acme.key);
+
+    ngx_explicit_memzero(&ngx_certctl_acme,
+                         sizeof(ngx_certctl_acme_t));
+}
+
+
+static int
+ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
+{
+    ngx_certctl_hello_t  *hello = arg;
+
+    size_t                   len;
+    u_char                   name[NGX_CERTCTL_HOST_MAX];
+    ngx_connection_t        *c;
+    ngx_certctl_t           *certctl;
+    ngx_certctl_challenge_t  challenge;
+
+    c = ngx_ssl_get_connection(ssl);
+    certctl = hello->certctl;
+
+    if (certctl->zone) {
+        ngx_certctl_sessions_hello(certctl, ssl, c);
+    }
+
+    if (hello->close == NULL
+        || ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
+        || ngx_certctl_is_quic(c) || certctl->zone == NULL
+        || ngx_certctl_challenge_find(&certctl->zone->challenges,
+                                      NGX_CERTCTL_TLS_ALPN_01, name, len,
+                                      ngx_time(), &challenge)
+           != NGX_OK
+        || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
+    {
+        return ngx_certctl_client_hello(ssl, al);
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "certctl: a TLS-ALPN-01 challenge is answered");
+
+    (void) ngx_atomic_fetch_add(&certctl->zone->challenges.answered, 1);
+
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+
+/*
+ * NGX_OK with the name, in lower case, of a client that offers only
+ * acme-tls/1.  The name has not been parsed by OpenSSL yet: RFC 6066 3.
+ */
+
+static ngx_int_t
+ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
+{
+    size_t         n;
+    const u_char  *p;
+
+    if (SSL_client_hello_get0_ext(ssl,
+                          TLSEXT_TYPE_application_layer_protocol_negotiation,
+                          &p, &n)
+        != 1
+        || n != sizeof(ngx_certctl_acme_alpn) - 1
+        || ngx_memcmp(p, ngx_certctl_acme_alpn, n) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) != 1
+        || n <= 5 || n > 5 + NGX_CERTCTL_HOST_MAX)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* length of the list, type of its only name, length of that */
+
+    if (((size_t) p[0] << 8 | p[1]) != n - 2
+        || p[2] != TLSEXT_NAMETYPE_host_name
+        || ((size_t) p[3] << 8 | p[4]) != n - 5)
+    {
+        return NGX_DECLINED;
+    }
+
+    *len = n - 5;
+    ngx_strlow(name, (u_char *) p + 5, *len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge)
+{
+    if (ngx_certctl_acme_make(challenge) != NGX_OK) {
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
+                      "cannot make the certificate of a TLS-ALPN-01 challenge");
+        return NGX_ERROR;
+    }
+
+    if (SSL_set_ex_data(ssl, ngx_certctl_hello_index, hello) != 1
+        || SSL_set_SSL_CTX(ssl, hello->certctl->acme) == NULL
+        || SSL_use_cert_and_key(ssl, ngx_certctl_acme.x509,
+                                ngx_certctl_acme.key, NULL, 1)
+           != 1)
+    {
+        /* ... the handshake ends without a certificate */
+
+        ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
+                      "the certificate of a TLS-ALPN-01 challenge cannot "
+                      "be used");
+        return NGX_OK;
+    }
+
+    /* of the server's settings what the connection has taken over already:
+       RFC 8737 3 wants TLS 1.2, and validators have no certificate */
+
+    SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
+    SSL_clear_options(ssl, SSL_OP_NO_TLSv1_2|SSL_OP_NO_TLSv1_3);
+    SSL_set_options(ssl, SSL_OP_NO_TLSv1|SSL_OP_NO_TLSv1_1|SSL_OP_NO_TICKET);
+    SSL_set_num_tickets(ssl, 0);
+    SSL_set_max_early_data(ssl, 0);
+
+    SSL_set_info_callback(ssl, ngx_certctl_acme_info_cb);
+
+    return NGX_OK;
+}
+
+
+/* The worker's certificate becomes one for this challenge. */
+
+static ngx_int_t
+ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
+{
+    ngx_certctl_acme_t  *acme;
+
+    acme = &ngx_certctl_acme;
+
+    if (acme->x509 && ngx_time() - acme->made < NGX_CERTCTL_ACME_KEEP
+        && ngx_memcmp(&acme->challenge, challenge,
+                      sizeof(ngx_certctl_challenge_t))
+           == 0)
+    {
+        return NGX_OK;
+    }
+
+    if (acme->key == NULL) {
+        acme->key = EVP_EC_gen("P-256");
+    }
+
+    X509_free(acme->x509);
+    acme->x509 = acme->key ? ngx_certctl_acme_cert(challenge, acme->key)
+                           : NULL;
+    acme->made = ngx_time();
+    acme->challenge = *challenge;
+
+    return acme->x509 ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Nothing but a handshake is for this client.  NGINX sets its own handler
+ * after the first flight of it, so ours is set after the last.  Of a client so
+ * quick that the first call has read both, no handler is called: http looks at
+ * c->close before it reads a request, and our stream module in its next phase.
+ */
+
+static void
+ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
+{
+    ngx_connection_t  *c;
+
+    if (where & SSL_CB_HANDSHAKE_DONE) {
+        c = ngx_ssl_get_connection((SSL *) ssl);
+        c->ssl->handler = ngx_certctl_acme_close;
+        c->close = 1;
+    }
+}
+
+
+static void
+ngx_certctl_acme_close(ngx_connection_t *c)
+{
+    ngx_certctl_hello_t  *hello;
+
+    hello = SSL_get_ex_data(c->ssl->connection, ngx_certctl_hello_index);
+
+    if (c->ssl->handshaked) {
+        c->ssl->no_wait_shutdown = 1;
+    }
+
+    hello->close(c);
+}
+
+
+static int
+ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
+{
+    return SSL_TLSEXT_ERR_OK;
+}
+
+
+static int
+ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
+    const u_char *in, unsigned int inlen, void *arg)
+{
+    /* the only one in the list: ngx_certctl_acme_asked() */
+
+    *out = &ngx_certctl_acme_alpn[3];
+    *outlen = ngx_certctl_acme_alpn[2];
+
+    return SSL_TLSEXT_ERR_OK;
+}

@@ -1,0 +1,26 @@
+
+/*
+ * TLS-ALPN-01 (RFC 8737), on any server of this host: tls/acme.c.
+ */
+
+#ifndef _NGX_CERTCTL_ACME_H_INCLUDED_
+#define _NGX_CERTCTL_ACME_H_INCLUDED_
+
+
+#include "cert/acme_cert.h"
+
+
+/* What its handshakes need, in certctl->acme.  NGX_ERROR after telling why. */
+ngx_int_t ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl);
+void ngx_certctl_acme_free(ngx_certctl_t *certctl);
+
+/*
+ * Watches the ClientHellos of ctx.  A connection whose challenge is answered is
+ * ended by close, which does what NGINX does when a handshake has failed; with
+ * NULL none is answered, and only flushed sessions are looked after.
+ */
+ngx_int_t ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    SSL_CTX *ctx, ngx_connection_handler_pt close);
+
+
+#endif /* _NGX_CERTCTL_ACME_H_INCLUDED_ */

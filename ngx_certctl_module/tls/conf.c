@@ -1,0 +1,121 @@
+
+/*
+ * Directives that stand in http{} and in stream{} are read, and judged, once.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "tls/conf.h"
+#include "cert/placeholder.h"
+
+
+char *
+ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char *p = conf;
+
+    ngx_str_t  *value, *name;
+
+    name = (ngx_str_t *) (p + cmd->offset);
+
+    if (name->data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (!certctl_name_valid(value[1].data, value[1].len)
+        || ngx_strcmp(value[1].data, CERTCTL_WIRE_IDENTITY) == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid certificate name \"%V\": write the name "
+                           "of a record, up to %d letters, digits and \"._*-\"",
+                           &value[1], CERTCTL_NAME_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    *name = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first)
+{
+    ngx_str_t  *listen;
+
+    conf->tls = 1;
+    conf->shared |= (n > 1);
+    conf->first |= first;
+
+    if (conf->listens == NULL) {
+        conf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
+        if (conf->listens == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    listen = ngx_array_push(conf->listens);
+    if (listen == NULL) {
+        return NGX_ERROR;
+    }
+
+    *listen = *addr;
+
+    return NGX_OK;
+}
+
+
+char *
+ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
+    ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line)
+{
+    ngx_uint_t  own;
+
+    own = (conf->enable == 1);
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 0);
+    ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
+
+    if (conf->certificate.len && !conf->enable) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_certificate\" has no effect while certctl is "
+                      "off: add \"certctl on;\" to the server in %s:%ui",
+                      file, line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (own && !conf->tls) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"certctl on\" has no effect without "
+                      "\"listen ... ssl;\" in the server in %s:%ui",
+                      file, line);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys)
+{
+    /* what is unset is what nobody wrote */
+
+    if (*certificates != NGX_CONF_UNSET_PTR
+        || inherited != NGX_CONF_UNSET_PTR)
+    {
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_certctl_placeholder_give(cf, certificates, keys) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->placeholder = 1;
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,56 @@
+
+/*
+ * What http{} and stream{} say alike about directives: tls/conf.c.
+ */
+
+#ifndef _NGX_CERTCTL_CONF_H_INCLUDED_
+#define _NGX_CERTCTL_CONF_H_INCLUDED_
+
+
+#include "cert/certctl.h"
+
+
+/* Of a server, or of the block around it. */
+
+typedef struct {
+    ngx_flag_t    enable;
+    ngx_str_t     certificate;              /* pinned */
+    ngx_flag_t    challenge;
+
+    /* found in the listening sockets before merging */
+    unsigned      tls:1;
+    unsigned      placeholder:1;
+    unsigned      shared:1;                 /* an address, with others */
+    unsigned      first:1;                  /* the default one of an address */
+    ngx_array_t  *listens;                  /* ngx_str_t */
+} ngx_certctl_srv_conf_t;
+
+
+/* For a directive that takes the name of a record, into an ngx_str_t. */
+char *ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * Before servers are merged: conf's listens on addr with TLS, one of n there,
+ * and is their default one, or not.
+ */
+ngx_int_t ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first);
+
+/*
+ * Refuses certctl_certificate where certctl is off, and warns of certctl where
+ * there is no TLS, in the server of that file and line.
+ */
+char *ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
+    ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line);
+
+/*
+ * Makes the server being merged a complete TLS server: where no certificate is
+ * configured, here or in the block around (inherited), the SSL module, which has
+ * merged neither yet, is given the placeholder.
+ */
+char *ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys);
+
+
+#endif /* _NGX_CERTCTL_CONF_H_INCLUDED_ */

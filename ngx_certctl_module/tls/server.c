@@ -1,0 +1,204 @@
+
+/*
+ * What it takes to look after a TLS server, of http{} or of stream{}.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "cert/cert.h"
+#include "tls/handshake.h"
+#include "cert/placeholder.h"
+#include "tls/server.h"
+
+
+static ngx_int_t ngx_certctl_find_certs(ngx_conf_t *cf,
+    ngx_certctl_server_t *server);
+
+
+/* index of our server in an SSL_CTX's ex_data; stays for the process */
+
+static int  ngx_certctl_ctx_index = -1;
+
+
+ngx_certctl_server_t *
+ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
+{
+    ngx_certctl_server_t *server, **place;
+
+    if (certctl->servers.elts == NULL
+        && ngx_array_init(&certctl->servers, cf->pool, 4,
+                          sizeof(ngx_certctl_server_t *))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    server = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_server_t));
+    place = ngx_array_push(&certctl->servers);
+
+    if (server == NULL || place == NULL
+        || ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&server->reached, cf->pool, 1, sizeof(u_char))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    server->certctl = certctl;
+    *place = server;
+
+    return server;
+}
+
+
+ngx_int_t
+ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+    ngx_certctl_srv_conf_t *conf, ngx_certctl_server_t *server,
+    ngx_str_t *name, ngx_uint_t regex)
+{
+    u_char      *reached;
+    ngx_str_t   *copy;
+    ngx_uint_t   found;
+
+    if (name->len == 0) {
+        return NGX_OK;
+    }
+
+    /* regular expressions are tried one after the other */
+
+    found = 1;
+
+    if (!regex && ngx_certctl_claim(claims, conf, name, &found) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (server == NULL) {
+        return NGX_OK;
+    }
+
+    copy = ngx_array_push(&server->names);
+    reached = ngx_array_push(&server->reached);
+
+    if (copy == NULL || reached == NULL) {
+        return NGX_ERROR;
+    }
+
+    *reached = (u_char) found;
+
+    copy->data = ngx_pnalloc(cf->pool, name->len + sizeof("~"));
+    if (copy->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    copy->len = ngx_sprintf(copy->data, "%s%V", regex ? "~" : "", name)
+                - copy->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_server_hook(ngx_conf_t *cf, ngx_certctl_server_t *server)
+{
+    if (ngx_certctl_ctx_index == -1) {
+        ngx_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
+                                                         NULL);
+    }
+
+    if (ngx_certctl_ctx_index == -1
+        || ngx_certctl_init_handshake() != NGX_OK
+        || SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server)
+           != 1)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "no place in OpenSSL");
+        return NGX_ERROR;
+    }
+
+    if (ngx_certctl_find_certs(cf, server) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_certctl_hook(server);
+
+    return NGX_OK;
+}
+
+
+/*
+ * What the context really holds: of two certificates of one type OpenSSL has
+ * kept the last, whatever the configuration says.
+ */
+
+static ngx_int_t
+ngx_certctl_find_certs(ngx_conf_t *cf, ngx_certctl_server_t *server)
+{
+    int                  rc;
+    X509                *current;
+    SSL_CTX             *ctx;
+    ngx_certctl_cert_t  *cert;
+
+    if (ngx_array_init(&server->certs, cf->pool, 2,
+                       sizeof(ngx_certctl_cert_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ctx = server->ctx;
+    current = SSL_CTX_get0_certificate(ctx);
+
+    for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
+         rc == 1;
+         rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
+    {
+        cert = ngx_array_push(&server->certs);
+        if (cert == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_certctl_cert_borrow(cert, ctx);
+
+        if (server->placeholder) {
+            cert->source = NGX_CERTCTL_PLACEHOLDER;
+            ngx_str_set(&cert->name, NGX_CERTCTL_PLACEHOLDER_NAME);
+        }
+    }
+
+    if (current) {
+        (void) SSL_CTX_select_current_cert(ctx, current);
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_certctl_servers_free(ngx_certctl_t *certctl)
+{
+    ngx_uint_t              s, c;
+    ngx_certctl_cert_t     *cert;
+    ngx_certctl_server_t  **server;
+
+    server = certctl->servers.elts;
+
+    for (s = 0; s < certctl->servers.nelts; s++) {
+        cert = server[s]->certs.elts;
+
+        for (c = 0; c < server[s]->certs.nelts; c++) {
+            ngx_certctl_cert_unstaple(&cert[c]);
+        }
+    }
+}
+
+
+ngx_certctl_server_t *
+ngx_certctl_ssl_server(SSL *ssl)
+{
+    if (ngx_certctl_ctx_index == -1) {
+        return NULL;
+    }
+
+    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ngx_certctl_ctx_index);
+}

@@ -1,0 +1,51 @@
+
+/*
+ * The servers that a configuration's modules look after: tls/server.c.
+ */
+
+#ifndef _NGX_CERTCTL_SERVER_H_INCLUDED_
+#define _NGX_CERTCTL_SERVER_H_INCLUDED_
+
+
+#include "cert/certctl.h"
+#include "tls/claims.h"
+
+
+/* Of http's and of stream's server names. */
+
+#if (NGX_PCRE)
+#define ngx_certctl_is_regex(sn)  ((sn)->regex != NULL)
+#else
+#define ngx_certctl_is_regex(sn)  0
+#endif
+
+
+/* One more server, zeroed, in cf's pool; NULL without memory. */
+ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
+    ngx_certctl_t *certctl);
+
+/*
+ * One of the names of conf's server, and whether it is reached by it.  To server,
+ * if it is one of ours, a copy is added; "" is none.  NGINX keeps a regular
+ * expression without its "~": with regex set it is given back.
+ */
+ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
+    ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
+    ngx_certctl_server_t *server, ngx_str_t *name, ngx_uint_t regex);
+
+/*
+ * Takes over the certificate and status callbacks of server->ctx, once what
+ * the configuration knows of server is filled in: server->certs is found here.
+ * NGX_ERROR after telling why.
+ */
+ngx_int_t ngx_certctl_server_hook(ngx_conf_t *cf,
+    ngx_certctl_server_t *server);
+
+/* At the end of the configuration's life. */
+void ngx_certctl_servers_free(ngx_certctl_t *certctl);
+
+/* The server whose context ssl uses now; NULL when it is not one of ours. */
+ngx_certctl_server_t *ngx_certctl_ssl_server(SSL *ssl);
+
+
+#endif /* _NGX_CERTCTL_SERVER_H_INCLUDED_ */

@@ -1,0 +1,275 @@
+
+/*
+ * Sessions and tickets that were issued before a flush are of no use after it.
+ * OpenSSL resumes a session, from a cache or a ticket, only in the session id
+ * context in which it was made; so each flush gives every TLS server another
+ * context, made of what it was before and the flush's epoch.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "tls/sessions.h"
+
+
+#define NGX_CERTCTL_SESSIONS_LABEL  "certctl sessions 1"
+
+
+typedef struct {
+    SSL_CTX     *ctx;
+    u_char       base[32];      /* of what the server was configured to be */
+    u_char       context[32];   /* ... and of the epoch */
+} ngx_certctl_sessions_t;
+
+
+static ngx_int_t ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx);
+static ngx_int_t ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx);
+
+
+ngx_int_t
+ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+    const char *protocol, ngx_str_t *name)
+{
+    int                      mode;
+    ngx_int_t                rc;
+    EVP_MD_CTX              *md;
+    ngx_certctl_sessions_t  *sessions;
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (certctl->sessions.elts == NULL
+        && ngx_array_init(&certctl->sessions, cf->pool, 4,
+                          sizeof(ngx_certctl_sessions_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    sessions = ngx_array_push(&certctl->sessions);
+    md = EVP_MD_CTX_new();
+    rc = NGX_ERROR;
+
+    if (sessions == NULL || md == NULL) {
+        goto done;
+    }
+
+    /* as NGINX does it: certificates, and the CAs of clients */
+
+    sessions->ctx = ctx;
+    mode = SSL_CTX_get_verify_mode(ctx);
+
+    if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+        && EVP_DigestUpdate(md, protocol, ngx_strlen(protocol) + 1) == 1
+        && EVP_DigestUpdate(md, &mode, sizeof(mode)) == 1
+        && (name ? EVP_DigestUpdate(md, name->data, name->len) == 1
+                 : ngx_certctl_sessions_certs(md, ctx) == NGX_OK)
+        && ngx_certctl_sessions_names(md, ctx) == NGX_OK
+        && EVP_DigestFinal_ex(md, sessions->base, NULL) == 1)
+    {
+        rc = NGX_OK;
+    }
+
+done:
+
+    EVP_MD_CTX_free(md);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx)
+{
+    int      rc;
+    X509    *x509, *current;
+    u_char   digest[32];
+
+    current = SSL_CTX_get0_certificate(ctx);
+
+    for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
+         rc == 1;
+         rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
+    {
+        x509 = SSL_CTX_get0_certificate(ctx);
+
+        if (X509_digest(x509, EVP_sha256(), digest, NULL) != 1
+            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (current) {
+        (void) SSL_CTX_select_current_cert(ctx, current);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx)
+{
+    int                   i;
+    u_char                digest[32];
+    STACK_OF(X509_NAME)  *names;
+
+    names = SSL_CTX_get_client_CA_list(ctx);
+
+    for (i = 0; i < sk_X509_NAME_num(names); i++) {
+
+        if (X509_NAME_digest(sk_X509_NAME_value(names, i), EVP_sha256(),
+                             digest, NULL)
+            != 1
+            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
+{
+    int       rc;
+    uint64_t  epoch;
+
+    rc = certctl_store_flushed(certctl->store, &epoch);
+
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
+        return;
+    }
+
+    /* which sessions were flushed is forgotten: rather all than none */
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_log_error(NGX_LOG_ALERT, log, 0,
+                      "certctl: when sessions were flushed cannot be read, "
+                      "all of them are flushed now");
+        epoch = (uint64_t) ngx_time() * 1000000;
+        (void) certctl_store_flush(certctl->store, &epoch);
+    }
+
+    ngx_certctl_sessions_flush(certctl->zone, epoch);
+}
+
+
+void
+ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
+{
+    uint64_t  epoch;
+
+    if (certctl->store
+        && certctl_store_flushed(certctl->store, &epoch) == CERTCTL_STORE_OK)
+    {
+        ngx_certctl_sessions_flush(certctl->zone, epoch);
+    }
+}
+
+
+void
+ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
+{
+    ngx_atomic_uint_t  last;
+
+    do {
+        last = zone->sessions;
+
+        if (last >= epoch) {
+            return;
+        }
+
+    } while (!ngx_atomic_cmp_set(&zone->sessions, last, epoch));
+}
+
+
+void
+ngx_certctl_sessions_look(ngx_certctl_t *certctl)
+{
+    u_char                   text[sizeof(NGX_CERTCTL_SESSIONS_LABEL) + 32 + 8];
+    uint64_t                 epoch;
+    ngx_uint_t               i, n, good;
+    ngx_certctl_sessions_t  *sessions;
+
+    epoch = certctl->zone->sessions;
+
+    if (epoch == certctl->flushed) {
+        return;
+    }
+
+    good = 1;
+    sessions = certctl->sessions.elts;
+
+    for (i = 0; i < certctl->sessions.nelts; i++) {
+        n = sizeof(NGX_CERTCTL_SESSIONS_LABEL);
+
+        ngx_memcpy(text, NGX_CERTCTL_SESSIONS_LABEL, n);
+        ngx_memcpy(text + n, sessions[i].base, 32);
+        ngx_memcpy(text + n + 32, &epoch, sizeof(epoch));
+
+        if (EVP_Digest(text, sizeof(text), sessions[i].context, NULL,
+                       EVP_sha256(), NULL)
+            != 1
+            || SSL_CTX_set_session_id_context(sessions[i].ctx,
+                                              sessions[i].context,
+                                              sizeof(sessions[i].context))
+               != 1)
+        {
+            good = 0;
+        }
+    }
+
+    if (!good) {
+        ngx_ssl_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                      "certctl: cannot flush sessions");
+        return;
+    }
+
+    certctl->flushed = epoch;
+    certctl->flushed_at = ngx_current_msec;
+
+    if (ngx_worker < NGX_CERTCTL_WORKERS && !ngx_exiting) {
+        certctl->zone->workers[ngx_worker].sessions = epoch;
+    }
+}
+
+
+/*
+ * A connection has its context from the time when it was made, and keeps it when
+ * its name leads to another server: a client that has begun a ClientHello before
+ * a flush would resume what is flushed, and with any server.
+ */
+
+void
+ngx_certctl_sessions_hello(ngx_certctl_t *certctl, SSL *ssl,
+    ngx_connection_t *c)
+{
+    SSL_CTX                 *ctx;
+    ngx_uint_t               i;
+    ngx_certctl_sessions_t  *sessions;
+
+    ngx_certctl_sessions_look(certctl);
+
+    if (certctl->flushed == 0
+        || (ngx_msec_int_t) (c->start_time - certctl->flushed_at) > 0)
+    {
+        return;
+    }
+
+    ctx = SSL_get_SSL_CTX(ssl);
+    sessions = certctl->sessions.elts;
+
+    for (i = 0; i < certctl->sessions.nelts; i++) {
+
+        if (sessions[i].ctx == ctx) {
+            (void) SSL_set_session_id_context(ssl, sessions[i].context,
+                                              sizeof(sessions[i].context));
+            return;
+        }
+    }
+}

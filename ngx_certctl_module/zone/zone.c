@@ -1,0 +1,138 @@
+
+/*
+ * The shared zone's counters: each function is a few atomic operations, so it
+ * may be called in any process and on any thread.
+ */
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "zone/zone.h"
+
+
+#define NGX_CERTCTL_NAME_MAX  253
+#define NGX_CERTCTL_PROBES    8
+
+
+static ngx_certctl_use_t *ngx_certctl_zone_find(ngx_certctl_zone_t *zone,
+    ngx_atomic_uint_t tag);
+static ngx_atomic_uint_t ngx_certctl_zone_tag(const u_char *digest);
+
+
+ngx_atomic_t *
+ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name, size_t len)
+{
+    u_char  lower[NGX_CERTCTL_NAME_MAX];
+
+    len = ngx_min(len, NGX_CERTCTL_NAME_MAX);
+    ngx_strlow(lower, name, len);
+
+    return &zone->counters[ngx_murmur_hash2(lower, len)
+                           & (NGX_CERTCTL_COUNTERS - 1)];
+}
+
+
+void
+ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name, size_t len)
+{
+    ngx_memory_barrier();
+
+    (void) ngx_atomic_fetch_add(ngx_certctl_zone_counter(zone, name, len), 1);
+    (void) ngx_atomic_fetch_add(&zone->generation, 1);
+}
+
+
+void
+ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    ngx_memory_barrier();
+
+    for (i = 0; i < NGX_CERTCTL_COUNTERS; i++) {
+        (void) ngx_atomic_fetch_add(&zone->counters[i], 1);
+    }
+
+    (void) ngx_atomic_fetch_add(&zone->generation, 1);
+}
+
+
+void
+ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
+    time_t now)
+{
+    ngx_uint_t          i, n;
+    ngx_atomic_uint_t   tag, old;
+    ngx_certctl_use_t *use, *oldest;
+
+    tag = ngx_certctl_zone_tag(digest);
+    use = ngx_certctl_zone_find(zone, tag);
+
+    if (use == NULL) {
+        oldest = NULL;
+
+        for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
+            n = (tag + i) & (NGX_CERTCTL_USES - 1);
+            use = &zone->uses[n];
+
+            if (oldest == NULL || use->last < oldest->last) {
+                oldest = use;
+            }
+        }
+
+        use = oldest;
+        old = use->tag;
+
+        if (!ngx_atomic_cmp_set(&use->tag, old, tag)) {
+            /* another worker took the place: this handshake goes uncounted */
+            return;
+        }
+
+        use->handshakes = 0;
+    }
+
+    (void) ngx_atomic_fetch_add(&use->handshakes, 1);
+    use->last = now;
+}
+
+
+void
+ngx_certctl_zone_used(ngx_certctl_zone_t *zone, const u_char *digest,
+    uint64_t *handshakes, time_t *last)
+{
+    ngx_certctl_use_t  *use;
+
+    use = ngx_certctl_zone_find(zone, ngx_certctl_zone_tag(digest));
+
+    *handshakes = use ? use->handshakes : 0;
+    *last = use ? (time_t) use->last : 0;
+}
+
+
+static ngx_certctl_use_t *
+ngx_certctl_zone_find(ngx_certctl_zone_t *zone, ngx_atomic_uint_t tag)
+{
+    ngx_uint_t          i;
+    ngx_certctl_use_t  *use;
+
+    for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
+        use = &zone->uses[(tag + i) & (NGX_CERTCTL_USES - 1)];
+
+        if (use->tag == tag) {
+            return use;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_atomic_uint_t
+ngx_certctl_zone_tag(const u_char *digest)
+{
+    ngx_atomic_uint_t  tag;
+
+    ngx_memcpy(&tag, digest, sizeof(tag));
+
+    return tag ? tag : 1;
+}

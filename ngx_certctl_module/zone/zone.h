@@ -1,0 +1,94 @@
+
+/*
+ * The shared zone: 65,536 generation counters, lock-free, and what the report
+ * counts.  A worker killed anywhere leaves nothing locked.
+ */
+
+#ifndef _NGX_CERTCTL_ZONE_H_INCLUDED_
+#define _NGX_CERTCTL_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "zone/challenge.h"
+
+
+#define NGX_CERTCTL_COUNTERS  65536       /* a power of two */
+#define NGX_CERTCTL_WORKERS   1024
+#define NGX_CERTCTL_USES      32768       /* a power of two */
+
+
+/* How often one certificate was served.  A certificate is known by the first
+   eight bytes of its fingerprint; 0: free. */
+
+typedef struct {
+    ngx_atomic_t  tag;
+    ngx_atomic_t  handshakes;
+    ngx_atomic_t  last;                   /* seconds since 1970 */
+} ngx_certctl_use_t;
+
+
+/* What a worker says of itself at each handshake, and twice a second: a worker
+   that is stuck can be told from one that has nothing to do. */
+
+typedef struct {
+    ngx_atomic_t  pid;
+    ngx_atomic_t  generation;             /* of the store, when it looked */
+    ngx_atomic_t  looked;                 /* seconds since 1970 */
+    ngx_atomic_t  sessions;               /* the epoch that it follows */
+    ngx_atomic_t  late;                   /* most that its event loop was, in
+                                             microseconds, with control
+                                             requests under way */
+    ngx_atomic_t  stalls;                 /* times it was later than 5 ms */
+} ngx_certctl_worker_t;
+
+
+typedef struct {
+    ngx_atomic_t  generation;             /* grows with each commit */
+    ngx_atomic_t  epoch;                  /* differs between two starts */
+    ngx_atomic_t  configurations;         /* read since: one, and reloads */
+    ngx_atomic_t  commits;
+    ngx_atomic_t  swaps;                  /* of them: another certificate */
+    ngx_atomic_t  rejects;                /* control requests that changed
+                                             nothing, 4xx */
+    ngx_atomic_t  errors;                 /* records that could not be read */
+    ngx_atomic_t  handshakes;
+    ngx_atomic_t  staples;                /* handshakes that carried one */
+
+    ngx_atomic_t  sessions;               /* epoch of the last flush, in
+                                             us since 1970; 0: none */
+
+    ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
+
+    ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
+
+    ngx_certctl_use_t  uses[NGX_CERTCTL_USES];
+
+    ngx_certctl_challenges_t  challenges;
+} ngx_certctl_zone_t;
+
+
+/* Counter of a DNS or IP name; letter case does not matter. */
+ngx_atomic_t *ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name,
+    size_t len);
+
+/* A name's answer has changed: what workers keep of it is old from now on. */
+void ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name,
+    size_t len);
+
+/* So has every name's, for all we know. */
+void ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone);
+
+/*
+ * Counts a handshake with the certificate of this SHA-256 digest, and looks it
+ * up.  The table is bounded: of thousands that came and went the one that was
+ * served longest ago makes room, and starts again at 0.
+ */
+void ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
+    time_t now);
+void ngx_certctl_zone_used(ngx_certctl_zone_t *zone, const u_char *digest,
+    uint64_t *handshakes, time_t *last);
+
+
+#endif /* _NGX_CERTCTL_ZONE_H_INCLUDED_ */
