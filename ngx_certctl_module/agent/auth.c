@@ -16,16 +16,66 @@
 #define NGX_HTTP_CERTCTL_VERIFY_DEPTH  3
 
 
-static int ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store);
-static void ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret);
-static void ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason);
-static bool ngx_http_certctl_auth_san(const char *kind, const char *text,
-    void *data);
-
-
 /* NGINX's own info callback: one per process, the same for every context. */
 
 static void  (*ngx_http_certctl_next_info)(const SSL *ssl, int where, int ret);
+
+
+static void
+ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason)
+{
+    ngx_connection_t      *c;
+    ngx_certctl_server_t  *server;
+
+    c = ngx_ssl_get_connection((SSL *) ssl);
+    server = ngx_certctl_ssl_server((SSL *) ssl);
+
+    ngx_log_error(NGX_LOG_WARN, c->log, 0,
+                  "certctl: control connection refused: %s", reason);
+
+    if (server && server->certctl->zone) {
+        (void) ngx_atomic_fetch_add(&server->certctl->zone->rejects, 1);
+    }
+}
+
+
+/* 0 ends the handshake with the alert that fits the error. */
+
+static int
+ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store)
+{
+    int   err;
+    SSL  *ssl;
+
+    if (ok) {
+        return 1;
+    }
+
+    err = X509_STORE_CTX_get_error(store);
+    ssl = X509_STORE_CTX_get_ex_data(store,
+                                     SSL_get_ex_data_X509_STORE_CTX_idx());
+
+    ngx_http_certctl_auth_refused(ssl, X509_verify_cert_error_string(err));
+
+    return 0;
+}
+
+
+/* A client without a certificate is seen only by the alert it gets. */
+
+static void
+ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret)
+{
+    if (ngx_http_certctl_next_info) {
+        ngx_http_certctl_next_info(ssl, where, ret);
+    }
+
+    if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT
+        && (ret & 0xff) == SSL_AD_CERTIFICATE_REQUIRED)
+    {
+        ngx_http_certctl_auth_refused(ssl, "no client certificate");
+    }
+}
 
 
 ngx_int_t
@@ -96,6 +146,22 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
 }
 
 
+static bool
+ngx_http_certctl_auth_san(const char *kind, const char *text, void *data)
+{
+    ngx_uint_t *agent = data;
+
+    if (ngx_strcmp(kind, "URI") == 0
+        && ngx_strncmp(text, CERTCTL_URN_AGENT,
+                       sizeof(CERTCTL_URN_AGENT) - 1) == 0)
+    {
+        *agent = 1;
+    }
+
+    return *agent == 0;
+}
+
+
 const char *
 ngx_http_certctl_agent_auth(ngx_http_request_t *r)
 {
@@ -149,77 +215,4 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
     }
 
     return NULL;
-}
-
-
-static bool
-ngx_http_certctl_auth_san(const char *kind, const char *text, void *data)
-{
-    ngx_uint_t *agent = data;
-
-    if (ngx_strcmp(kind, "URI") == 0
-        && ngx_strncmp(text, CERTCTL_URN_AGENT,
-                       sizeof(CERTCTL_URN_AGENT) - 1) == 0)
-    {
-        *agent = 1;
-    }
-
-    return *agent == 0;
-}
-
-
-/* 0 ends the handshake with the alert that fits the error. */
-
-static int
-ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store)
-{
-    int   err;
-    SSL  *ssl;
-
-    if (ok) {
-        return 1;
-    }
-
-    err = X509_STORE_CTX_get_error(store);
-    ssl = X509_STORE_CTX_get_ex_data(store,
-                                     SSL_get_ex_data_X509_STORE_CTX_idx());
-
-    ngx_http_certctl_auth_refused(ssl, X509_verify_cert_error_string(err));
-
-    return 0;
-}
-
-
-/* A client without a certificate is seen only by the alert it gets. */
-
-static void
-ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret)
-{
-    if (ngx_http_certctl_next_info) {
-        ngx_http_certctl_next_info(ssl, where, ret);
-    }
-
-    if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT
-        && (ret & 0xff) == SSL_AD_CERTIFICATE_REQUIRED)
-    {
-        ngx_http_certctl_auth_refused(ssl, "no client certificate");
-    }
-}
-
-
-static void
-ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason)
-{
-    ngx_connection_t      *c;
-    ngx_certctl_server_t  *server;
-
-    c = ngx_ssl_get_connection((SSL *) ssl);
-    server = ngx_certctl_ssl_server((SSL *) ssl);
-
-    ngx_log_error(NGX_LOG_WARN, c->log, 0,
-                  "certctl: control connection refused: %s", reason);
-
-    if (server && server->certctl->zone) {
-        (void) ngx_atomic_fetch_add(&server->certctl->zone->rejects, 1);
-    }
 }

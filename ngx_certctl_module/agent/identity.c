@@ -19,107 +19,24 @@
 #define NGX_HTTP_CERTCTL_IDENTITY_LIFE  (10 * 365 * 86400L)
 
 
-static ngx_int_t ngx_http_certctl_identity_make(
-    ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log, char *fingerprint);
-static X509 *ngx_http_certctl_identity_sign(EVP_PKEY *key);
-static ngx_uint_t ngx_http_certctl_identity_extend(X509 *cert, int nid,
-    const char *value);
-static int ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
-    EVP_PKEY *key);
-
-
-ngx_int_t
-ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
+static ngx_uint_t
+ngx_http_certctl_identity_extend(X509 *cert, int nid, const char *value)
 {
-    int                   rc;
-    char                  fingerprint[CERTCTL_HEX256];
-    certctl_record_t      record;
-    struct certctl_leaf   leaf;
+    int              rc;
+    X509V3_CTX       ctx;
+    X509_EXTENSION  *ext;
 
-    if (mcf->agents == 0) {
-        return NGX_OK;
+    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+
+    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+    if (ext == NULL) {
+        return 0;
     }
 
-    fingerprint[0] = '\0';
+    rc = X509_add_ext(cert, ext, -1);
+    X509_EXTENSION_free(ext);
 
-    /* what is configured may have changed: a report of before is old */
-
-    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->generation, 1);
-
-    rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
-
-    if (rc == CERTCTL_STORE_OK) {
-        if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf)
-            == NULL)
-        {
-            certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
-            certctl_leaf_free(&leaf);
-        }
-
-        certctl_record_free(&record);
-
-    } else if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
-        rc = ngx_http_certctl_identity_make(mcf, log, fingerprint);
-    }
-
-    if (fingerprint[0] == '\0') {
-
-        /* the sites are worth more than the control listener: go on */
-
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
-                      "certctl: the control listener has no identity, it "
-                      "cannot be reached until the store is repaired");
-        return NGX_OK;
-    }
-
-    ngx_log_error(NGX_LOG_NOTICE, log, 0,
-                  "certctl: the control listener's certificate has the "
-                  "fingerprint sha256:%s", fingerprint);
-
-    if (ngx_http_certctl_agent_fingerprint((char *) mcf->store_path.data,
-                                           fingerprint)
-        == -1)
-    {
-        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
-                      "certctl: \"%V/%s\" could not be written",
-                      &mcf->store_path, NGX_HTTP_CERTCTL_FINGERPRINT_FILE);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
-    ngx_log_t *log, char *fingerprint)
-{
-    int        rc;
-    X509      *cert;
-    EVP_PKEY  *key;
-
-    struct certctl_x509_info  info;
-
-    rc = CERTCTL_STORE_ERROR;
-    key = certctl_key_generate("ec-p256");
-    cert = key ? ngx_http_certctl_identity_sign(key) : NULL;
-
-    if (cert && certctl_x509_info(cert, &info) == NULL) {
-        rc = ngx_http_certctl_identity_put(mcf->certctl.store, cert, key);
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
-        ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
-
-    } else {
-        ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,
-                      "certctl: no identity could be made");
-    }
-
-    X509_free(cert);
-    EVP_PKEY_free(key);
-
-    return rc;
+    return rc == 1;
 }
 
 
@@ -188,27 +105,6 @@ failed:
 }
 
 
-static ngx_uint_t
-ngx_http_certctl_identity_extend(X509 *cert, int nid, const char *value)
-{
-    int              rc;
-    X509V3_CTX       ctx;
-    X509_EXTENSION  *ext;
-
-    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-
-    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    if (ext == NULL) {
-        return 0;
-    }
-
-    rc = X509_add_ext(cert, ext, -1);
-    X509_EXTENSION_free(ext);
-
-    return rc == 1;
-}
-
-
 static int
 ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     EVP_PKEY *key)
@@ -244,4 +140,99 @@ ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     OPENSSL_clear_free(key_der, key_len > 0 ? key_len : 0);
 
     return rc;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
+    ngx_log_t *log, char *fingerprint)
+{
+    int        rc;
+    X509      *cert;
+    EVP_PKEY  *key;
+
+    struct certctl_x509_info  info;
+
+    rc = CERTCTL_STORE_ERROR;
+    key = certctl_key_generate("ec-p256");
+    cert = key ? ngx_http_certctl_identity_sign(key) : NULL;
+
+    if (cert && certctl_x509_info(cert, &info) == NULL) {
+        rc = ngx_http_certctl_identity_put(mcf->certctl.store, cert, key);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+        ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
+
+    } else {
+        ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,
+                      "certctl: no identity could be made");
+    }
+
+    X509_free(cert);
+    EVP_PKEY_free(key);
+
+    return rc;
+}
+
+
+ngx_int_t
+ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
+{
+    int                   rc;
+    char                  fingerprint[CERTCTL_HEX256];
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
+
+    if (mcf->agents == 0) {
+        return NGX_OK;
+    }
+
+    fingerprint[0] = '\0';
+
+    /* what is configured may have changed: a report of before is old */
+
+    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->generation, 1);
+
+    rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
+
+    if (rc == CERTCTL_STORE_OK) {
+        if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf)
+            == NULL)
+        {
+            certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
+            certctl_leaf_free(&leaf);
+        }
+
+        certctl_record_free(&record);
+
+    } else if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
+        rc = ngx_http_certctl_identity_make(mcf, log, fingerprint);
+    }
+
+    if (fingerprint[0] == '\0') {
+
+        /* the sites are worth more than the control listener: go on */
+
+        ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
+                      "certctl: the control listener has no identity, it "
+                      "cannot be reached until the store is repaired");
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, log, 0,
+                  "certctl: the control listener's certificate has the "
+                  "fingerprint sha256:%s", fingerprint);
+
+    if (ngx_http_certctl_agent_fingerprint((char *) mcf->store_path.data,
+                                           fingerprint)
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, log, ngx_errno,
+                      "certctl: \"%V/%s\" could not be written",
+                      &mcf->store_path, NGX_HTTP_CERTCTL_FINGERPRINT_FILE);
+    }
+
+    return NGX_OK;
 }

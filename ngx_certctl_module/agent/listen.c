@@ -11,89 +11,6 @@
 #include "agent/agent.h"
 
 
-static ngx_int_t ngx_http_certctl_listen_addr(ngx_conf_t *cf,
-    ngx_http_conf_addr_t *addr, ngx_http_core_srv_conf_t *cscf);
-static ngx_int_t ngx_http_certctl_listen_unix(ngx_conf_t *cf,
-    ngx_http_conf_addr_t *addr, ngx_http_core_srv_conf_t *cscf);
-
-
-ngx_int_t
-ngx_http_certctl_agent_listen(ngx_conf_t *cf)
-{
-    ngx_uint_t                    p, a, s;
-    ngx_http_conf_port_t         *port;
-    ngx_http_conf_addr_t         *addr;
-    ngx_http_core_srv_conf_t    **cscf;
-    ngx_http_core_main_conf_t    *cmcf;
-    ngx_http_certctl_srv_conf_t  *scf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-
-    if (cmcf->ports == NULL) {
-        return NGX_OK;
-    }
-
-    port = cmcf->ports->elts;
-
-    for (p = 0; p < cmcf->ports->nelts; p++) {
-        addr = port[p].addrs.elts;
-
-        for (a = 0; a < port[p].addrs.nelts; a++) {
-            cscf = addr[a].servers.elts;
-
-            for (s = 0; s < addr[a].servers.nelts; s++) {
-                scf = cscf[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-
-                if (scf->agent
-                    && ngx_http_certctl_listen_addr(cf, &addr[a], cscf[s])
-                       != NGX_OK)
-                {
-                    return NGX_ERROR;
-                }
-            }
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_listen_addr(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
-    ngx_http_core_srv_conf_t *cscf)
-{
-    if (addr->opt.sockaddr->sa_family == AF_UNIX) {
-        return ngx_http_certctl_listen_unix(cf, addr, cscf);
-    }
-
-    /* not over QUIC either: its buffers of a body with a key are not wiped */
-
-    if (!addr->opt.ssl) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" of the server in %s:%ui needs TLS: "
-                      "write \"listen %V ssl;\", or listen on a unix socket",
-                      cscf->file_name, cscf->line, &addr->opt.addr_text);
-        return NGX_ERROR;
-    }
-
-    /*
-     * With a neighbour on the address the client's SNI would choose whose TLS
-     * settings hold, and its Host header who answers.
-     */
-
-    if (addr->servers.nelts > 1) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" of the server in %s:%ui shares %V "
-                      "with another server: give it an address or port "
-                      "of its own",
-                      cscf->file_name, cscf->line, &addr->opt.addr_text);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
 /* NGINX lets every user connect to its unix sockets: the folder must not. */
 
 static ngx_int_t
@@ -138,6 +55,83 @@ ngx_http_certctl_listen_unix(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
     }
 
 #endif
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_listen_addr(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
+    ngx_http_core_srv_conf_t *cscf)
+{
+    if (addr->opt.sockaddr->sa_family == AF_UNIX) {
+        return ngx_http_certctl_listen_unix(cf, addr, cscf);
+    }
+
+    /* not over QUIC either: its buffers of a body with a key are not wiped */
+
+    if (!addr->opt.ssl) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %s:%ui needs TLS: "
+                      "write \"listen %V ssl;\", or listen on a unix socket",
+                      cscf->file_name, cscf->line, &addr->opt.addr_text);
+        return NGX_ERROR;
+    }
+
+    /*
+     * With a neighbour on the address the client's SNI would choose whose TLS
+     * settings hold, and its Host header who answers.
+     */
+
+    if (addr->servers.nelts > 1) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %s:%ui shares %V "
+                      "with another server: give it an address or port "
+                      "of its own",
+                      cscf->file_name, cscf->line, &addr->opt.addr_text);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_certctl_agent_listen(ngx_conf_t *cf)
+{
+    ngx_uint_t                    p, a, s;
+    ngx_http_conf_port_t         *port;
+    ngx_http_conf_addr_t         *addr;
+    ngx_http_core_srv_conf_t    **cscf;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_http_certctl_srv_conf_t  *scf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    if (cmcf->ports == NULL) {
+        return NGX_OK;
+    }
+
+    port = cmcf->ports->elts;
+
+    for (p = 0; p < cmcf->ports->nelts; p++) {
+        addr = port[p].addrs.elts;
+
+        for (a = 0; a < port[p].addrs.nelts; a++) {
+            cscf = addr[a].servers.elts;
+
+            for (s = 0; s < addr[a].servers.nelts; s++) {
+                scf = cscf[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+
+                if (scf->agent
+                    && ngx_http_certctl_listen_addr(cf, &addr[a], cscf[s])
+                       != NGX_OK)
+                {
+                    return NGX_ERROR;
+                }
+            }
+        }
+    }
 
     return NGX_OK;
 }

@@ -113,63 +113,50 @@ static const struct {
 };
 
 
-static ngx_int_t ngx_http_certctl_request_route(ngx_http_certctl_call_t *call);
-static ngx_uint_t ngx_http_certctl_request_path(const char *pattern,
-    const u_char *p, const u_char *last, ngx_str_t *name);
-static ngx_int_t ngx_http_certctl_request_body_rules(
-    ngx_http_certctl_call_t *call);
-static ngx_uint_t ngx_http_certctl_request_media(ngx_http_request_t *r,
-    const char *media);
+/* Whether p, after the wire's prefix, fits the pattern, and its {name}. */
 
-
-ngx_int_t
-ngx_http_certctl_request_handler(ngx_http_request_t *r)
+static ngx_uint_t
+ngx_http_certctl_request_path(const char *pattern, const u_char *p,
+    const u_char *last, ngx_str_t *name)
 {
-    const char                    *rule;
-    ngx_http_certctl_call_t       *call;
-    ngx_http_certctl_main_conf_t  *mcf;
+    size_t  len;
 
-    if (r != r->main) {
-        return NGX_HTTP_NOT_FOUND;
-    }
+    len = sizeof(CERTCTL_WIRE_PREFIX) - 1;
 
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
-
-    call = ngx_http_certctl_request_create(r, mcf);
-    if (call == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    rule = ngx_http_certctl_agent_auth(r);
-
-    if (rule) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "certctl: control request refused: %s", rule);
-
-        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
-
-    } else if (ngx_http_certctl_request_route(call) == NGX_OK
-               && ngx_http_certctl_request_body_rules(call) == NGX_OK)
+    if ((size_t) (last - p) < len
+        || ngx_memcmp(p, CERTCTL_WIRE_PREFIX, len) != 0)
     {
-        ngx_http_certctl_request_if_match(call);
+        return 0;
+    }
 
-        if (call->route->before) {
-            call->route->before(call);
+    p += len;
+
+    while (*pattern && p < last) {
+
+        if (*pattern != '{') {
+            if (*pattern++ != (char) *p++) {
+                return 0;
+            }
+
+            continue;
         }
+
+        name->data = (u_char *) p;
+
+        while (p < last && *p != '/') {
+            p++;
+        }
+
+        name->len = p - name->data;
+
+        if (name->len == 0) {
+            return 0;
+        }
+
+        pattern = strchr(pattern, '}') + 1;
     }
 
-    if (call->status) {
-        return ngx_http_certctl_request_answer(call);
-    }
-
-    if (call->route->media) {
-        return ngx_http_certctl_request_read_body(call);
-    }
-
-    r->main->count++;
-    ngx_http_certctl_request_run(call);
-
-    return NGX_DONE;
+    return *pattern == '\0' && p == last;
 }
 
 
@@ -245,50 +232,25 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
 }
 
 
-/* Whether p, after the wire's prefix, fits the pattern, and its {name}. */
+/* Whether Content-Type is media, with or without parameters. */
 
 static ngx_uint_t
-ngx_http_certctl_request_path(const char *pattern, const u_char *p,
-    const u_char *last, ngx_str_t *name)
+ngx_http_certctl_request_media(ngx_http_request_t *r, const char *media)
 {
-    size_t  len;
+    size_t      len;
+    ngx_str_t  *type;
 
-    len = sizeof(CERTCTL_WIRE_PREFIX) - 1;
-
-    if ((size_t) (last - p) < len
-        || ngx_memcmp(p, CERTCTL_WIRE_PREFIX, len) != 0)
-    {
+    if (r->headers_in.content_type == NULL) {
         return 0;
     }
 
-    p += len;
+    type = &r->headers_in.content_type->value;
+    len = ngx_strlen(media);
 
-    while (*pattern && p < last) {
-
-        if (*pattern != '{') {
-            if (*pattern++ != (char) *p++) {
-                return 0;
-            }
-
-            continue;
-        }
-
-        name->data = (u_char *) p;
-
-        while (p < last && *p != '/') {
-            p++;
-        }
-
-        name->len = p - name->data;
-
-        if (name->len == 0) {
-            return 0;
-        }
-
-        pattern = strchr(pattern, '}') + 1;
-    }
-
-    return *pattern == '\0' && p == last;
+    return type->len >= len
+           && ngx_strncasecmp(type->data, (u_char *) media, len) == 0
+           && (type->len == len || type->data[len] == ';'
+               || type->data[len] == ' ');
 }
 
 
@@ -343,23 +305,52 @@ ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
 }
 
 
-/* Whether Content-Type is media, with or without parameters. */
-
-static ngx_uint_t
-ngx_http_certctl_request_media(ngx_http_request_t *r, const char *media)
+ngx_int_t
+ngx_http_certctl_request_handler(ngx_http_request_t *r)
 {
-    size_t      len;
-    ngx_str_t  *type;
+    const char                    *rule;
+    ngx_http_certctl_call_t       *call;
+    ngx_http_certctl_main_conf_t  *mcf;
 
-    if (r->headers_in.content_type == NULL) {
-        return 0;
+    if (r != r->main) {
+        return NGX_HTTP_NOT_FOUND;
     }
 
-    type = &r->headers_in.content_type->value;
-    len = ngx_strlen(media);
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
 
-    return type->len >= len
-           && ngx_strncasecmp(type->data, (u_char *) media, len) == 0
-           && (type->len == len || type->data[len] == ';'
-               || type->data[len] == ' ');
+    call = ngx_http_certctl_request_create(r, mcf);
+    if (call == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rule = ngx_http_certctl_agent_auth(r);
+
+    if (rule) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "certctl: control request refused: %s", rule);
+
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
+
+    } else if (ngx_http_certctl_request_route(call) == NGX_OK
+               && ngx_http_certctl_request_body_rules(call) == NGX_OK)
+    {
+        ngx_http_certctl_request_if_match(call);
+
+        if (call->route->before) {
+            call->route->before(call);
+        }
+    }
+
+    if (call->status) {
+        return ngx_http_certctl_request_answer(call);
+    }
+
+    if (call->route->media) {
+        return ngx_http_certctl_request_read_body(call);
+    }
+
+    r->main->count++;
+    ngx_http_certctl_request_run(call);
+
+    return NGX_DONE;
 }

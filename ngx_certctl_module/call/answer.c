@@ -8,15 +8,6 @@
 #include "call/call.h"
 
 
-static ngx_int_t ngx_http_certctl_answer_header(ngx_http_request_t *r,
-    const char *key, const char *value);
-static ngx_int_t ngx_http_certctl_answer_headers(
-    ngx_http_certctl_call_t *call);
-static ngx_chain_t *ngx_http_certctl_answer_body(
-    ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_answer_writer(ngx_http_request_t *r);
-
-
 /* The last row is for whatever else goes wrong. */
 
 static const struct {
@@ -89,6 +80,156 @@ ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
 }
 
 
+/* value lives as long as the call does, that is as long as the request. */
+
+static ngx_int_t
+ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
+    const char *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) key;
+    h->key.len = ngx_strlen(key);
+    h->value.data = (u_char *) value;
+    h->value.len = ngx_strlen(value);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
+{
+    size_t               len;
+    const char          *media;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    media = call->media ? call->media : "application/json";
+    len = ngx_strlen(media);
+
+    /* If-Match is the generation of a record, no entity tag of the answer */
+
+    r->disable_not_modified = 1;
+    r->allow_ranges = 0;
+
+    r->headers_out.status = call->status;
+
+    if (call->status == NGX_HTTP_NOT_MODIFIED) {
+        r->header_only = 1;
+
+    } else {
+        r->headers_out.content_length_n = call->more ? -1
+                                               : (off_t) call->json.size;
+        r->headers_out.content_type.data = (u_char *) media;
+        r->headers_out.content_type.len = len;
+        r->headers_out.content_type_len = len;
+    }
+
+    if (ngx_http_certctl_answer_header(r, "Cache-Control", "no-store")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->etag[0]
+        && ngx_http_certctl_answer_header(r, "ETag", call->etag) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->allow
+        && ngx_http_certctl_answer_header(r, "Allow", call->allow) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (call->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return ngx_http_certctl_answer_header(r, "Retry-After", "1");
+    }
+
+    return NGX_OK;
+}
+
+
+/* The blocks as they are: they are freed with the call, after the request. */
+
+static ngx_chain_t *
+ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
+{
+    ngx_buf_t                      *b;
+    ngx_chain_t                    *cl, *out, **ll;
+    ngx_http_request_t             *r;
+    ngx_http_certctl_json_block_t  *block;
+
+    r = call->request;
+    ll = &out;
+    b = NULL;
+
+    for (block = call->json.first; block; block = block->next) {
+
+        cl = ngx_chain_get_free_buf(r->pool, &call->free);
+        if (cl == NULL) {
+            return NULL;
+        }
+
+        b = cl->buf;
+        ngx_memzero(b, sizeof(ngx_buf_t));
+
+        b->start = block->data;
+        b->pos = block->data;
+        b->last = block->data + block->len;
+        b->end = b->last;
+        b->memory = 1;
+        b->tag = (ngx_buf_tag_t) &ngx_http_certctl_module;
+
+        *ll = cl;
+        ll = &cl->next;
+    }
+
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->last_buf = !call->more;
+    b->flush = call->more;
+    b->last_in_chain = 1;
+    *ll = NULL;
+
+    return out;
+}
+
+
+ngx_int_t
+ngx_http_certctl_request_send(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_chain_t         *out;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    out = ngx_http_certctl_answer_body(call);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_output_filter(r, out);
+
+    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &out,
+                            (ngx_buf_tag_t) &ngx_http_certctl_module);
+    return rc;
+}
+
+
 ngx_int_t
 ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
 {
@@ -129,37 +270,6 @@ ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
     }
 
     return ngx_http_certctl_request_send(call);
-}
-
-
-ngx_int_t
-ngx_http_certctl_request_send(ngx_http_certctl_call_t *call)
-{
-    ngx_int_t            rc;
-    ngx_chain_t         *out;
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
-    out = ngx_http_certctl_answer_body(call);
-    if (out == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_output_filter(r, out);
-
-    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &out,
-                            (ngx_buf_tag_t) &ngx_http_certctl_module);
-    return rc;
-}
-
-
-void
-ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call)
-{
-    call->request->write_event_handler = ngx_http_certctl_answer_writer;
-
-    ngx_http_certctl_answer_writer(call->request);
 }
 
 
@@ -223,129 +333,10 @@ ngx_http_certctl_answer_writer(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
+void
+ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call)
 {
-    size_t               len;
-    const char          *media;
-    ngx_http_request_t  *r;
+    call->request->write_event_handler = ngx_http_certctl_answer_writer;
 
-    r = call->request;
-    media = call->media ? call->media : "application/json";
-    len = ngx_strlen(media);
-
-    /* If-Match is the generation of a record, no entity tag of the answer */
-
-    r->disable_not_modified = 1;
-    r->allow_ranges = 0;
-
-    r->headers_out.status = call->status;
-
-    if (call->status == NGX_HTTP_NOT_MODIFIED) {
-        r->header_only = 1;
-
-    } else {
-        r->headers_out.content_length_n = call->more ? -1
-                                               : (off_t) call->json.size;
-        r->headers_out.content_type.data = (u_char *) media;
-        r->headers_out.content_type.len = len;
-        r->headers_out.content_type_len = len;
-    }
-
-    if (ngx_http_certctl_answer_header(r, "Cache-Control", "no-store")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->etag[0]
-        && ngx_http_certctl_answer_header(r, "ETag", call->etag) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->allow
-        && ngx_http_certctl_answer_header(r, "Allow", call->allow) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        return ngx_http_certctl_answer_header(r, "Retry-After", "1");
-    }
-
-    return NGX_OK;
-}
-
-
-/* value lives as long as the call does, that is as long as the request. */
-
-static ngx_int_t
-ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
-    const char *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
-
-    return NGX_OK;
-}
-
-
-/* The blocks as they are: they are freed with the call, after the request. */
-
-static ngx_chain_t *
-ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
-{
-    ngx_buf_t                      *b;
-    ngx_chain_t                    *cl, *out, **ll;
-    ngx_http_request_t             *r;
-    ngx_http_certctl_json_block_t  *block;
-
-    r = call->request;
-    ll = &out;
-    b = NULL;
-
-    for (block = call->json.first; block; block = block->next) {
-
-        cl = ngx_chain_get_free_buf(r->pool, &call->free);
-        if (cl == NULL) {
-            return NULL;
-        }
-
-        b = cl->buf;
-        ngx_memzero(b, sizeof(ngx_buf_t));
-
-        b->start = block->data;
-        b->pos = block->data;
-        b->last = block->data + block->len;
-        b->end = b->last;
-        b->memory = 1;
-        b->tag = (ngx_buf_tag_t) &ngx_http_certctl_module;
-
-        *ll = cl;
-        ll = &cl->next;
-    }
-
-    if (b == NULL) {
-        return NULL;
-    }
-
-    b->last_buf = !call->more;
-    b->flush = call->more;
-    b->last_in_chain = 1;
-    *ll = NULL;
-
-    return out;
+    ngx_http_certctl_answer_writer(call->request);
 }

@@ -12,28 +12,111 @@
 #include "x509_key.h"
 
 
-static const char *ngx_http_certctl_arg_flag(const char *value);
-static const char *ngx_http_certctl_arg_key(const char *value);
-static const char *ngx_http_certctl_arg_keygen(const char *value);
-static const char *ngx_http_certctl_arg_name(const char *value);
-static const char *ngx_http_certctl_arg_token(const char *value);
-static const char *ngx_http_certctl_arg_identifier(const char *value);
-static const char *ngx_http_certctl_arg_ttl(const char *value);
-static const char *ngx_http_certctl_arg_form(const char *value);
-static const char *ngx_http_certctl_arg_limit(const char *value);
-static const char *ngx_http_certctl_arg_after(const char *value);
-static const char *ngx_http_certctl_arg_dir(const char *value);
-static ngx_int_t ngx_http_certctl_arg_decode(const u_char *src, size_t len,
-    char *dst);
-static const char *ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call,
-    const u_char *p, const u_char *last, char **dst);
-
-
 static const char  *ngx_http_certctl_arg_names[] = {
 #define X(NAME, text)  text,
     NGX_HTTP_CERTCTL_ARGS(X)
 #undef X
 };
+
+
+static const char *
+ngx_http_certctl_arg_key(const char *value)
+{
+    return certctl_key_type_known(value) ? NULL
+           : "key is one of"
+#define X(NAME, text, bits)  " " text
+             CERTCTL_KEY_TYPES(X)
+#undef X
+             ;
+}
+
+
+static const char *
+ngx_http_certctl_arg_flag(const char *value)
+{
+    return ngx_strcmp(value, "0") == 0 || ngx_strcmp(value, "1") == 0
+           ? NULL : "must_staple, reuse_key and reuse_pending are 0 or 1";
+}
+
+
+static const char *
+ngx_http_certctl_arg_keygen(const char *value)
+{
+    return ngx_strcmp(value, "agent") == 0 || ngx_strcmp(value, "server") == 0
+           ? NULL : "keygen is agent or server";
+}
+
+
+static const char *
+ngx_http_certctl_arg_name(const char *value)
+{
+    return certctl_name_valid((const u_char *) value, ngx_strlen(value))
+           ? NULL
+           : "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+}
+
+
+static const char *
+ngx_http_certctl_arg_form(const char *value)
+{
+    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
+           ? NULL : "form is full or compact";
+}
+
+
+static const char *
+ngx_http_certctl_arg_limit(const char *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi((u_char *) value, ngx_strlen(value));
+
+    return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
+           ? NULL : "limit is 1 to 10000";
+}
+
+
+/* "s" and a place among the servers, or "u" and the name of a record. */
+
+static const char *
+ngx_http_certctl_arg_after(const char *value)
+{
+    size_t  n;
+
+    n = ngx_strlen(value + (value[0] != '\0'));
+
+    if ((value[0] == 'u'
+         && certctl_name_valid((const u_char *) value + 1, n))
+        || (value[0] == 's' && n >= 1 && n <= 15
+            && ngx_hextoi((u_char *) value + 1, n) != NGX_ERROR))
+    {
+        return NULL;
+    }
+
+    return "after is what next of the page before was";
+}
+
+
+static const char *
+ngx_http_certctl_arg_ttl(const char *value)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi((u_char *) value, ngx_strlen(value));
+
+    return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
+           ? NULL : "ttl is 1 to 86400 seconds";
+}
+
+
+/* Where it leads is looked at on the thread: that takes the disk. */
+
+static const char *
+ngx_http_certctl_arg_dir(const char *value)
+{
+    return value[0] == '/' && ngx_strlen(value) < PATH_MAX
+           ? NULL : "dir is the full path of a directory";
+}
 
 
 /* NULL, or the rule that a value breaks. */
@@ -55,6 +138,29 @@ static const char *(*const ngx_http_certctl_arg_checks[])(const char *value) =
 };
 
 
+static const char *
+ngx_http_certctl_arg_token(const char *value)
+{
+    return ngx_certctl_challenge_token((const u_char *) value,
+                                       ngx_strlen(value))
+           ? NULL
+           : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
+}
+
+
+static const char *
+ngx_http_certctl_arg_identifier(const char *value)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
+
+    return ngx_certctl_challenge_identifier(&challenge, value) == NGX_OK
+           ? NULL
+           : "an identifier is a DNS name without wildcard, or an IP address";
+}
+
+
 /* The segments of a path that are no names of records; the same answers. */
 
 static const struct {
@@ -65,6 +171,43 @@ static const struct {
     { "{identifier}", ngx_http_certctl_arg_identifier },
     { NULL,           ngx_http_certctl_arg_name }
 };
+
+
+/*
+ * Percent-decoding (RFC 3986 2.1) into dst, which takes len + 1.  "+" is no
+ * blank here.  Refuses control characters, NUL before all, and non-ASCII.
+ */
+
+static ngx_int_t
+ngx_http_certctl_arg_decode(const u_char *src, size_t len, char *dst)
+{
+    ngx_int_t      c;
+    const u_char  *last;
+
+    for (last = src + len; src < last; src++) {
+
+        c = *src;
+
+        if (c == '%') {
+            if (last - src < 3) {
+                return NGX_ERROR;
+            }
+
+            c = ngx_hextoi((u_char *) src + 1, 2);
+            src += 2;
+        }
+
+        if (c <= 0x20 || c >= 0x7f) {
+            return NGX_ERROR;
+        }
+
+        *dst++ = (char) c;
+    }
+
+    *dst = '\0';
+
+    return NGX_OK;
+}
 
 
 const char *
@@ -98,41 +241,6 @@ ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
     }
 
     ngx_memcpy(call->name, buf, ngx_strlen(buf) + 1);
-
-    return NULL;
-}
-
-
-const char *
-ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
-{
-    char        *dst;
-    u_char      *p, *last, *end;
-    const char  *rule;
-
-    if (args->len == 0) {
-        return NULL;
-    }
-
-    call->arg_text = ngx_alloc(args->len + 1, ngx_cycle->log);
-    if (call->arg_text == NULL) {
-        return "there is no memory for the arguments";
-    }
-
-    dst = call->arg_text;
-    last = args->data + args->len;
-
-    for (p = args->data; p < last; p = end + 1) {
-
-        end = ngx_strlchr(p, last, '&');
-        end = end ? end : last;
-
-        rule = ngx_http_certctl_arg_set(call, p, end, &dst);
-
-        if (rule) {
-            return rule;
-        }
-    }
 
     return NULL;
 }
@@ -186,161 +294,36 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
 }
 
 
-/*
- * Percent-decoding (RFC 3986 2.1) into dst, which takes len + 1.  "+" is no
- * blank here.  Refuses control characters, NUL before all, and non-ASCII.
- */
-
-static ngx_int_t
-ngx_http_certctl_arg_decode(const u_char *src, size_t len, char *dst)
+const char *
+ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
 {
-    ngx_int_t      c;
-    const u_char  *last;
+    char        *dst;
+    u_char      *p, *last, *end;
+    const char  *rule;
 
-    for (last = src + len; src < last; src++) {
-
-        c = *src;
-
-        if (c == '%') {
-            if (last - src < 3) {
-                return NGX_ERROR;
-            }
-
-            c = ngx_hextoi((u_char *) src + 1, 2);
-            src += 2;
-        }
-
-        if (c <= 0x20 || c >= 0x7f) {
-            return NGX_ERROR;
-        }
-
-        *dst++ = (char) c;
-    }
-
-    *dst = '\0';
-
-    return NGX_OK;
-}
-
-
-static const char *
-ngx_http_certctl_arg_flag(const char *value)
-{
-    return ngx_strcmp(value, "0") == 0 || ngx_strcmp(value, "1") == 0
-           ? NULL : "must_staple, reuse_key and reuse_pending are 0 or 1";
-}
-
-
-static const char *
-ngx_http_certctl_arg_key(const char *value)
-{
-    return certctl_key_type_known(value) ? NULL
-           : "key is one of"
-#define X(NAME, text, bits)  " " text
-             CERTCTL_KEY_TYPES(X)
-#undef X
-             ;
-}
-
-
-static const char *
-ngx_http_certctl_arg_keygen(const char *value)
-{
-    return ngx_strcmp(value, "agent") == 0 || ngx_strcmp(value, "server") == 0
-           ? NULL : "keygen is agent or server";
-}
-
-
-static const char *
-ngx_http_certctl_arg_name(const char *value)
-{
-    return certctl_name_valid((const u_char *) value, ngx_strlen(value))
-           ? NULL
-           : "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
-}
-
-
-static const char *
-ngx_http_certctl_arg_token(const char *value)
-{
-    return ngx_certctl_challenge_token((const u_char *) value,
-                                       ngx_strlen(value))
-           ? NULL
-           : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
-}
-
-
-static const char *
-ngx_http_certctl_arg_identifier(const char *value)
-{
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
-
-    return ngx_certctl_challenge_identifier(&challenge, value) == NGX_OK
-           ? NULL
-           : "an identifier is a DNS name without wildcard, or an IP address";
-}
-
-
-static const char *
-ngx_http_certctl_arg_ttl(const char *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi((u_char *) value, ngx_strlen(value));
-
-    return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
-           ? NULL : "ttl is 1 to 86400 seconds";
-}
-
-
-static const char *
-ngx_http_certctl_arg_form(const char *value)
-{
-    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
-           ? NULL : "form is full or compact";
-}
-
-
-static const char *
-ngx_http_certctl_arg_limit(const char *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi((u_char *) value, ngx_strlen(value));
-
-    return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
-           ? NULL : "limit is 1 to 10000";
-}
-
-
-/* "s" and a place among the servers, or "u" and the name of a record. */
-
-static const char *
-ngx_http_certctl_arg_after(const char *value)
-{
-    size_t  n;
-
-    n = ngx_strlen(value + (value[0] != '\0'));
-
-    if ((value[0] == 'u'
-         && certctl_name_valid((const u_char *) value + 1, n))
-        || (value[0] == 's' && n >= 1 && n <= 15
-            && ngx_hextoi((u_char *) value + 1, n) != NGX_ERROR))
-    {
+    if (args->len == 0) {
         return NULL;
     }
 
-    return "after is what next of the page before was";
-}
+    call->arg_text = ngx_alloc(args->len + 1, ngx_cycle->log);
+    if (call->arg_text == NULL) {
+        return "there is no memory for the arguments";
+    }
 
+    dst = call->arg_text;
+    last = args->data + args->len;
 
-/* Where it leads is looked at on the thread: that takes the disk. */
+    for (p = args->data; p < last; p = end + 1) {
 
-static const char *
-ngx_http_certctl_arg_dir(const char *value)
-{
-    return value[0] == '/' && ngx_strlen(value) < PATH_MAX
-           ? NULL : "dir is the full path of a directory";
+        end = ngx_strlchr(p, last, '&');
+        end = end ? end : last;
+
+        rule = ngx_http_certctl_arg_set(call, p, end, &dst);
+
+        if (rule) {
+            return rule;
+        }
+    }
+
+    return NULL;
 }

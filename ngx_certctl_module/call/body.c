@@ -15,8 +15,6 @@
 #endif
 
 
-static void ngx_http_certctl_body_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_certctl_body_take(ngx_http_certctl_call_t *call);
 #if (NGX_HTTP_V2)
 static void ngx_http_certctl_body_wipe_later(ngx_http_request_t *r);
 static void ngx_http_certctl_body_wipe(ngx_event_t *ev);
@@ -26,33 +24,55 @@ static ngx_event_t  ngx_http_certctl_body_wipe_event;
 #endif
 
 
-ngx_int_t
-ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call)
+/* Moves what has arrived to the call; nothing of it stays in NGINX. */
+
+static ngx_int_t
+ngx_http_certctl_body_take(ngx_http_certctl_call_t *call)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
+    size_t                   n;
+    ngx_int_t                rc;
+    ngx_buf_t               *b;
+    ngx_chain_t             *cl;
+    ngx_http_request_body_t *rb;
 
-    r = call->request;
+    rc = NGX_OK;
+    rb = call->request->request_body;
 
-    /* at most body_max: ngx_http_certctl_request_body_rules() */
+    for (cl = rb->bufs; cl; cl = cl->next) {
+        b = cl->buf;
 
-    call->body_size = (size_t) r->headers_in.content_length_n;
-    call->body_start = ngx_current_msec;
+        if (b->in_file) {
+            rc = NGX_ERROR;
+            continue;
+        }
 
-    call->body = ngx_alloc(call->body_size + 1, r->connection->log);
-    if (call->body == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        n = b->last - b->pos;
+
+        if (n == 0) {
+            continue;
+        }
+
+        if (n > call->body_size - call->body_len) {
+            rc = NGX_ERROR;
+
+        } else {
+            ngx_memcpy(call->body + call->body_len, b->pos, n);
+            call->body_len += n;
+        }
+
+        ngx_explicit_memzero(b->pos, n);
+        b->pos = b->last;
     }
 
-    r->request_body_no_buffering = 1;
+    rb->bufs = NULL;
 
-    rc = ngx_http_read_client_request_body(r, ngx_http_certctl_body_handler);
-
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return rc;
+#if (NGX_HTTP_V2)
+    if (call->request->stream) {
+        ngx_http_certctl_body_wipe_later(call->request);
     }
+#endif
 
-    return NGX_DONE;
+    return rc;
 }
 
 
@@ -106,55 +126,33 @@ ngx_http_certctl_body_handler(ngx_http_request_t *r)
 }
 
 
-/* Moves what has arrived to the call; nothing of it stays in NGINX. */
-
-static ngx_int_t
-ngx_http_certctl_body_take(ngx_http_certctl_call_t *call)
+ngx_int_t
+ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call)
 {
-    size_t                   n;
-    ngx_int_t                rc;
-    ngx_buf_t               *b;
-    ngx_chain_t             *cl;
-    ngx_http_request_body_t *rb;
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
 
-    rc = NGX_OK;
-    rb = call->request->request_body;
+    r = call->request;
 
-    for (cl = rb->bufs; cl; cl = cl->next) {
-        b = cl->buf;
+    /* at most body_max: ngx_http_certctl_request_body_rules() */
 
-        if (b->in_file) {
-            rc = NGX_ERROR;
-            continue;
-        }
+    call->body_size = (size_t) r->headers_in.content_length_n;
+    call->body_start = ngx_current_msec;
 
-        n = b->last - b->pos;
-
-        if (n == 0) {
-            continue;
-        }
-
-        if (n > call->body_size - call->body_len) {
-            rc = NGX_ERROR;
-
-        } else {
-            ngx_memcpy(call->body + call->body_len, b->pos, n);
-            call->body_len += n;
-        }
-
-        ngx_explicit_memzero(b->pos, n);
-        b->pos = b->last;
+    call->body = ngx_alloc(call->body_size + 1, r->connection->log);
+    if (call->body == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rb->bufs = NULL;
+    r->request_body_no_buffering = 1;
 
-#if (NGX_HTTP_V2)
-    if (call->request->stream) {
-        ngx_http_certctl_body_wipe_later(call->request);
+    rc = ngx_http_read_client_request_body(r, ngx_http_certctl_body_handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
     }
-#endif
 
-    return rc;
+    return NGX_DONE;
 }
 
 

@@ -11,12 +11,63 @@
 #include "call/call.h"
 
 
-static void ngx_http_certctl_json_put(ngx_http_certctl_json_t *json,
-    const u_char *data, size_t len);
-static void ngx_http_certctl_json_key(ngx_http_certctl_json_t *json,
-    const char *key);
-static void ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json,
-    const u_char *data, size_t len);
+/* Copies data behind what was written; after a failure nothing is written. */
+
+static void
+ngx_http_certctl_json_put(ngx_http_certctl_json_t *json, const u_char *data,
+    size_t len)
+{
+    size_t                          n;
+    ngx_http_certctl_json_block_t  *block;
+
+    while (len && !json->failed) {
+        block = json->last;
+
+        if (block == NULL || block->len == sizeof(block->data)) {
+            block = ngx_alloc(sizeof(ngx_http_certctl_json_block_t),
+                              ngx_cycle->log);
+            if (block == NULL) {
+                json->failed = 1;
+                return;
+            }
+
+            block->next = NULL;
+            block->len = 0;
+
+            *(json->last ? &json->last->next : &json->first) = block;
+            json->last = block;
+        }
+
+        n = ngx_min(len, sizeof(block->data) - block->len);
+        ngx_memcpy(block->data + block->len, data, n);
+
+        block->len += n;
+        json->size += n;
+        data += n;
+        len -= n;
+    }
+}
+
+
+/* The comma before a value, and its key inside of an object. */
+
+static void
+ngx_http_certctl_json_key(ngx_http_certctl_json_t *json, const char *key)
+{
+    if (json->comma) {
+        ngx_http_certctl_json_put(json, (const u_char *) ",", 1);
+    }
+
+    /* no key here has a character that would have to be quoted */
+
+    if (key) {
+        ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
+        ngx_http_certctl_json_put(json, (const u_char *) key, ngx_strlen(key));
+        ngx_http_certctl_json_put(json, (const u_char *) "\":", 2);
+    }
+
+    json->comma = 1;
+}
 
 
 void
@@ -36,6 +87,86 @@ ngx_http_certctl_json_close(ngx_http_certctl_json_t *json, u_char bracket)
     ngx_http_certctl_json_put(json, &bracket, 1);
 
     json->comma = 1;
+}
+
+
+/*
+ * Bytes of the character at p, or 0 when it is not one (RFC 3629 4: neither
+ * overlong forms, nor surrogates, nor beyond U+10FFFF).
+ */
+
+size_t
+ngx_http_certctl_json_utf8(const u_char *p, size_t len)
+{
+    size_t  i, n;
+
+    if (p[0] < 0x80) {
+        return 1;
+    }
+
+    n = (p[0] >= 0xc2 && p[0] <= 0xdf) ? 2
+        : (p[0] >= 0xe0 && p[0] <= 0xef) ? 3
+        : (p[0] >= 0xf0 && p[0] <= 0xf4) ? 4 : 0;
+
+    if (n == 0 || n > len
+        || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f)
+        || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+    {
+        return 0;
+    }
+
+    for (i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
+    size_t len)
+{
+    u_char         esc[sizeof("\\u0000")];
+    size_t         n;
+    const u_char  *p, *last;
+
+    last = data + len;
+
+    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
+
+    for (p = data; p < last; p += n) {
+
+        n = ngx_http_certctl_json_utf8(p, last - p);
+
+        if (n == 0) {
+            /* not UTF-8: U+FFFD for the byte (Unicode 3.9) */
+            ngx_http_certctl_json_put(json, data, p - data);
+            ngx_http_certctl_json_put(json,
+                                  (const u_char *) NGX_HTTP_CERTCTL_NO_UTF8,
+                                  sizeof(NGX_HTTP_CERTCTL_NO_UTF8) - 1);
+            n = 1;
+            data = p + 1;
+
+        } else if (*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f) {
+            ngx_http_certctl_json_put(json, data, p - data);
+
+            if (*p == '\n') {
+                ngx_http_certctl_json_put(json, (const u_char *) "\\n", 2);
+
+            } else {
+                (void) ngx_sprintf(esc, "\\u%04xd", (int) *p);
+                ngx_http_certctl_json_put(json, esc, 6);
+            }
+
+            data = p + 1;
+        }
+    }
+
+    ngx_http_certctl_json_put(json, data, last - data);
+    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
 }
 
 
@@ -117,14 +248,6 @@ ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json, const u_char *data,
 
 
 void
-ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
-{
-    ngx_http_certctl_json_empty(json);
-    ngx_memzero(json, sizeof(ngx_http_certctl_json_t));
-}
-
-
-void
 ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json)
 {
     ngx_http_certctl_json_block_t  *block, *next;
@@ -140,140 +263,9 @@ ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json)
 }
 
 
-/* Copies data behind what was written; after a failure nothing is written. */
-
-static void
-ngx_http_certctl_json_put(ngx_http_certctl_json_t *json, const u_char *data,
-    size_t len)
+void
+ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
 {
-    size_t                          n;
-    ngx_http_certctl_json_block_t  *block;
-
-    while (len && !json->failed) {
-        block = json->last;
-
-        if (block == NULL || block->len == sizeof(block->data)) {
-            block = ngx_alloc(sizeof(ngx_http_certctl_json_block_t),
-                              ngx_cycle->log);
-            if (block == NULL) {
-                json->failed = 1;
-                return;
-            }
-
-            block->next = NULL;
-            block->len = 0;
-
-            *(json->last ? &json->last->next : &json->first) = block;
-            json->last = block;
-        }
-
-        n = ngx_min(len, sizeof(block->data) - block->len);
-        ngx_memcpy(block->data + block->len, data, n);
-
-        block->len += n;
-        json->size += n;
-        data += n;
-        len -= n;
-    }
-}
-
-
-/* The comma before a value, and its key inside of an object. */
-
-static void
-ngx_http_certctl_json_key(ngx_http_certctl_json_t *json, const char *key)
-{
-    if (json->comma) {
-        ngx_http_certctl_json_put(json, (const u_char *) ",", 1);
-    }
-
-    /* no key here has a character that would have to be quoted */
-
-    if (key) {
-        ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
-        ngx_http_certctl_json_put(json, (const u_char *) key, ngx_strlen(key));
-        ngx_http_certctl_json_put(json, (const u_char *) "\":", 2);
-    }
-
-    json->comma = 1;
-}
-
-
-static void
-ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
-    size_t len)
-{
-    u_char         esc[sizeof("\\u0000")];
-    size_t         n;
-    const u_char  *p, *last;
-
-    last = data + len;
-
-    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
-
-    for (p = data; p < last; p += n) {
-
-        n = ngx_http_certctl_json_utf8(p, last - p);
-
-        if (n == 0) {
-            /* not UTF-8: U+FFFD for the byte (Unicode 3.9) */
-            ngx_http_certctl_json_put(json, data, p - data);
-            ngx_http_certctl_json_put(json,
-                                  (const u_char *) NGX_HTTP_CERTCTL_NO_UTF8,
-                                  sizeof(NGX_HTTP_CERTCTL_NO_UTF8) - 1);
-            n = 1;
-            data = p + 1;
-
-        } else if (*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f) {
-            ngx_http_certctl_json_put(json, data, p - data);
-
-            if (*p == '\n') {
-                ngx_http_certctl_json_put(json, (const u_char *) "\\n", 2);
-
-            } else {
-                (void) ngx_sprintf(esc, "\\u%04xd", (int) *p);
-                ngx_http_certctl_json_put(json, esc, 6);
-            }
-
-            data = p + 1;
-        }
-    }
-
-    ngx_http_certctl_json_put(json, data, last - data);
-    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
-}
-
-
-/*
- * Bytes of the character at p, or 0 when it is not one (RFC 3629 4: neither
- * overlong forms, nor surrogates, nor beyond U+10FFFF).
- */
-
-size_t
-ngx_http_certctl_json_utf8(const u_char *p, size_t len)
-{
-    size_t  i, n;
-
-    if (p[0] < 0x80) {
-        return 1;
-    }
-
-    n = (p[0] >= 0xc2 && p[0] <= 0xdf) ? 2
-        : (p[0] >= 0xe0 && p[0] <= 0xef) ? 3
-        : (p[0] >= 0xf0 && p[0] <= 0xf4) ? 4 : 0;
-
-    if (n == 0 || n > len
-        || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f)
-        || (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-    {
-        return 0;
-    }
-
-    for (i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-
-    return n;
+    ngx_http_certctl_json_empty(json);
+    ngx_memzero(json, sizeof(ngx_http_certctl_json_t));
 }

@@ -20,16 +20,61 @@
 #define NGX_HTTP_CERTCTL_LATE_STEPS  25
 
 
-static void ngx_http_certctl_late_timer(ngx_event_t *ev);
-static void ngx_http_certctl_late_look(void);
-static ngx_atomic_uint_t ngx_http_certctl_late_now(void);
-
-
 static ngx_event_t            ngx_http_certctl_late_event;
 static ngx_connection_t       ngx_http_certctl_late_dummy;
 static ngx_certctl_worker_t  *ngx_http_certctl_late_worker;
 static ngx_atomic_t           ngx_http_certctl_late_calls;
 static ngx_atomic_t           ngx_http_certctl_late_last;
+
+
+/* Microseconds: of interest is how many have passed. */
+
+static ngx_atomic_uint_t
+ngx_http_certctl_late_now(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (ngx_atomic_uint_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+
+/* Only this worker writes its place. */
+
+static void
+ngx_http_certctl_late_look(void)
+{
+    ngx_atomic_uint_t      now, late;
+    ngx_certctl_worker_t  *worker;
+
+    worker = ngx_http_certctl_late_worker;
+    now = ngx_http_certctl_late_now();
+
+    late = now - ngx_http_certctl_late_last;
+    late -= ngx_min(late, NGX_HTTP_CERTCTL_LATE_LOOK * 1000);
+
+    ngx_http_certctl_late_last = now;
+
+    if (late > worker->late) {
+        worker->late = late;
+    }
+
+    if (late > NGX_HTTP_CERTCTL_LATE_STALL) {
+        worker->stalls++;
+    }
+}
+
+
+static void
+ngx_http_certctl_late_timer(ngx_event_t *ev)
+{
+    ngx_http_certctl_late_look();
+
+    if (ngx_http_certctl_late_calls) {
+        ngx_add_timer(ev, NGX_HTTP_CERTCTL_LATE_LOOK);
+    }
+}
 
 
 void
@@ -83,6 +128,19 @@ ngx_http_certctl_late_end(void)
 
 
 /*
+ * Told to end at once, NGINX waits for its threads and has its master kill it
+ * after a second: they should be done before.  A worker that is told to quit
+ * goes on until all is answered, a single process does not.
+ */
+
+ngx_uint_t
+ngx_http_certctl_late_over(void)
+{
+    return ngx_terminate || (ngx_quit && ngx_process == NGX_PROCESS_SINGLE);
+}
+
+
+/*
  * On a thread with much to do, between two small pieces of it.  The scheduler
  * takes a loop that wakes up and a thread that computes for equals: without
  * this the loop waits until the thread has had its share.
@@ -117,67 +175,4 @@ ngx_http_certctl_late_give_way(void)
 
         (void) nanosleep(&step, NULL);
     }
-}
-
-
-/*
- * Told to end at once, NGINX waits for its threads and has its master kill it
- * after a second: they should be done before.  A worker that is told to quit
- * goes on until all is answered, a single process does not.
- */
-
-ngx_uint_t
-ngx_http_certctl_late_over(void)
-{
-    return ngx_terminate || (ngx_quit && ngx_process == NGX_PROCESS_SINGLE);
-}
-
-
-static void
-ngx_http_certctl_late_timer(ngx_event_t *ev)
-{
-    ngx_http_certctl_late_look();
-
-    if (ngx_http_certctl_late_calls) {
-        ngx_add_timer(ev, NGX_HTTP_CERTCTL_LATE_LOOK);
-    }
-}
-
-
-/* Only this worker writes its place. */
-
-static void
-ngx_http_certctl_late_look(void)
-{
-    ngx_atomic_uint_t      now, late;
-    ngx_certctl_worker_t  *worker;
-
-    worker = ngx_http_certctl_late_worker;
-    now = ngx_http_certctl_late_now();
-
-    late = now - ngx_http_certctl_late_last;
-    late -= ngx_min(late, NGX_HTTP_CERTCTL_LATE_LOOK * 1000);
-
-    ngx_http_certctl_late_last = now;
-
-    if (late > worker->late) {
-        worker->late = late;
-    }
-
-    if (late > NGX_HTTP_CERTCTL_LATE_STALL) {
-        worker->stalls++;
-    }
-}
-
-
-/* Microseconds: of interest is how many have passed. */
-
-static ngx_atomic_uint_t
-ngx_http_certctl_late_now(void)
-{
-    struct timespec  ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-
-    return (ngx_atomic_uint_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }

@@ -11,9 +11,46 @@
 #include "call/call.h"
 
 
-static u_char *ngx_http_certctl_tag_blank(u_char *p, u_char *last);
-static u_char *ngx_http_certctl_tag_read(u_char *p, u_char *last,
-    ngx_str_t *tag);
+static u_char *
+ngx_http_certctl_tag_blank(u_char *p, u_char *last)
+{
+    while (p < last && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+
+    return p;
+}
+
+
+/* What is behind one tag, or NULL.  A generation may come without quotes. */
+
+static u_char *
+ngx_http_certctl_tag_read(u_char *p, u_char *last, ngx_str_t *tag)
+{
+    u_char  *end;
+
+    if (p < last && *p == '"') {
+        end = ngx_strlchr(++p, last, '"');
+
+        if (end == NULL) {
+            return NULL;
+        }
+
+        tag->data = p;
+        tag->len = end - p;
+
+        return end + 1;
+    }
+
+    for (end = p; end < last && *end >= '0' && *end <= '9'; end++) {
+        /* void */
+    }
+
+    tag->data = p;
+    tag->len = end - p;
+
+    return tag->len ? end : NULL;
+}
 
 
 /* A list that is not understood ends where it is not. */
@@ -54,48 +91,6 @@ ngx_http_certctl_tag_listed(ngx_str_t *list, ngx_str_t *tag, ngx_uint_t weak)
             return 1;
         }
     }
-}
-
-
-static u_char *
-ngx_http_certctl_tag_blank(u_char *p, u_char *last)
-{
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
-
-    return p;
-}
-
-
-/* What is behind one tag, or NULL.  A generation may come without quotes. */
-
-static u_char *
-ngx_http_certctl_tag_read(u_char *p, u_char *last, ngx_str_t *tag)
-{
-    u_char  *end;
-
-    if (p < last && *p == '"') {
-        end = ngx_strlchr(++p, last, '"');
-
-        if (end == NULL) {
-            return NULL;
-        }
-
-        tag->data = p;
-        tag->len = end - p;
-
-        return end + 1;
-    }
-
-    for (end = p; end < last && *end >= '0' && *end <= '9'; end++) {
-        /* void */
-    }
-
-    tag->data = p;
-    tag->len = end - p;
-
-    return tag->len ? end : NULL;
 }
 
 

@@ -16,21 +16,6 @@
 #define NGX_HTTP_CERTCTL_LAST_STEPS  10
 
 
-static void ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_cleanup(void *data);
-static void ngx_http_certctl_task_free(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_thread(void *data, ngx_log_t *log);
-static void ngx_http_certctl_task_over(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_event(ngx_event_t *ev);
-static void ngx_http_certctl_task_log(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
-    ngx_thread_task_t *helper);
-static ngx_int_t ngx_http_certctl_task_post(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_full(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call);
-
-
 /* Of this worker: how many calls are with its threads, how many are answers
    that clients are reading. */
 
@@ -42,49 +27,7 @@ static ngx_uint_t  ngx_http_certctl_streams;
 static ngx_atomic_t  ngx_http_certctl_threads;
 
 
-ngx_http_certctl_call_t *
-ngx_http_certctl_request_create(ngx_http_request_t *r,
-    ngx_http_certctl_main_conf_t *mcf)
-{
-    ngx_pool_cleanup_t       *cln;
-    ngx_http_certctl_call_t  *call;
-
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    call = ngx_calloc(sizeof(ngx_http_certctl_call_t), r->connection->log);
-    if (call == NULL) {
-        return NULL;
-    }
-
-    call->request = r;
-    call->mcf = mcf;
-
-    cln->handler = ngx_http_certctl_task_cleanup;
-    cln->data = call;
-
-    ngx_http_certctl_task_watch(call);
-    ngx_http_set_ctx(r, call, ngx_http_certctl_module);
-
-    return call;
-}
-
-
-/*
- * The event loop is measured while there is work for a call, not while a client
- * takes its time to read.
- */
-
-static void
-ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call)
-{
-    if (!call->watched) {
-        call->watched = 1;
-        ngx_http_certctl_late_begin(call->mcf->certctl.zone);
-    }
-}
+static ngx_int_t ngx_http_certctl_task_post(ngx_http_certctl_call_t *call);
 
 
 static void
@@ -93,91 +36,6 @@ ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call)
     if (call->watched) {
         call->watched = 0;
         ngx_http_certctl_late_end();
-    }
-}
-
-
-void
-ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
-{
-    if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "too many control requests at once");
-        ngx_http_certctl_task_answer(call);
-        return;
-    }
-
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        ngx_http_certctl_task_full(call);
-    }
-}
-
-
-static void
-ngx_http_certctl_task_full(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   "the thread pool's queue is full");
-    ngx_http_certctl_task_answer(call);
-}
-
-
-void
-ngx_http_certctl_request_more(ngx_http_certctl_call_t *call)
-{
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        ngx_http_finalize_request(call->request, NGX_ERROR);
-    }
-}
-
-
-static ngx_int_t
-ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
-{
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
-    call->task.ctx = call;
-    call->task.handler = ngx_http_certctl_task_thread;
-    call->task.event.data = call;
-    call->task.event.handler = ngx_http_certctl_task_event;
-    call->task.event.log = ngx_cycle->log;
-
-    call->queued = 1;
-    ngx_http_certctl_task_watch(call);
-
-    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
-        != NGX_OK)
-    {
-        call->queued = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_http_certctl_tasks++;
-
-    /* a worker that is told to quit waits for timers, not for threads */
-
-    ngx_add_timer(&call->task.event, 60000);
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    return NGX_OK;
-}
-
-
-/* The request's pool goes: with its thread's work done, the call goes too. */
-
-static void
-ngx_http_certctl_task_cleanup(void *data)
-{
-    ngx_http_certctl_call_t *call = data;
-
-    call->request = NULL;
-
-    if (!call->queued) {
-        ngx_http_certctl_task_free(call);
     }
 }
 
@@ -213,6 +71,144 @@ ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
 }
 
 
+/* The request's pool goes: with its thread's work done, the call goes too. */
+
+static void
+ngx_http_certctl_task_cleanup(void *data)
+{
+    ngx_http_certctl_call_t *call = data;
+
+    call->request = NULL;
+
+    if (!call->queued) {
+        ngx_http_certctl_task_free(call);
+    }
+}
+
+
+/*
+ * The event loop is measured while there is work for a call, not while a client
+ * takes its time to read.
+ */
+
+static void
+ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call)
+{
+    if (!call->watched) {
+        call->watched = 1;
+        ngx_http_certctl_late_begin(call->mcf->certctl.zone);
+    }
+}
+
+
+ngx_http_certctl_call_t *
+ngx_http_certctl_request_create(ngx_http_request_t *r,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_pool_cleanup_t       *cln;
+    ngx_http_certctl_call_t  *call;
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    call = ngx_calloc(sizeof(ngx_http_certctl_call_t), r->connection->log);
+    if (call == NULL) {
+        return NULL;
+    }
+
+    call->request = r;
+    call->mcf = mcf;
+
+    cln->handler = ngx_http_certctl_task_cleanup;
+    cln->data = call;
+
+    ngx_http_certctl_task_watch(call);
+    ngx_http_set_ctx(r, call, ngx_http_certctl_module);
+
+    return call;
+}
+
+
+static void
+ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
+{
+    ngx_int_t            rc;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    ngx_http_certctl_task_unwatch(call);
+
+    if (call->streaming) {
+
+        /* what was sent cannot be taken back: the client sees it cut off */
+
+        rc = call->json.failed ? NGX_ERROR
+                               : ngx_http_certctl_request_send(call);
+
+    } else {
+
+        if (call->more
+            && ngx_http_certctl_streams >= NGX_HTTP_CERTCTL_STREAMS)
+        {
+            call->more = 0;
+            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                           "too many long answers at once");
+        }
+
+        if (call->more) {
+            call->streaming = 1;
+            ngx_http_certctl_streams++;
+        }
+
+        rc = ngx_http_certctl_request_answer(call);
+    }
+
+    if (call->more && (rc == NGX_OK || rc == NGX_AGAIN)) {
+        ngx_http_certctl_request_wait(call);
+        return;
+    }
+
+    /* finalizing may free the call */
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+/* NGINX ends before this is begun: should an answer go out yet, it says so. */
+
+static void
+ngx_http_certctl_task_over(ngx_http_certctl_call_t *call)
+{
+    call->more = 0;
+
+    if (call->streaming) {
+        call->json.failed = 1;
+
+    } else {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "NGINX ends");
+    }
+}
+
+
+/*
+ * Errors of OpenSSL must not be found by a later task of this thread.  Nor may
+ * anything else of OpenSSL's be left to the thread's end: a worker that exits
+ * does not wait for that, and OpenSSL would free it a second time.
+ */
+
+void
+ngx_http_certctl_thread_end(void)
+{
+    OPENSSL_thread_stop();
+
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+}
+
+
 static void
 ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 {
@@ -240,20 +236,33 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 }
 
 
-/* NGINX ends before this is begun: should an answer go out yet, it says so. */
+/* One line for what has changed or could not be done; never a body. */
 
 static void
-ngx_http_certctl_task_over(ngx_http_certctl_call_t *call)
+ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
 {
-    call->more = 0;
+    if (call->done) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "certctl: %s: \"%s\" generation:%uL sha256:%s",
+                      call->done, call->name, call->generation,
+                      call->fingerprint);
 
-    if (call->streaming) {
-        call->json.failed = 1;
-
-    } else {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "NGINX ends");
+    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR
+               || (call->streaming && call->json.failed))
+    {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
+                      "certctl: a control request for \"%s\" failed",
+                      call->name);
     }
+}
+
+
+static void
+ngx_http_certctl_task_full(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "the thread pool's queue is full");
+    ngx_http_certctl_task_answer(call);
 }
 
 
@@ -272,40 +281,37 @@ ngx_http_certctl_thread_post(ngx_thread_pool_t *tp, ngx_thread_task_t *task)
 
 
 /*
- * Errors of OpenSSL must not be found by a later task of this thread.  Nor may
- * anything else of OpenSSL's be left to the thread's end: a worker that exits
- * does not wait for that, and OpenSSL would free it a second time.
+ * The work goes on with a helper that may start late, or never: it waits for
+ * nothing of it.  The helper's own event ends it, also when it did not start.
  */
 
-void
-ngx_http_certctl_thread_end(void)
+static void
+ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
+    ngx_thread_task_t *helper)
 {
-    OPENSSL_thread_stop();
+    ngx_thread_pool_t  *tp;
 
-    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
-}
+    tp = call->mcf->thread_pool;
 
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        helper->event.handler(&helper->event);
 
-/*
- * NGINX dismisses its threads through the queue of their pool.  Where that is
- * full, as a small one may be with us in it, it goes on without them, and frees
- * what they work with.
- */
+        if (call->streaming) {
+            ngx_http_finalize_request(call->request, NGX_ERROR);
 
-void
-ngx_http_certctl_threads_exit(void)
-{
-    if (ngx_http_certctl_threads == 0) {
+        } else {
+            ngx_http_certctl_task_full(call);
+        }
+
         return;
     }
 
-    while (ngx_http_certctl_threads) {
-        ngx_msleep(1);
+    if (ngx_http_certctl_thread_post(tp, helper) != NGX_OK) {
+        helper->event.handler(&helper->event);
+        return;
     }
 
-    /* a thread takes a few more steps, to wait for what will not come */
-
-    ngx_msleep(NGX_HTTP_CERTCTL_LAST_STEPS);
+    ngx_add_timer(&helper->event, 60000);
 }
 
 
@@ -365,103 +371,85 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 }
 
 
-/*
- * The work goes on with a helper that may start late, or never: it waits for
- * nothing of it.  The helper's own event ends it, also when it did not start.
- */
-
-static void
-ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
-    ngx_thread_task_t *helper)
+static ngx_int_t
+ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
 {
-    ngx_thread_pool_t  *tp;
-
-    tp = call->mcf->thread_pool;
-
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        helper->event.handler(&helper->event);
-
-        if (call->streaming) {
-            ngx_http_finalize_request(call->request, NGX_ERROR);
-
-        } else {
-            ngx_http_certctl_task_full(call);
-        }
-
-        return;
-    }
-
-    if (ngx_http_certctl_thread_post(tp, helper) != NGX_OK) {
-        helper->event.handler(&helper->event);
-        return;
-    }
-
-    ngx_add_timer(&helper->event, 60000);
-}
-
-
-/* One line for what has changed or could not be done; never a body. */
-
-static void
-ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
-{
-    if (call->done) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
-                      "certctl: %s: \"%s\" generation:%uL sha256:%s",
-                      call->done, call->name, call->generation,
-                      call->fingerprint);
-
-    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR
-               || (call->streaming && call->json.failed))
-    {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
-                      "certctl: a control request for \"%s\" failed",
-                      call->name);
-    }
-}
-
-
-static void
-ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
-{
-    ngx_int_t            rc;
     ngx_http_request_t  *r;
 
     r = call->request;
 
-    ngx_http_certctl_task_unwatch(call);
+    call->task.ctx = call;
+    call->task.handler = ngx_http_certctl_task_thread;
+    call->task.event.data = call;
+    call->task.event.handler = ngx_http_certctl_task_event;
+    call->task.event.log = ngx_cycle->log;
 
-    if (call->streaming) {
+    call->queued = 1;
+    ngx_http_certctl_task_watch(call);
 
-        /* what was sent cannot be taken back: the client sees it cut off */
-
-        rc = call->json.failed ? NGX_ERROR
-                               : ngx_http_certctl_request_send(call);
-
-    } else {
-
-        if (call->more
-            && ngx_http_certctl_streams >= NGX_HTTP_CERTCTL_STREAMS)
-        {
-            call->more = 0;
-            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                           "too many long answers at once");
-        }
-
-        if (call->more) {
-            call->streaming = 1;
-            ngx_http_certctl_streams++;
-        }
-
-        rc = ngx_http_certctl_request_answer(call);
+    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
+        != NGX_OK)
+    {
+        call->queued = 0;
+        return NGX_ERROR;
     }
 
-    if (call->more && (rc == NGX_OK || rc == NGX_AGAIN)) {
-        ngx_http_certctl_request_wait(call);
+    ngx_http_certctl_tasks++;
+
+    /* a worker that is told to quit waits for timers, not for threads */
+
+    ngx_add_timer(&call->task.event, 60000);
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
+{
+    if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "too many control requests at once");
+        ngx_http_certctl_task_answer(call);
         return;
     }
 
-    /* finalizing may free the call */
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        ngx_http_certctl_task_full(call);
+    }
+}
 
-    ngx_http_finalize_request(r, rc);
+
+void
+ngx_http_certctl_request_more(ngx_http_certctl_call_t *call)
+{
+    if (ngx_http_certctl_task_post(call) != NGX_OK) {
+        ngx_http_finalize_request(call->request, NGX_ERROR);
+    }
+}
+
+
+/*
+ * NGINX dismisses its threads through the queue of their pool.  Where that is
+ * full, as a small one may be with us in it, it goes on without them, and frees
+ * what they work with.
+ */
+
+void
+ngx_http_certctl_threads_exit(void)
+{
+    if (ngx_http_certctl_threads == 0) {
+        return;
+    }
+
+    while (ngx_http_certctl_threads) {
+        ngx_msleep(1);
+    }
+
+    /* a thread takes a few more steps, to wait for what will not come */
+
+    ngx_msleep(NGX_HTTP_CERTCTL_LAST_STEPS);
 }

@@ -14,36 +14,6 @@
 #define NGX_CERTCTL_ACME_IDENTIFIER  "1.3.6.1.5.5.7.1.31"
 
 
-static ngx_int_t ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key);
-static ngx_int_t ngx_certctl_acme_san(X509 *x509,
-    ngx_certctl_challenge_t *challenge);
-static GENERAL_NAME *ngx_certctl_acme_name(
-    ngx_certctl_challenge_t *challenge);
-static ngx_int_t ngx_certctl_acme_digest(X509 *x509,
-    ngx_certctl_challenge_t *challenge);
-
-
-X509 *
-ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
-{
-    X509  *x509;
-
-    x509 = X509_new();
-
-    if (x509 == NULL
-        || ngx_certctl_acme_head(x509, key) != NGX_OK
-        || ngx_certctl_acme_san(x509, challenge) != NGX_OK
-        || ngx_certctl_acme_digest(x509, challenge) != NGX_OK
-        || X509_sign(x509, key, EVP_sha256()) == 0)
-    {
-        X509_free(x509);
-        return NULL;
-    }
-
-    return x509;
-}
-
-
 static ngx_int_t
 ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key)
 {
@@ -77,34 +47,6 @@ ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key)
 }
 
 
-/* Exactly one name: the identifier that is validated. */
-
-static ngx_int_t
-ngx_certctl_acme_san(X509 *x509, ngx_certctl_challenge_t *challenge)
-{
-    int             ok;
-    GENERAL_NAME   *name;
-    GENERAL_NAMES  *names;
-
-    names = GENERAL_NAMES_new();
-    name = ngx_certctl_acme_name(challenge);
-
-    if (names == NULL || name == NULL
-        || sk_GENERAL_NAME_push(names, name) <= 0)
-    {
-        GENERAL_NAME_free(name);
-        GENERAL_NAMES_free(names);
-        return NGX_ERROR;
-    }
-
-    ok = X509_add1_ext_i2d(x509, NID_subject_alt_name, names, 0,
-                           X509V3_ADD_DEFAULT);
-    GENERAL_NAMES_free(names);
-
-    return ok == 1 ? NGX_OK : NGX_ERROR;
-}
-
-
 static GENERAL_NAME *
 ngx_certctl_acme_name(ngx_certctl_challenge_t *challenge)
 {
@@ -133,6 +75,34 @@ ngx_certctl_acme_name(ngx_certctl_challenge_t *challenge)
     GENERAL_NAME_set0_value(name, type, value);
 
     return name;
+}
+
+
+/* Exactly one name: the identifier that is validated. */
+
+static ngx_int_t
+ngx_certctl_acme_san(X509 *x509, ngx_certctl_challenge_t *challenge)
+{
+    int             ok;
+    GENERAL_NAME   *name;
+    GENERAL_NAMES  *names;
+
+    names = GENERAL_NAMES_new();
+    name = ngx_certctl_acme_name(challenge);
+
+    if (names == NULL || name == NULL
+        || sk_GENERAL_NAME_push(names, name) <= 0)
+    {
+        GENERAL_NAME_free(name);
+        GENERAL_NAMES_free(names);
+        return NGX_ERROR;
+    }
+
+    ok = X509_add1_ext_i2d(x509, NID_subject_alt_name, names, 0,
+                           X509V3_ADD_DEFAULT);
+    GENERAL_NAMES_free(names);
+
+    return ok == 1 ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -168,4 +138,25 @@ ngx_certctl_acme_digest(X509 *x509, ngx_certctl_challenge_t *challenge)
     ASN1_OBJECT_free(oid);
 
     return ok == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+X509 *
+ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
+{
+    X509  *x509;
+
+    x509 = X509_new();
+
+    if (x509 == NULL
+        || ngx_certctl_acme_head(x509, key) != NGX_OK
+        || ngx_certctl_acme_san(x509, challenge) != NGX_OK
+        || ngx_certctl_acme_digest(x509, challenge) != NGX_OK
+        || X509_sign(x509, key, EVP_sha256()) == 0)
+    {
+        X509_free(x509);
+        return NULL;
+    }
+
+    return x509;
 }

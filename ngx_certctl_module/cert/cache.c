@@ -26,22 +26,6 @@
 #define NGX_CERTCTL_RETRY        1
 
 
-static ngx_certctl_entry_t *ngx_certctl_entry_create(
-    ngx_certctl_cache_t *cache, ngx_str_t *key, uint32_t hash);
-static ngx_uint_t ngx_certctl_entry_fresh(
-    ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
-    time_t now);
-static ngx_uint_t ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, certctl_kind_e kind);
-static void ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, time_t now);
-static ngx_int_t ngx_certctl_entry_read_kind(
-    ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry,
-    certctl_kind_e kind, ngx_uint_t told);
-static ngx_int_t ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, certctl_record_t *rec);
-
-
 void
 ngx_certctl_touch(ngx_certctl_t *certctl, const char *name)
 {
@@ -102,6 +86,25 @@ ngx_certctl_cache_facts(ngx_conf_t *cf,
 
 
 void
+ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry)
+{
+    ngx_uint_t  i;
+
+    ngx_rbtree_delete(&cache->tree, &entry->node.node);
+
+    ngx_queue_remove(&entry->queue);
+    entry->list->n--;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        ngx_certctl_release(&cache->parser, entry->stored[i]);
+    }
+
+    ngx_free(entry);
+}
+
+
+void
 ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
 {
     ngx_uint_t           i;
@@ -125,80 +128,6 @@ ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
     }
 
     ngx_certctl_parser_free(&cache->parser);
-}
-
-
-ngx_certctl_stored_t **
-ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
-    ngx_uint_t record)
-{
-    u_char                data[CERTCTL_NAME_MAX + 1];
-    time_t                now;
-    uint32_t              hash;
-    ngx_str_t             key;
-    ngx_certctl_cache_t  *cache;
-    ngx_certctl_entry_t  *entry;
-
-    if (certctl->store == NULL || name->len > CERTCTL_NAME_MAX) {
-        return NULL;
-    }
-
-    key.data = data;
-    hash = ngx_certctl_entry_key(&key, name, record);
-
-    now = ngx_time();
-    cache = certctl->cache;
-    entry = ngx_certctl_entry_find(cache, &key, hash);
-
-    if (entry == NULL) {
-        entry = ngx_certctl_entry_create(cache, &key, hash);
-        if (entry == NULL) {
-            return NULL;
-        }
-
-        ngx_certctl_entry_read(cache, entry, now);
-
-    } else if (!ngx_certctl_entry_fresh(cache, entry, now)) {
-        ngx_certctl_entry_read(cache, entry, now);
-    }
-
-    ngx_certctl_entry_place(cache, entry);
-
-    return entry->stored;
-}
-
-
-void
-ngx_certctl_hold(ngx_certctl_stored_t *stored)
-{
-    stored->refs++;
-}
-
-
-void
-ngx_certctl_unhold(ngx_certctl_t *certctl,
-    ngx_certctl_stored_t *stored)
-{
-    ngx_certctl_release(&certctl->cache->parser, stored);
-}
-
-
-ngx_certctl_cert_t *
-ngx_certctl_record(ngx_certctl_t *certctl, ngx_str_t *name)
-{
-    ngx_uint_t              i;
-    ngx_certctl_stored_t  **stored;
-
-    stored = ngx_certctl_lookup(certctl, name, 1);
-
-    for (i = 0; stored && i < CERTCTL_KINDS; i++) {
-
-        if (stored[i]) {
-            return &stored[i]->cert;
-        }
-    }
-
-    return NULL;
 }
 
 
@@ -254,154 +183,38 @@ ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *key,
 }
 
 
-void
-ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry)
+static ngx_int_t
+ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_record_t *rec)
 {
-    ngx_uint_t  i;
-
-    ngx_rbtree_delete(&cache->tree, &entry->node.node);
-
-    ngx_queue_remove(&entry->queue);
-    entry->list->n--;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        ngx_certctl_release(&cache->parser, entry->stored[i]);
-    }
-
-    ngx_free(entry);
-}
-
-
-void
-ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry)
-{
-    ngx_uint_t           i;
-    ngx_queue_t         *q;
-    ngx_certctl_list_t  *list;
-
-    list = &cache->unknown;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (entry->stored[i]) {
-            list = &cache->known;
-        }
-    }
-
-    if (entry->list) {
-        ngx_queue_remove(&entry->queue);
-        entry->list->n--;
-    }
-
-    entry->list = list;
-    ngx_queue_insert_head(&list->queue, &entry->queue);
-
-    if (++list->n > list->max) {
-        q = ngx_queue_last(&list->queue);
-        ngx_certctl_entry_free(cache,
-                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
-    }
-}
-
-
-/*
- * A writer that was killed between rename and counter told nobody: so each
- * file is looked at once a minute.
- */
-
-static ngx_uint_t
-ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, time_t now)
-{
-    ngx_uint_t  i, same;
-
-    if (*entry->counter != entry->seen) {
-        return 0;
-    }
-
-    if (now - entry->checked < NGX_CERTCTL_RECHECK
-        && now >= entry->checked)
-    {
-        return 1;
-    }
-
-    same = 0;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        same += ngx_certctl_entry_same(cache, entry, i);
-    }
-
-    /* a record is of one kind */
-
-    if (same < (entry->record ? 1 : CERTCTL_KINDS)) {
-        return 0;
-    }
-
-    entry->checked = now;
-
-    return 1;
-}
-
-
-/*
- * A name may gain the kind that it has not, and be another record's while its
- * own is as it was; to see that no file is read.
- */
-
-static ngx_uint_t
-ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, certctl_kind_e kind)
-{
-    const char            *name, *record;
-    certctl_store_t       *store;
+    ngx_uint_t             i;
+    const char            *why;
     ngx_certctl_stored_t  *stored;
 
-    store = cache->certctl->store;
-    stored = entry->stored[kind];
-    name = (const char *) entry->name.data;
+    stored = ngx_certctl_parse(&cache->parser, rec, &why);
 
-    if (stored) {
-        record = (const char *) stored->cert.name.data;
-
-        return certctl_store_same(store, record, &stored->file)
-               && (entry->record
-                   || certctl_store_leads(store, kind, name, record));
+    if (stored == NULL) {
+        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
+                      "the stored certificate for \"%V\" is not used: %s",
+                      &entry->name, why);
+        (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
+        return NGX_ERROR;
     }
 
-    return !entry->record && !certctl_store_leads(store, kind, name, NULL);
-}
-
-
-static void
-ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, time_t now)
-{
-    ngx_uint_t         i, told;
-    ngx_atomic_uint_t  counter;
-
-    /* the counter first: what changes while we read is read again */
-
-    counter = *entry->counter;
-    ngx_memory_barrier();
-
-    told = (entry->told || counter != entry->seen);
-
-    entry->seen = counter;
-    entry->checked = now;
-    entry->told = 0;
+    /* a record that is asked for by its own name may have changed its kind */
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
-        if (ngx_certctl_entry_read_kind(cache, entry, i, told)
-            != NGX_OK)
-        {
-            entry->checked = now - NGX_CERTCTL_RECHECK
-                             + NGX_CERTCTL_RETRY;
-            entry->told = told;
+        if (i == stored->cert.kind || entry->record) {
+            ngx_certctl_release(&cache->parser, entry->stored[i]);
+            entry->stored[i] = NULL;
         }
     }
+
+    stored->outdated = 0;
+    entry->stored[stored->cert.kind] = stored;
+
+    return NGX_OK;
 }
 
 
@@ -484,36 +297,207 @@ ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
 }
 
 
-static ngx_int_t
-ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, certctl_record_t *rec)
+static void
+ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, time_t now)
 {
-    ngx_uint_t             i;
-    const char            *why;
-    ngx_certctl_stored_t  *stored;
+    ngx_uint_t         i, told;
+    ngx_atomic_uint_t  counter;
 
-    stored = ngx_certctl_parse(&cache->parser, rec, &why);
+    /* the counter first: what changes while we read is read again */
 
-    if (stored == NULL) {
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "the stored certificate for \"%V\" is not used: %s",
-                      &entry->name, why);
-        (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
-        return NGX_ERROR;
-    }
+    counter = *entry->counter;
+    ngx_memory_barrier();
 
-    /* a record that is asked for by its own name may have changed its kind */
+    told = (entry->told || counter != entry->seen);
+
+    entry->seen = counter;
+    entry->checked = now;
+    entry->told = 0;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
-        if (i == stored->cert.kind || entry->record) {
-            ngx_certctl_release(&cache->parser, entry->stored[i]);
-            entry->stored[i] = NULL;
+        if (ngx_certctl_entry_read_kind(cache, entry, i, told)
+            != NGX_OK)
+        {
+            entry->checked = now - NGX_CERTCTL_RECHECK
+                             + NGX_CERTCTL_RETRY;
+            entry->told = told;
+        }
+    }
+}
+
+
+/*
+ * A name may gain the kind that it has not, and be another record's while its
+ * own is as it was; to see that no file is read.
+ */
+
+static ngx_uint_t
+ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_kind_e kind)
+{
+    const char            *name, *record;
+    certctl_store_t       *store;
+    ngx_certctl_stored_t  *stored;
+
+    store = cache->certctl->store;
+    stored = entry->stored[kind];
+    name = (const char *) entry->name.data;
+
+    if (stored) {
+        record = (const char *) stored->cert.name.data;
+
+        return certctl_store_same(store, record, &stored->file)
+               && (entry->record
+                   || certctl_store_leads(store, kind, name, record));
+    }
+
+    return !entry->record && !certctl_store_leads(store, kind, name, NULL);
+}
+
+
+/*
+ * A writer that was killed between rename and counter told nobody: so each
+ * file is looked at once a minute.
+ */
+
+static ngx_uint_t
+ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, time_t now)
+{
+    ngx_uint_t  i, same;
+
+    if (*entry->counter != entry->seen) {
+        return 0;
+    }
+
+    if (now - entry->checked < NGX_CERTCTL_RECHECK
+        && now >= entry->checked)
+    {
+        return 1;
+    }
+
+    same = 0;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        same += ngx_certctl_entry_same(cache, entry, i);
+    }
+
+    /* a record is of one kind */
+
+    if (same < (entry->record ? 1 : CERTCTL_KINDS)) {
+        return 0;
+    }
+
+    entry->checked = now;
+
+    return 1;
+}
+
+
+void
+ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry)
+{
+    ngx_uint_t           i;
+    ngx_queue_t         *q;
+    ngx_certctl_list_t  *list;
+
+    list = &cache->unknown;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (entry->stored[i]) {
+            list = &cache->known;
         }
     }
 
-    stored->outdated = 0;
-    entry->stored[stored->cert.kind] = stored;
+    if (entry->list) {
+        ngx_queue_remove(&entry->queue);
+        entry->list->n--;
+    }
 
-    return NGX_OK;
+    entry->list = list;
+    ngx_queue_insert_head(&list->queue, &entry->queue);
+
+    if (++list->n > list->max) {
+        q = ngx_queue_last(&list->queue);
+        ngx_certctl_entry_free(cache,
+                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
+    }
+}
+
+
+ngx_certctl_stored_t **
+ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
+    ngx_uint_t record)
+{
+    u_char                data[CERTCTL_NAME_MAX + 1];
+    time_t                now;
+    uint32_t              hash;
+    ngx_str_t             key;
+    ngx_certctl_cache_t  *cache;
+    ngx_certctl_entry_t  *entry;
+
+    if (certctl->store == NULL || name->len > CERTCTL_NAME_MAX) {
+        return NULL;
+    }
+
+    key.data = data;
+    hash = ngx_certctl_entry_key(&key, name, record);
+
+    now = ngx_time();
+    cache = certctl->cache;
+    entry = ngx_certctl_entry_find(cache, &key, hash);
+
+    if (entry == NULL) {
+        entry = ngx_certctl_entry_create(cache, &key, hash);
+        if (entry == NULL) {
+            return NULL;
+        }
+
+        ngx_certctl_entry_read(cache, entry, now);
+
+    } else if (!ngx_certctl_entry_fresh(cache, entry, now)) {
+        ngx_certctl_entry_read(cache, entry, now);
+    }
+
+    ngx_certctl_entry_place(cache, entry);
+
+    return entry->stored;
+}
+
+
+void
+ngx_certctl_hold(ngx_certctl_stored_t *stored)
+{
+    stored->refs++;
+}
+
+
+void
+ngx_certctl_unhold(ngx_certctl_t *certctl,
+    ngx_certctl_stored_t *stored)
+{
+    ngx_certctl_release(&certctl->cache->parser, stored);
+}
+
+
+ngx_certctl_cert_t *
+ngx_certctl_record(ngx_certctl_t *certctl, ngx_str_t *name)
+{
+    ngx_uint_t              i;
+    ngx_certctl_stored_t  **stored;
+
+    stored = ngx_certctl_lookup(certctl, name, 1);
+
+    for (i = 0; stored && i < CERTCTL_KINDS; i++) {
+
+        if (stored[i]) {
+            return &stored[i]->cert;
+        }
+    }
+
+    return NULL;
 }

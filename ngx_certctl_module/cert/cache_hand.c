@@ -8,9 +8,11 @@
 #include "cert/cache_impl.h"
 
 
-static ngx_uint_t ngx_certctl_entry_current(ngx_certctl_entry_t *entry);
-static ngx_uint_t ngx_certctl_entry_keeps(ngx_certctl_entry_t *entry,
-    ngx_certctl_entry_t *other);
+static ngx_uint_t
+ngx_certctl_entry_current(ngx_certctl_entry_t *entry)
+{
+    return *entry->counter == entry->seen;
+}
 
 
 ngx_uint_t
@@ -64,6 +66,41 @@ ngx_certctl_cache_take(ngx_certctl_t *certctl, ngx_str_t *name,
 }
 
 
+/*
+ * Whether there is a copy in entry that other has not: it may have been
+ * deleted, or be damaged since, when the copy is to be kept.  A cache that
+ * looks at the store itself knows.
+ */
+
+static ngx_uint_t
+ngx_certctl_entry_keeps(ngx_certctl_entry_t *entry,
+    ngx_certctl_entry_t *other)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        if (entry->stored[i] && other->stored[i] == NULL) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+ngx_certctl_entry_discard(ngx_certctl_entry_t *entry)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        ngx_certctl_release(NULL, entry->stored[i]);
+    }
+
+    ngx_free(entry);
+}
+
+
 void
 ngx_certctl_cache_give(ngx_certctl_t *certctl, ngx_certctl_entry_t *entry)
 {
@@ -87,46 +124,4 @@ ngx_certctl_cache_give(ngx_certctl_t *certctl, ngx_certctl_entry_t *entry)
 
     ngx_rbtree_insert(&cache->tree, &entry->node.node);
     ngx_certctl_entry_place(cache, entry);
-}
-
-
-void
-ngx_certctl_entry_discard(ngx_certctl_entry_t *entry)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        ngx_certctl_release(NULL, entry->stored[i]);
-    }
-
-    ngx_free(entry);
-}
-
-
-static ngx_uint_t
-ngx_certctl_entry_current(ngx_certctl_entry_t *entry)
-{
-    return *entry->counter == entry->seen;
-}
-
-
-/*
- * Whether there is a copy in entry that other has not: it may have been
- * deleted, or be damaged since, when the copy is to be kept.  A cache that
- * looks at the store itself knows.
- */
-
-static ngx_uint_t
-ngx_certctl_entry_keeps(ngx_certctl_entry_t *entry,
-    ngx_certctl_entry_t *other)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        if (entry->stored[i] && other->stored[i] == NULL) {
-            return 1;
-        }
-    }
-
-    return 0;
 }

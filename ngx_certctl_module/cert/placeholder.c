@@ -16,15 +16,96 @@
 #define NGX_CERTCTL_YEARS  (10 * 365 * NGX_CERTCTL_DAY)
 
 
-static X509 *ngx_certctl_placeholder_make(EVP_PKEY *key);
-static ngx_int_t ngx_certctl_placeholder_san(X509 *x509);
-static ngx_int_t ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text);
-
-
 /* the process's own: a configuration cycle borrows them */
 
 static ngx_str_t  ngx_certctl_placeholder_cert;
 static ngx_str_t  ngx_certctl_placeholder_key;
+
+
+static ngx_int_t
+ngx_certctl_placeholder_san(X509 *x509)
+{
+    int              ok;
+    X509_EXTENSION  *ext;
+
+    ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
+                              "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
+    if (ext == NULL) {
+        return NGX_ERROR;
+    }
+
+    ok = X509_add_ext(x509, ext, -1);
+    X509_EXTENSION_free(ext);
+
+    return ok == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+static X509 *
+ngx_certctl_placeholder_make(EVP_PKEY *key)
+{
+    X509       *x509;
+    X509_NAME  *name;
+    uint64_t    serial;
+
+    x509 = X509_new();
+
+    if (x509 == NULL || RAND_bytes((u_char *) &serial, sizeof(serial)) != 1) {
+        goto failed;
+    }
+
+    name = X509_get_subject_name(x509);
+
+    /* back-dated by a day: clients' clocks differ; serial: RFC 5280 4.1.2.2
+       wants a positive number */
+
+    if (X509_set_version(x509, X509_VERSION_3) != 1
+        || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
+           != 1
+        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_CERTCTL_DAY)
+           == NULL
+        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_CERTCTL_YEARS)
+           == NULL
+        || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+                   (u_char *) NGX_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
+           != 1
+        || X509_set_issuer_name(x509, name) != 1
+        || X509_set_pubkey(x509, key) != 1
+        || ngx_certctl_placeholder_san(x509) != NGX_OK
+        || X509_sign(x509, key, EVP_sha256()) == 0)
+    {
+        goto failed;
+    }
+
+    return x509;
+
+failed:
+
+    X509_free(x509);
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
+{
+    long   len;
+    char  *data;
+
+    len = BIO_get_mem_data(bio, &data);
+
+    text->data = malloc(len + 1);
+    if (text->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(text->data, data, len);
+    text->data[len] = '\0';
+    text->len = len;
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -131,90 +212,4 @@ ngx_certctl_placeholder_free(void)
 
     ngx_str_null(key);
     ngx_str_null(&ngx_certctl_placeholder_cert);
-}
-
-
-static X509 *
-ngx_certctl_placeholder_make(EVP_PKEY *key)
-{
-    X509       *x509;
-    X509_NAME  *name;
-    uint64_t    serial;
-
-    x509 = X509_new();
-
-    if (x509 == NULL || RAND_bytes((u_char *) &serial, sizeof(serial)) != 1) {
-        goto failed;
-    }
-
-    name = X509_get_subject_name(x509);
-
-    /* back-dated by a day: clients' clocks differ; serial: RFC 5280 4.1.2.2
-       wants a positive number */
-
-    if (X509_set_version(x509, X509_VERSION_3) != 1
-        || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
-           != 1
-        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_CERTCTL_DAY)
-           == NULL
-        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_CERTCTL_YEARS)
-           == NULL
-        || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                   (u_char *) NGX_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
-           != 1
-        || X509_set_issuer_name(x509, name) != 1
-        || X509_set_pubkey(x509, key) != 1
-        || ngx_certctl_placeholder_san(x509) != NGX_OK
-        || X509_sign(x509, key, EVP_sha256()) == 0)
-    {
-        goto failed;
-    }
-
-    return x509;
-
-failed:
-
-    X509_free(x509);
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_certctl_placeholder_san(X509 *x509)
-{
-    int              ok;
-    X509_EXTENSION  *ext;
-
-    ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-                              "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
-    if (ext == NULL) {
-        return NGX_ERROR;
-    }
-
-    ok = X509_add_ext(x509, ext, -1);
-    X509_EXTENSION_free(ext);
-
-    return ok == 1 ? NGX_OK : NGX_ERROR;
-}
-
-
-static ngx_int_t
-ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
-{
-    long   len;
-    char  *data;
-
-    len = BIO_get_mem_data(bio, &data);
-
-    text->data = malloc(len + 1);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(text->data, data, len);
-    text->data[len] = '\0';
-    text->len = len;
-
-    return NGX_OK;
 }

@@ -44,21 +44,6 @@ typedef struct {
 } ngx_http_certctl_bulk_t;
 
 
-static const char *ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
-    ngx_uint_t *status);
-static u_char *ngx_http_certctl_bulk_mark(u_char *p, u_char *last);
-static const char *ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part,
-    u_char *p, u_char *last);
-static const char *ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part,
-    ngx_str_t *word);
-static void ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
-    ngx_http_certctl_part_t *part, ngx_uint_t n);
-static void ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk,
-    ngx_uint_t n);
-static void ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
-    ngx_http_certctl_put_t *put);
-
-
 /* Of this worker. */
 
 static ngx_uint_t  ngx_http_certctl_bulks;
@@ -90,60 +75,79 @@ ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call)
 }
 
 
-void
-ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
+/* The next "@" at the beginning of a line, or last. */
+
+static u_char *
+ngx_http_certctl_bulk_mark(u_char *p, u_char *last)
 {
-    ngx_uint_t                i, n, status;
-    const char               *rule;
-    ngx_http_certctl_bulk_t  *bulk;
+    p = memmem(p - 1, last - p + 1, "\n@", 2);
 
-    bulk = ngx_calloc(sizeof(ngx_http_certctl_bulk_t), ngx_cycle->log);
+    return p ? p + 1 : last;
+}
 
-    if (bulk == NULL) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "there is no memory for the chains");
-        return;
+
+/* The same words as in the arguments and header of a PUT. */
+
+static const char *
+ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
+{
+    static const char    match[] = "if_match=";
+    static ngx_str_t     server = ngx_string("keygen=server");
+
+    if (!part->keygen && word->len == server.len
+        && ngx_memcmp(word->data, server.data, server.len) == 0)
+    {
+        part->keygen = 1;
+        return NULL;
     }
 
-    bulk->call = call;
-    bulk->spares = certctl_store_spares(ngx_http_certctl_late_give_way);
-
-    /* all lines are read before the first chain is: nothing has changed */
-
-    rule = ngx_http_certctl_bulk_parse(bulk, &status);
-
-    if (rule) {
-        ngx_http_certctl_request_error(call, status, rule);
-        goto done;
+    if (part->if_match.len == 0 && word->len > sizeof(match) - 1
+        && word->len < sizeof(match) + NGX_INT64_LEN + 2
+        && ngx_memcmp(word->data, match, sizeof(match) - 1) == 0)
+    {
+        part->if_match.data = word->data + sizeof(match) - 1;
+        part->if_match.len = word->len - (sizeof(match) - 1);
+        return NULL;
     }
 
-    call->status = NGX_HTTP_OK;
+    return "behind a name may stand keygen=server and if_match=<generation>";
+}
 
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_open(&call->json, "certificates", '[');
 
-    for (i = 0; i < bulk->n; i += n) {
+static const char *
+ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
+    u_char *last)
+{
+    ngx_str_t    word;
+    const char  *rule;
 
-        if (ngx_http_certctl_late_over()) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                              "NGINX ends: not all certificates were stored");
-            goto done;
+    if (p < last && last[-1] == '\r') {
+        last--;
+    }
+
+    for (rule = NULL; rule == NULL && p <= last; p += word.len + 1) {
+
+        word.data = p;
+
+        for (word.len = 0; p + word.len < last && p[word.len] != ' ';
+             word.len++)
+        {
+            /* void */
         }
 
-        n = ngx_min(bulk->n - i, CERTCTL_STORE_MANY);
-        ngx_http_certctl_bulk_group(bulk, &bulk->parts[i], n);
+        if (part->name.data == NULL) {
+            part->name = word;
+
+            if (!certctl_name_valid(word.data, word.len)) {
+                rule = "a name is 1 to 253 of A-Z a-z 0-9 . _ * -";
+            }
+
+        } else {
+            rule = ngx_http_certctl_bulk_word(part, &word);
+        }
     }
 
-    ngx_http_certctl_json_close(&call->json, ']');
-    ngx_http_certctl_json_number(&call->json, "live", bulk->live);
-    ngx_http_certctl_json_number(&call->json, "refused", bulk->refused);
-    ngx_http_certctl_json_close(&call->json, '}');
-
-done:
-
-    certctl_store_spares_end(call->mcf->certctl.store, bulk->spares);
-    ngx_free(bulk->parts);
-    ngx_free(bulk);
+    return rule;
 }
 
 
@@ -202,125 +206,6 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
     }
 
     return NULL;
-}
-
-
-/* The next "@" at the beginning of a line, or last. */
-
-static u_char *
-ngx_http_certctl_bulk_mark(u_char *p, u_char *last)
-{
-    p = memmem(p - 1, last - p + 1, "\n@", 2);
-
-    return p ? p + 1 : last;
-}
-
-
-static const char *
-ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
-    u_char *last)
-{
-    ngx_str_t    word;
-    const char  *rule;
-
-    if (p < last && last[-1] == '\r') {
-        last--;
-    }
-
-    for (rule = NULL; rule == NULL && p <= last; p += word.len + 1) {
-
-        word.data = p;
-
-        for (word.len = 0; p + word.len < last && p[word.len] != ' ';
-             word.len++)
-        {
-            /* void */
-        }
-
-        if (part->name.data == NULL) {
-            part->name = word;
-
-            if (!certctl_name_valid(word.data, word.len)) {
-                rule = "a name is 1 to 253 of A-Z a-z 0-9 . _ * -";
-            }
-
-        } else {
-            rule = ngx_http_certctl_bulk_word(part, &word);
-        }
-    }
-
-    return rule;
-}
-
-
-/* The same words as in the arguments and header of a PUT. */
-
-static const char *
-ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
-{
-    static const char    match[] = "if_match=";
-    static ngx_str_t     server = ngx_string("keygen=server");
-
-    if (!part->keygen && word->len == server.len
-        && ngx_memcmp(word->data, server.data, server.len) == 0)
-    {
-        part->keygen = 1;
-        return NULL;
-    }
-
-    if (part->if_match.len == 0 && word->len > sizeof(match) - 1
-        && word->len < sizeof(match) + NGX_INT64_LEN + 2
-        && ngx_memcmp(word->data, match, sizeof(match) - 1) == 0)
-    {
-        part->if_match.data = word->data + sizeof(match) - 1;
-        part->if_match.len = word->len - (sizeof(match) - 1);
-        return NULL;
-    }
-
-    return "behind a name may stand keygen=server and if_match=<generation>";
-}
-
-
-/* Up to CERTCTL_STORE_MANY parts: checked, stored together, answered. */
-
-static void
-ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
-    ngx_http_certctl_part_t *part, ngx_uint_t n)
-{
-    ngx_uint_t               i;
-    ngx_http_certctl_put_t  *put;
-
-    for (i = 0; i < n; i++, part++) {
-        put = &bulk->puts[i];
-
-        ngx_http_certctl_late_give_way();
-
-        ngx_memzero(put, sizeof(ngx_http_certctl_put_t));
-
-        put->mcf = bulk->call->mcf;
-        put->pem = part->pem;
-        put->keygen = part->keygen;
-        ngx_memcpy(put->name, part->name.data, part->name.len);
-        if (part->if_match.len) {
-            ngx_memcpy(put->if_match, part->if_match.data,
-                       part->if_match.len);
-        }
-
-        if (ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0) {
-            put->status = NGX_HTTP_FORBIDDEN;
-            put->rule = "the control listener's own identity comes by PUT";
-
-        } else if (ngx_http_certctl_put_check(put) == NGX_OK) {
-            (void) ngx_http_certctl_put_fit(put);
-        }
-    }
-
-    ngx_http_certctl_bulk_store(bulk, n);
-
-    for (i = 0; i < n; i++) {
-        ngx_http_certctl_bulk_answer(bulk, &bulk->puts[i]);
-        ngx_http_certctl_put_free(&bulk->puts[i]);
-    }
 }
 
 
@@ -403,4 +288,104 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
 
     ngx_http_certctl_json_number(json, "status", put->status);
     ngx_http_certctl_json_close(json, '}');
+}
+
+
+/* Up to CERTCTL_STORE_MANY parts: checked, stored together, answered. */
+
+static void
+ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
+    ngx_http_certctl_part_t *part, ngx_uint_t n)
+{
+    ngx_uint_t               i;
+    ngx_http_certctl_put_t  *put;
+
+    for (i = 0; i < n; i++, part++) {
+        put = &bulk->puts[i];
+
+        ngx_http_certctl_late_give_way();
+
+        ngx_memzero(put, sizeof(ngx_http_certctl_put_t));
+
+        put->mcf = bulk->call->mcf;
+        put->pem = part->pem;
+        put->keygen = part->keygen;
+        ngx_memcpy(put->name, part->name.data, part->name.len);
+        if (part->if_match.len) {
+            ngx_memcpy(put->if_match, part->if_match.data,
+                       part->if_match.len);
+        }
+
+        if (ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0) {
+            put->status = NGX_HTTP_FORBIDDEN;
+            put->rule = "the control listener's own identity comes by PUT";
+
+        } else if (ngx_http_certctl_put_check(put) == NGX_OK) {
+            (void) ngx_http_certctl_put_fit(put);
+        }
+    }
+
+    ngx_http_certctl_bulk_store(bulk, n);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_certctl_bulk_answer(bulk, &bulk->puts[i]);
+        ngx_http_certctl_put_free(&bulk->puts[i]);
+    }
+}
+
+
+void
+ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
+{
+    ngx_uint_t                i, n, status;
+    const char               *rule;
+    ngx_http_certctl_bulk_t  *bulk;
+
+    bulk = ngx_calloc(sizeof(ngx_http_certctl_bulk_t), ngx_cycle->log);
+
+    if (bulk == NULL) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "there is no memory for the chains");
+        return;
+    }
+
+    bulk->call = call;
+    bulk->spares = certctl_store_spares(ngx_http_certctl_late_give_way);
+
+    /* all lines are read before the first chain is: nothing has changed */
+
+    rule = ngx_http_certctl_bulk_parse(bulk, &status);
+
+    if (rule) {
+        ngx_http_certctl_request_error(call, status, rule);
+        goto done;
+    }
+
+    call->status = NGX_HTTP_OK;
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_open(&call->json, "certificates", '[');
+
+    for (i = 0; i < bulk->n; i += n) {
+
+        if (ngx_http_certctl_late_over()) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                              "NGINX ends: not all certificates were stored");
+            goto done;
+        }
+
+        n = ngx_min(bulk->n - i, CERTCTL_STORE_MANY);
+        ngx_http_certctl_bulk_group(bulk, &bulk->parts[i], n);
+    }
+
+    ngx_http_certctl_json_close(&call->json, ']');
+    ngx_http_certctl_json_number(&call->json, "live", bulk->live);
+    ngx_http_certctl_json_number(&call->json, "refused", bulk->refused);
+    ngx_http_certctl_json_close(&call->json, '}');
+
+done:
+
+    certctl_store_spares_end(call->mcf->certctl.store, bulk->spares);
+    ngx_free(bulk->parts);
+    ngx_free(bulk);
 }

@@ -13,13 +13,6 @@
 #include "x509_leaf.h"
 
 
-static ngx_int_t ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
-    uint64_t *replaces);
-static void ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call);
-static void ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
-    uint64_t generation);
-
-
 void
 ngx_http_certctl_record_fill(certctl_record_t *record, const char *name,
     const struct certctl_leaf *leaf)
@@ -74,6 +67,14 @@ ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
 }
 
 
+static void
+ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+}
+
+
 /*
  * Which generation the store is to replace, by If-Match: it looks again, when
  * it has the record's lock.  NGX_DECLINED with an error answered.
@@ -111,11 +112,32 @@ ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
 }
 
 
+/* Answers what is live now: generation, unless somebody was quicker. */
+
 static void
-ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call)
+ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
+    uint64_t generation)
 {
-    ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
+    int                   rc;
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
+
+    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_request_store_error(call, rc);
+        return;
+    }
+
+    if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
+        ngx_http_certctl_request_live(call, &leaf, generation);
+        certctl_leaf_free(&leaf);
+
+    } else {
+        ngx_http_certctl_request_store_error(call, CERTCTL_STORE_DAMAGED);
+    }
+
+    certctl_record_free(&record);
 }
 
 
@@ -154,35 +176,6 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
     call->done = "rolled back";
 
     ngx_http_certctl_record_answer(call, generation);
-}
-
-
-/* Answers what is live now: generation, unless somebody was quicker. */
-
-static void
-ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
-    uint64_t generation)
-{
-    int                   rc;
-    certctl_record_t      record;
-    struct certctl_leaf   leaf;
-
-    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
-
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return;
-    }
-
-    if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
-        ngx_http_certctl_request_live(call, &leaf, generation);
-        certctl_leaf_free(&leaf);
-
-    } else {
-        ngx_http_certctl_request_store_error(call, CERTCTL_STORE_DAMAGED);
-    }
-
-    certctl_record_free(&record);
 }
 
 

@@ -13,69 +13,6 @@
 #include "point.h"
 
 
-static ngx_uint_t ngx_http_certctl_csr_flag(ngx_http_certctl_call_t *call,
-    ngx_http_certctl_arg_e arg);
-static EVP_PKEY *ngx_http_certctl_csr_stored_key(
-    ngx_http_certctl_call_t *call);
-static ngx_uint_t ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call,
-    EVP_PKEY *reused);
-static ngx_uint_t ngx_http_certctl_csr_used(ngx_http_certctl_call_t *call,
-    EVP_PKEY *key);
-static ngx_uint_t ngx_http_certctl_csr_same(ngx_http_certctl_call_t *call,
-    X509_REQ *req, EVP_PKEY *key);
-static void ngx_http_certctl_csr_make(ngx_http_certctl_call_t *call,
-    EVP_PKEY *key);
-static int ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call,
-    X509_REQ *req, EVP_PKEY *key);
-static void ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call,
-    X509_REQ *req);
-
-
-void
-ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call)
-{
-    EVP_PKEY    *key;
-    ngx_uint_t   reuse;
-    const char  *type;
-
-    key = NULL;
-    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
-    reuse = ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_KEY);
-
-    if (call->args[NGX_HTTP_CERTCTL_ARG_SAN] == NULL) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                               "san is required: san=DNS:a.example,IP:...");
-        return;
-    }
-
-    if (type == NULL && !reuse) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                       "key is required: key=ec-p256, ...");
-        return;
-    }
-
-    if (reuse) {
-        key = ngx_http_certctl_csr_stored_key(call);
-
-        if (key == NULL) {
-            return;
-        }
-    }
-
-    if (!ngx_http_certctl_csr_again(call, key)) {
-
-        if (key == NULL) {
-            key = certctl_key_generate(type);
-            CERTCTL_POINT("csr.key_made");
-        }
-
-        ngx_http_certctl_csr_make(call, key);
-    }
-
-    EVP_PKEY_free(key);
-}
-
-
 static ngx_uint_t
 ngx_http_certctl_csr_flag(ngx_http_certctl_call_t *call,
     ngx_http_certctl_arg_e arg)
@@ -125,52 +62,6 @@ ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
     }
 
     return key;
-}
-
-
-/*
- * reuse_pending=1: whoever repeats a request, because its answer was lost, gets
- * the request that already waits, if it is the one that is asked for.
- */
-
-static ngx_uint_t
-ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call, EVP_PKEY *reused)
-{
-    char                *type;
-    EVP_PKEY            *key;
-    X509_REQ            *req;
-    ngx_uint_t           same;
-    const u_char        *p;
-    certctl_pending_t    pending;
-
-    if (!ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_PENDING)
-        || certctl_store_pending_get(call->mcf->certctl.store, call->name,
-                                    &pending)
-           != CERTCTL_STORE_OK)
-    {
-        return 0;
-    }
-
-    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
-    p = pending.csr.data;
-    req = d2i_X509_REQ(NULL, &p, pending.csr.len);
-    key = certctl_key_from_der(pending.key.data, pending.key.len);
-
-    same = req && key
-           && (type == NULL || ngx_strcmp(type, pending.key_type) == 0)
-           && (reused ? EVP_PKEY_eq(reused, key) == 1
-                      : !ngx_http_certctl_csr_used(call, key))
-           && ngx_http_certctl_csr_same(call, req, key);
-
-    if (same) {
-        ngx_http_certctl_csr_answer(call, req);
-    }
-
-    X509_REQ_free(req);
-    EVP_PKEY_free(key);
-    certctl_pending_free(&pending);
-
-    return same;
 }
 
 
@@ -237,37 +128,69 @@ ngx_http_certctl_csr_same(ngx_http_certctl_call_t *call, X509_REQ *req,
 
 
 static void
-ngx_http_certctl_csr_make(ngx_http_certctl_call_t *call, EVP_PKEY *key)
+ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call, X509_REQ *req)
 {
-    int          rc;
-    X509_REQ    *req;
-    const char  *why;
+    char  *pem;
 
-    if (key == NULL) {
+    pem = certctl_csr_to_pem(req);
+
+    if (pem == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "the key could not be generated");
+                                       "the request could not be written");
         return;
     }
 
-    req = certctl_csr_build(key, call->args[NGX_HTTP_CERTCTL_ARG_SAN],
-                            ngx_http_certctl_csr_flag(call,
-                                NGX_HTTP_CERTCTL_ARG_MUST_STAPLE), &why);
-    if (req == NULL) {
-        ngx_http_certctl_request_error(call, 422, why);
-        return;
+    call->status = NGX_HTTP_OK;
+    call->media = "application/x-pem-file";
+
+    ngx_http_certctl_json_raw(&call->json, (u_char *) pem, ngx_strlen(pem));
+    OPENSSL_free(pem);
+}
+
+
+/*
+ * reuse_pending=1: whoever repeats a request, because its answer was lost, gets
+ * the request that already waits, if it is the one that is asked for.
+ */
+
+static ngx_uint_t
+ngx_http_certctl_csr_again(ngx_http_certctl_call_t *call, EVP_PKEY *reused)
+{
+    char                *type;
+    EVP_PKEY            *key;
+    X509_REQ            *req;
+    ngx_uint_t           same;
+    const u_char        *p;
+    certctl_pending_t    pending;
+
+    if (!ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_PENDING)
+        || certctl_store_pending_get(call->mcf->certctl.store, call->name,
+                                    &pending)
+           != CERTCTL_STORE_OK)
+    {
+        return 0;
     }
 
-    rc = ngx_http_certctl_csr_keep(call, req, key);
-    CERTCTL_POINT("csr.before_answer");
+    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
+    p = pending.csr.data;
+    req = d2i_X509_REQ(NULL, &p, pending.csr.len);
+    key = certctl_key_from_der(pending.key.data, pending.key.len);
 
-    if (rc == CERTCTL_STORE_OK) {
+    same = req && key
+           && (type == NULL || ngx_strcmp(type, pending.key_type) == 0)
+           && (reused ? EVP_PKEY_eq(reused, key) == 1
+                      : !ngx_http_certctl_csr_used(call, key))
+           && ngx_http_certctl_csr_same(call, req, key);
+
+    if (same) {
         ngx_http_certctl_csr_answer(call, req);
-
-    } else {
-        ngx_http_certctl_request_store_error(call, rc);
     }
 
     X509_REQ_free(req);
+    EVP_PKEY_free(key);
+    certctl_pending_free(&pending);
+
+    return same;
 }
 
 
@@ -317,21 +240,80 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
 
 
 static void
-ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call, X509_REQ *req)
+ngx_http_certctl_csr_make(ngx_http_certctl_call_t *call, EVP_PKEY *key)
 {
-    char  *pem;
+    int          rc;
+    X509_REQ    *req;
+    const char  *why;
 
-    pem = certctl_csr_to_pem(req);
-
-    if (pem == NULL) {
+    if (key == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "the request could not be written");
+                                       "the key could not be generated");
         return;
     }
 
-    call->status = NGX_HTTP_OK;
-    call->media = "application/x-pem-file";
+    req = certctl_csr_build(key, call->args[NGX_HTTP_CERTCTL_ARG_SAN],
+                            ngx_http_certctl_csr_flag(call,
+                                NGX_HTTP_CERTCTL_ARG_MUST_STAPLE), &why);
+    if (req == NULL) {
+        ngx_http_certctl_request_error(call, 422, why);
+        return;
+    }
 
-    ngx_http_certctl_json_raw(&call->json, (u_char *) pem, ngx_strlen(pem));
-    OPENSSL_free(pem);
+    rc = ngx_http_certctl_csr_keep(call, req, key);
+    CERTCTL_POINT("csr.before_answer");
+
+    if (rc == CERTCTL_STORE_OK) {
+        ngx_http_certctl_csr_answer(call, req);
+
+    } else {
+        ngx_http_certctl_request_store_error(call, rc);
+    }
+
+    X509_REQ_free(req);
+}
+
+
+void
+ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call)
+{
+    EVP_PKEY    *key;
+    ngx_uint_t   reuse;
+    const char  *type;
+
+    key = NULL;
+    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
+    reuse = ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_KEY);
+
+    if (call->args[NGX_HTTP_CERTCTL_ARG_SAN] == NULL) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                               "san is required: san=DNS:a.example,IP:...");
+        return;
+    }
+
+    if (type == NULL && !reuse) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                       "key is required: key=ec-p256, ...");
+        return;
+    }
+
+    if (reuse) {
+        key = ngx_http_certctl_csr_stored_key(call);
+
+        if (key == NULL) {
+            return;
+        }
+    }
+
+    if (!ngx_http_certctl_csr_again(call, key)) {
+
+        if (key == NULL) {
+            key = certctl_key_generate(type);
+            CERTCTL_POINT("csr.key_made");
+        }
+
+        ngx_http_certctl_csr_make(call, key);
+    }
+
+    EVP_PKEY_free(key);
 }

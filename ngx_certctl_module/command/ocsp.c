@@ -32,47 +32,6 @@ typedef struct {
 } ngx_http_certctl_ocsp_walk_t;
 
 
-static ngx_int_t ngx_http_certctl_ocsp_digest(ngx_http_certctl_ocsp_t *ocsp);
-static ngx_int_t ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp);
-static int ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
-    certctl_record_t *record);
-static int ngx_http_certctl_ocsp_walk(const char *name, void *data);
-static ngx_int_t ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
-    certctl_record_t *record);
-static ngx_int_t ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp);
-static const char *ngx_http_certctl_ocsp_check(ngx_http_certctl_ocsp_t *ocsp,
-    X509 *cert, X509 *issuer);
-static void ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp);
-
-
-void
-ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_ocsp_t  ocsp;
-
-    ngx_memzero(&ocsp, sizeof(ngx_http_certctl_ocsp_t));
-
-    ocsp.call = call;
-    ocsp.der.data = call->body;
-    ocsp.der.len = call->body_len;
-
-    if (ngx_http_certctl_ocsp_digest(&ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_stored(&ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_static(&ocsp) != NGX_OK)
-    {
-        return;
-    }
-
-    if (!ocsp.found) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                             "no certificate here has this fingerprint");
-        return;
-    }
-
-    ngx_http_certctl_ocsp_answer(&ocsp);
-}
-
-
 /* The fingerprint in the path, which the route took for a name. */
 
 static ngx_int_t
@@ -103,29 +62,42 @@ ngx_http_certctl_ocsp_digest(ngx_http_certctl_ocsp_t *ocsp)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
+/* 1 ends the walk: this is the record. */
+
+static int
+ngx_http_certctl_ocsp_walk(const char *name, void *data)
 {
-    int               rc;
-    ngx_int_t         done;
-    certctl_record_t  record;
+    ngx_http_certctl_ocsp_walk_t *walk = data;
 
-    rc = ngx_http_certctl_ocsp_read(ocsp, &record);
+    long           len;
+    int            tag, class;
+    u_char         digest[SHA256_DIGEST_LENGTH];
+    const u_char  *p, *leaf;
 
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        return NGX_OK;
+    if (certctl_store_read(walk->store, name, walk->record)
+        != CERTCTL_STORE_OK)
+    {
+        return 0;
     }
 
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(ocsp->call, rc);
-        return NGX_ERROR;
+    leaf = walk->record->chain.data;
+    p = leaf;
+
+    if (!(ASN1_get_object(&p, &len, &tag, &class, walk->record->chain.len)
+          & 0x80))
+    {
+        (void) SHA256(leaf, p - leaf + len, digest);
+
+        walk->found = ngx_memcmp(digest, walk->digest, sizeof(digest)) == 0;
     }
 
-    done = ngx_http_certctl_ocsp_staple(ocsp, &record);
+    if (walk->found) {
+        return 1;
+    }
 
-    certctl_record_free(&record);
+    certctl_record_free(walk->record);
 
-    return done;
+    return 0;
 }
 
 
@@ -171,42 +143,23 @@ ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
 }
 
 
-/* 1 ends the walk: this is the record. */
-
-static int
-ngx_http_certctl_ocsp_walk(const char *name, void *data)
+static const char *
+ngx_http_certctl_ocsp_check(ngx_http_certctl_ocsp_t *ocsp, X509 *cert,
+    X509 *issuer)
 {
-    ngx_http_certctl_ocsp_walk_t *walk = data;
+    time_t       now;
+    const char  *rule;
 
-    long           len;
-    int            tag, class;
-    u_char         digest[SHA256_DIGEST_LENGTH];
-    const u_char  *p, *leaf;
-
-    if (certctl_store_read(walk->store, name, walk->record)
-        != CERTCTL_STORE_OK)
-    {
-        return 0;
+    if (issuer == NULL) {
+        return "the certificate's issuer is not in its chain";
     }
 
-    leaf = walk->record->chain.data;
-    p = leaf;
+    now = time(NULL);
 
-    if (!(ASN1_get_object(&p, &len, &tag, &class, walk->record->chain.len)
-          & 0x80))
-    {
-        (void) SHA256(leaf, p - leaf + len, digest);
+    rule = certctl_ocsp_check(ocsp->der.data, ocsp->der.len, cert, issuer, now,
+                              &ocsp->info);
 
-        walk->found = ngx_memcmp(digest, walk->digest, sizeof(digest)) == 0;
-    }
-
-    if (walk->found) {
-        return 1;
-    }
-
-    certctl_record_free(walk->record);
-
-    return 0;
+    return rule ? rule : certctl_ocsp_staple_check(&ocsp->info, cert, now);
 }
 
 
@@ -265,6 +218,32 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
 }
 
 
+static ngx_int_t
+ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
+{
+    int               rc;
+    ngx_int_t         done;
+    certctl_record_t  record;
+
+    rc = ngx_http_certctl_ocsp_read(ocsp, &record);
+
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
+        return NGX_OK;
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_request_store_error(ocsp->call, rc);
+        return NGX_ERROR;
+    }
+
+    done = ngx_http_certctl_ocsp_staple(ocsp, &record);
+
+    certctl_record_free(&record);
+
+    return done;
+}
+
+
 /* A certificate of the configuration: both parts of it never change. */
 
 static ngx_int_t
@@ -306,26 +285,6 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 }
 
 
-static const char *
-ngx_http_certctl_ocsp_check(ngx_http_certctl_ocsp_t *ocsp, X509 *cert,
-    X509 *issuer)
-{
-    time_t       now;
-    const char  *rule;
-
-    if (issuer == NULL) {
-        return "the certificate's issuer is not in its chain";
-    }
-
-    now = time(NULL);
-
-    rule = certctl_ocsp_check(ocsp->der.data, ocsp->der.len, cert, issuer, now,
-                              &ocsp->info);
-
-    return rule ? rule : certctl_ocsp_staple_check(&ocsp->info, cert, now);
-}
-
-
 static void
 ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
 {
@@ -347,4 +306,32 @@ ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
     ngx_http_certctl_json_time(&call->json, "next_update",
                                ocsp->info.next_update);
     ngx_http_certctl_json_close(&call->json, '}');
+}
+
+
+void
+ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_ocsp_t  ocsp;
+
+    ngx_memzero(&ocsp, sizeof(ngx_http_certctl_ocsp_t));
+
+    ocsp.call = call;
+    ocsp.der.data = call->body;
+    ocsp.der.len = call->body_len;
+
+    if (ngx_http_certctl_ocsp_digest(&ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_stored(&ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_static(&ocsp) != NGX_OK)
+    {
+        return;
+    }
+
+    if (!ocsp.found) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
+                             "no certificate here has this fingerprint");
+        return;
+    }
+
+    ngx_http_certctl_ocsp_answer(&ocsp);
 }

@@ -11,17 +11,6 @@
 #include "command/command.h"
 
 
-static void ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge);
-static void ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge);
-static void ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call);
-static const char *ngx_http_certctl_challenge_auth(
-    ngx_http_certctl_call_t *call, ngx_certctl_challenge_t *challenge);
-static const char *ngx_http_certctl_challenge_digest(
-    ngx_http_certctl_call_t *call, ngx_certctl_challenge_t *challenge);
-
-
 /* The path's token or identifier was checked with the path. */
 
 static void
@@ -47,59 +36,44 @@ ngx_http_certctl_challenge_of_host(ngx_http_certctl_call_t *call,
 }
 
 
-void
-ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
+/* RFC 8555 8.1: the token, a dot, the thumbprint of the account's key. */
+
+static const char *
+ngx_http_certctl_challenge_auth(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
 {
-    const char              *rule;
-    ngx_certctl_challenge_t  challenge;
+    u_char  *dot;
 
-    ngx_http_certctl_challenge_of_token(call, &challenge);
+    dot = call->body + challenge->key_len;
 
-    rule = ngx_http_certctl_challenge_auth(call, &challenge);
-    if (rule) {
-        ngx_http_certctl_request_error(call, 422, rule);
-        return;
+    if (call->body_len <= challenge->key_len || *dot != '.'
+        || ngx_memcmp(call->body, challenge->key, challenge->key_len) != 0)
+    {
+        return "a key authorization begins with the token of the path and "
+               "a dot (RFC 8555, section 8.1)";
     }
 
-    ngx_http_certctl_challenge_put(call, &challenge);
-}
-
-
-void
-ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
-{
-    const char              *rule;
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_host(call, &challenge);
-
-    rule = ngx_http_certctl_challenge_digest(call, &challenge);
-    if (rule) {
-        ngx_http_certctl_request_error(call, 422, rule);
-        return;
+    if (call->body_len != challenge->key_len + 1 + NGX_CERTCTL_THUMBPRINT
+        || !ngx_certctl_challenge_token(dot + 1, NGX_CERTCTL_THUMBPRINT))
+    {
+        return "a key authorization ends with the 43 base64url characters "
+               "of a SHA-256 thumbprint (RFC 8555, section 8.1)";
     }
 
-    ngx_http_certctl_challenge_put(call, &challenge);
+    ngx_memcpy(challenge->value, call->body, call->body_len);
+    challenge->value_len = call->body_len;
+
+    return NULL;
 }
 
 
-void
-ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call)
+static void
+ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call)
 {
-    ngx_certctl_challenge_t  challenge;
+    call->status = NGX_HTTP_OK;
 
-    ngx_http_certctl_challenge_of_token(call, &challenge);
-    ngx_http_certctl_challenge_delete(call, &challenge);
-}
-
-
-void
-ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call)
-{
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_host(call, &challenge);
-    ngx_http_certctl_challenge_delete(call, &challenge);
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_json_text(&call->json, "name", call->name);
 }
 
 
@@ -143,65 +117,21 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
 }
 
 
-static void
-ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
+void
+ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
 {
-    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
-                                     challenge->type, challenge->key,
-                                     challenge->key_len, time(NULL))
-        != NGX_OK)
-    {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "another challenge was being written for too long");
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_token(call, &challenge);
+
+    rule = ngx_http_certctl_challenge_auth(call, &challenge);
+    if (rule) {
+        ngx_http_certctl_request_error(call, 422, rule);
         return;
     }
 
-    ngx_http_certctl_challenge_answer(call);
-
-    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
-    ngx_http_certctl_json_close(&call->json, '}');
-}
-
-
-static void
-ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call)
-{
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_text(&call->json, "name", call->name);
-}
-
-
-/* RFC 8555 8.1: the token, a dot, the thumbprint of the account's key. */
-
-static const char *
-ngx_http_certctl_challenge_auth(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
-{
-    u_char  *dot;
-
-    dot = call->body + challenge->key_len;
-
-    if (call->body_len <= challenge->key_len || *dot != '.'
-        || ngx_memcmp(call->body, challenge->key, challenge->key_len) != 0)
-    {
-        return "a key authorization begins with the token of the path and "
-               "a dot (RFC 8555, section 8.1)";
-    }
-
-    if (call->body_len != challenge->key_len + 1 + NGX_CERTCTL_THUMBPRINT
-        || !ngx_certctl_challenge_token(dot + 1, NGX_CERTCTL_THUMBPRINT))
-    {
-        return "a key authorization ends with the 43 base64url characters "
-               "of a SHA-256 thumbprint (RFC 8555, section 8.1)";
-    }
-
-    ngx_memcpy(challenge->value, call->body, call->body_len);
-    challenge->value_len = call->body_len;
-
-    return NULL;
+    ngx_http_certctl_challenge_put(call, &challenge);
 }
 
 
@@ -223,4 +153,63 @@ ngx_http_certctl_challenge_digest(ngx_http_certctl_call_t *call,
     return n != NGX_ERROR ? NULL
            : "the body is the SHA-256 of the key authorization, 64 hex "
              "digits (RFC 8737, section 3)";
+}
+
+
+void
+ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
+{
+    const char              *rule;
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_host(call, &challenge);
+
+    rule = ngx_http_certctl_challenge_digest(call, &challenge);
+    if (rule) {
+        ngx_http_certctl_request_error(call, 422, rule);
+        return;
+    }
+
+    ngx_http_certctl_challenge_put(call, &challenge);
+}
+
+
+static void
+ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
+{
+    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
+                                     challenge->type, challenge->key,
+                                     challenge->key_len, time(NULL))
+        != NGX_OK)
+    {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                       "another challenge was being written for too long");
+        return;
+    }
+
+    ngx_http_certctl_challenge_answer(call);
+
+    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
+    ngx_http_certctl_json_close(&call->json, '}');
+}
+
+
+void
+ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_token(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, &challenge);
+}
+
+
+void
+ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of_host(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, &challenge);
 }

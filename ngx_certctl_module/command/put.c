@@ -21,54 +21,50 @@
 #define NGX_HTTP_CERTCTL_PUT_TRIES      3
 
 
-static const char *ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_old(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_again(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_key(ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_fit_pending(
-    ngx_http_certctl_put_t *put);
-static ngx_int_t ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put);
-static ngx_uint_t ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put,
-    const u_char *spki, certctl_blob_t *key);
-static void ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc);
-static ngx_int_t ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put,
-    ngx_uint_t status, const char *rule);
-static void ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put);
-
-
-void
-ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
+static const char *
+ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 {
-    char                    *keygen;
-    ngx_http_certctl_put_t   put;
+    EVP_PKEY    *given;
+    ngx_str_t    staple;
+    const char  *rule;
 
-    ngx_memzero(&put, sizeof(ngx_http_certctl_put_t));
+    given = NULL;
+    ngx_str_null(&staple);
 
-    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
+    rule = ngx_http_certctl_pem_take_key(&put->pem, put->keygen, &given,
+                                         &put->key);
 
-    put.mcf = call->mcf;
-    put.pem.data = call->body;
-    put.pem.len = call->body_len;
-    put.keygen = keygen && ngx_strcmp(keygen, "server") == 0;
-    ngx_memcpy(put.name, call->name, sizeof(put.name));
-    ngx_memcpy(put.if_match, call->if_match, sizeof(put.if_match));
-
-    if (ngx_http_certctl_put_check(&put) == NGX_OK) {
-        ngx_http_certctl_put_alone(&put);
+    if (rule == NULL) {
+        rule = ngx_http_certctl_pem_take_staple(&put->pem, &staple);
     }
 
-    call->done = put.done;
-    call->err = put.err;
-
-    if (put.rule) {
-        ngx_http_certctl_request_error(call, put.status, put.rule);
-
-    } else {
-        CERTCTL_POINT("put.before_answer");
-        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation);
+    if (rule == NULL) {
+        rule = certctl_chain_accept((char *) put->pem.data, put->pem.len,
+                                    &ngx_http_certctl_keep_ca, given,
+                                    time(NULL), &put->chain);
     }
 
-    ngx_http_certctl_put_free(&put);
+    if (rule == NULL) {
+        rule = ngx_http_certctl_pem_check_staple(&staple, &put->chain,
+                                                 &put->staple,
+                                                 &put->staple_until);
+    }
+
+    EVP_PKEY_free(given);
+    OPENSSL_free(staple.data);
+
+    return rule;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, ngx_uint_t status,
+    const char *rule)
+{
+    put->status = status;
+    put->rule = rule;
+
+    return NGX_DECLINED;
 }
 
 
@@ -92,6 +88,252 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
     put->record.staple_until = put->staple_until;
 
     return NGX_OK;
+}
+
+
+/* What was read from the store. */
+
+static void
+ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
+{
+    if (put->has_old) {
+        certctl_record_free(&put->old);
+        put->has_old = 0;
+    }
+
+    certctl_pending_free(&put->pending);
+    ngx_memzero(&put->record.key, sizeof(certctl_blob_t));
+    put->record.generation = 0;
+    put->record.reused_key = 0;
+}
+
+
+/* The store's own words. */
+
+static void
+ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
+{
+    put->err = ngx_errno;
+    put->rule = ngx_http_certctl_store_rule(rc, &put->status);
+}
+
+
+/*
+ * The chain is live: of what was sent only the staple may be new.  As with PUT
+ * ocsp the version before stays the one to go back to.
+ */
+
+static ngx_int_t
+ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
+{
+    int  rc;
+
+    put->generation = put->old.generation;
+
+    if (put->staple.len == 0
+        || (put->staple.len == put->old.staple.len
+            && ngx_memcmp(put->staple.data, put->old.staple.data,
+                          put->staple.len)
+               == 0))
+    {
+        /* before If-Match: the change was made already (RFC 9110 13.1.1) */
+
+        put->status = NGX_HTTP_OK;
+
+        return NGX_DONE;
+    }
+
+    if (!ngx_http_certctl_record_matches(put->if_match, put->generation)) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+    }
+
+    rc = certctl_store_staple(put->mcf->certctl.store, put->name,
+                              put->chain.leaf.digest, &put->staple,
+                              put->staple_until, &put->generation,
+                              ngx_certctl_touched, &put->mcf->certctl);
+
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
+                                       "another write of this name came first");
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_put_failed(put, rc);
+        return NGX_ERROR;
+    }
+
+    put->status = NGX_HTTP_OK;
+    put->done = "staple is live";
+    ngx_http_certctl_record_live(put->mcf);
+
+    return NGX_DONE;
+}
+
+
+/* What is live: the same chain again is no change, and no error. */
+
+static ngx_int_t
+ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
+{
+    int       rc;
+    uint64_t  generation;
+
+    rc = certctl_store_read(put->mcf->certctl.store, put->name, &put->old);
+
+    put->has_old = (rc == CERTCTL_STORE_OK);
+    generation = put->has_old ? put->old.generation : 0;
+
+    /* a write that ended in between, or never, may have told nobody yet */
+
+    if (put->has_old
+        && put->old.chain.len == put->chain.len
+        && !certctl_store_unfinished(put->mcf->certctl.store, put->name)
+        && ngx_memcmp(put->old.chain.data, put->chain.der, put->chain.len)
+           == 0)
+    {
+        return ngx_http_certctl_put_again(put);
+    }
+
+    /* a damaged record is set aside by now: a good one may take its place */
+
+    if (rc == CERTCTL_STORE_FULL || rc == CERTCTL_STORE_ERROR) {
+        ngx_http_certctl_put_failed(put, rc);
+        return NGX_ERROR;
+    }
+
+    if (!ngx_http_certctl_record_matches(put->if_match, generation)) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Whether the leaf is for this key.  spki was worked out from the key when it
+ * was sealed; one key may have two encodings, so a difference proves nothing.
+ */
+
+static ngx_uint_t
+ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put, const u_char *spki,
+    certctl_blob_t *key)
+{
+    X509          *leaf;
+    EVP_PKEY      *pkey, *pub;
+    ngx_uint_t     same;
+    const u_char  *p;
+
+    if (ngx_memcmp(spki, put->record.spki, sizeof(put->record.spki)) == 0) {
+        return 1;
+    }
+
+    p = put->chain.der;
+    leaf = certctl_x509_read(&p, put->chain.leaf_len);
+    pub = leaf ? X509_get0_pubkey(leaf) : NULL;
+    pkey = certctl_key_from_der(key->data, key->len);
+    same = pkey && pub && EVP_PKEY_eq(pkey, pub) == 1;
+
+    EVP_PKEY_free(pkey);
+    X509_free(leaf);
+
+    return same;
+}
+
+
+/* NGX_AGAIN: it is not the pending key. */
+
+static ngx_int_t
+ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
+{
+    const char          *rule;
+    certctl_pending_t   *pending;
+
+    pending = &put->pending;
+
+    if (certctl_store_pending_get(put->mcf->certctl.store, put->name, pending)
+        != CERTCTL_STORE_OK)
+    {
+        return NGX_AGAIN;
+    }
+
+    if (!ngx_http_certctl_put_is_key(put, pending->spki, &pending->key)) {
+        return NGX_AGAIN;
+    }
+
+    rule = pending->sans.len ? certctl_names_are(put->chain.leaf.names,
+                                                 (char *) pending->sans.data)
+                             : "the pending request names nothing";
+
+    if (rule) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+                                           rule);
+    }
+
+    put->record.key = pending->key;
+
+    return NGX_OK;
+}
+
+
+/* A renewal with the key that is live, and so with the names that are. */
+
+static ngx_int_t
+ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
+{
+    const char           *rule;
+    struct certctl_leaf   old;
+
+    if (!ngx_http_certctl_put_is_key(put, put->old.spki, &put->old.key)) {
+        return NGX_AGAIN;
+    }
+
+    rule = certctl_leaf_read(put->old.chain.data, put->old.chain.len, &old);
+
+    if (rule == NULL) {
+        rule = old.names ? certctl_names_equal(put->chain.leaf.names, old.names)
+                         : "the stored certificate names nothing";
+
+        certctl_leaf_free(&old);
+    }
+
+    if (rule) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+                                           rule);
+    }
+
+    put->record.key = put->old.key;
+
+    return NGX_OK;
+}
+
+
+/* Finds the private key of the leaf, and the names it was asked for. */
+
+static ngx_int_t
+ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
+{
+    ngx_int_t  rc;
+
+    if (put->keygen) {
+        put->record.key = put->key;
+        return NGX_OK;
+    }
+
+    rc = ngx_http_certctl_put_fit_pending(put);
+
+    if (rc == NGX_AGAIN && put->has_old) {
+        rc = ngx_http_certctl_put_fit_old(put);
+    }
+
+    if (rc == NGX_AGAIN) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+                     "the first certificate's key is neither the pending nor "
+                     "the stored key of this name");
+    }
+
+    return rc;
 }
 
 
@@ -184,294 +426,37 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 }
 
 
-static const char *
-ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
+void
+ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 {
-    EVP_PKEY    *given;
-    ngx_str_t    staple;
-    const char  *rule;
+    char                    *keygen;
+    ngx_http_certctl_put_t   put;
 
-    given = NULL;
-    ngx_str_null(&staple);
+    ngx_memzero(&put, sizeof(ngx_http_certctl_put_t));
 
-    rule = ngx_http_certctl_pem_take_key(&put->pem, put->keygen, &given,
-                                         &put->key);
+    keygen = call->args[NGX_HTTP_CERTCTL_ARG_KEYGEN];
 
-    if (rule == NULL) {
-        rule = ngx_http_certctl_pem_take_staple(&put->pem, &staple);
+    put.mcf = call->mcf;
+    put.pem.data = call->body;
+    put.pem.len = call->body_len;
+    put.keygen = keygen && ngx_strcmp(keygen, "server") == 0;
+    ngx_memcpy(put.name, call->name, sizeof(put.name));
+    ngx_memcpy(put.if_match, call->if_match, sizeof(put.if_match));
+
+    if (ngx_http_certctl_put_check(&put) == NGX_OK) {
+        ngx_http_certctl_put_alone(&put);
     }
 
-    if (rule == NULL) {
-        rule = certctl_chain_accept((char *) put->pem.data, put->pem.len,
-                                    &ngx_http_certctl_keep_ca, given,
-                                    time(NULL), &put->chain);
+    call->done = put.done;
+    call->err = put.err;
+
+    if (put.rule) {
+        ngx_http_certctl_request_error(call, put.status, put.rule);
+
+    } else {
+        CERTCTL_POINT("put.before_answer");
+        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation);
     }
 
-    if (rule == NULL) {
-        rule = ngx_http_certctl_pem_check_staple(&staple, &put->chain,
-                                                 &put->staple,
-                                                 &put->staple_until);
-    }
-
-    EVP_PKEY_free(given);
-    OPENSSL_free(staple.data);
-
-    return rule;
-}
-
-
-/* What is live: the same chain again is no change, and no error. */
-
-static ngx_int_t
-ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
-{
-    int       rc;
-    uint64_t  generation;
-
-    rc = certctl_store_read(put->mcf->certctl.store, put->name, &put->old);
-
-    put->has_old = (rc == CERTCTL_STORE_OK);
-    generation = put->has_old ? put->old.generation : 0;
-
-    /* a write that ended in between, or never, may have told nobody yet */
-
-    if (put->has_old
-        && put->old.chain.len == put->chain.len
-        && !certctl_store_unfinished(put->mcf->certctl.store, put->name)
-        && ngx_memcmp(put->old.chain.data, put->chain.der, put->chain.len)
-           == 0)
-    {
-        return ngx_http_certctl_put_again(put);
-    }
-
-    /* a damaged record is set aside by now: a good one may take its place */
-
-    if (rc == CERTCTL_STORE_FULL || rc == CERTCTL_STORE_ERROR) {
-        ngx_http_certctl_put_failed(put, rc);
-        return NGX_ERROR;
-    }
-
-    if (!ngx_http_certctl_record_matches(put->if_match, generation)) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * The chain is live: of what was sent only the staple may be new.  As with PUT
- * ocsp the version before stays the one to go back to.
- */
-
-static ngx_int_t
-ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
-{
-    int  rc;
-
-    put->generation = put->old.generation;
-
-    if (put->staple.len == 0
-        || (put->staple.len == put->old.staple.len
-            && ngx_memcmp(put->staple.data, put->old.staple.data,
-                          put->staple.len)
-               == 0))
-    {
-        /* before If-Match: the change was made already (RFC 9110 13.1.1) */
-
-        put->status = NGX_HTTP_OK;
-
-        return NGX_DONE;
-    }
-
-    if (!ngx_http_certctl_record_matches(put->if_match, put->generation)) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
-    }
-
-    rc = certctl_store_staple(put->mcf->certctl.store, put->name,
-                              put->chain.leaf.digest, &put->staple,
-                              put->staple_until, &put->generation,
-                              ngx_certctl_touched, &put->mcf->certctl);
-
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
-                                       "another write of this name came first");
-    }
-
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_put_failed(put, rc);
-        return NGX_ERROR;
-    }
-
-    put->status = NGX_HTTP_OK;
-    put->done = "staple is live";
-    ngx_http_certctl_record_live(put->mcf);
-
-    return NGX_DONE;
-}
-
-
-/* Finds the private key of the leaf, and the names it was asked for. */
-
-static ngx_int_t
-ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
-{
-    ngx_int_t  rc;
-
-    if (put->keygen) {
-        put->record.key = put->key;
-        return NGX_OK;
-    }
-
-    rc = ngx_http_certctl_put_fit_pending(put);
-
-    if (rc == NGX_AGAIN && put->has_old) {
-        rc = ngx_http_certctl_put_fit_old(put);
-    }
-
-    if (rc == NGX_AGAIN) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                     "the first certificate's key is neither the pending nor "
-                     "the stored key of this name");
-    }
-
-    return rc;
-}
-
-
-/* NGX_AGAIN: it is not the pending key. */
-
-static ngx_int_t
-ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
-{
-    const char          *rule;
-    certctl_pending_t   *pending;
-
-    pending = &put->pending;
-
-    if (certctl_store_pending_get(put->mcf->certctl.store, put->name, pending)
-        != CERTCTL_STORE_OK)
-    {
-        return NGX_AGAIN;
-    }
-
-    if (!ngx_http_certctl_put_is_key(put, pending->spki, &pending->key)) {
-        return NGX_AGAIN;
-    }
-
-    rule = pending->sans.len ? certctl_names_are(put->chain.leaf.names,
-                                                 (char *) pending->sans.data)
-                             : "the pending request names nothing";
-
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
-    }
-
-    put->record.key = pending->key;
-
-    return NGX_OK;
-}
-
-
-/* A renewal with the key that is live, and so with the names that are. */
-
-static ngx_int_t
-ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
-{
-    const char           *rule;
-    struct certctl_leaf   old;
-
-    if (!ngx_http_certctl_put_is_key(put, put->old.spki, &put->old.key)) {
-        return NGX_AGAIN;
-    }
-
-    rule = certctl_leaf_read(put->old.chain.data, put->old.chain.len, &old);
-
-    if (rule == NULL) {
-        rule = old.names ? certctl_names_equal(put->chain.leaf.names, old.names)
-                         : "the stored certificate names nothing";
-
-        certctl_leaf_free(&old);
-    }
-
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
-    }
-
-    put->record.key = put->old.key;
-
-    return NGX_OK;
-}
-
-
-/*
- * Whether the leaf is for this key.  spki was worked out from the key when it
- * was sealed; one key may have two encodings, so a difference proves nothing.
- */
-
-static ngx_uint_t
-ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put, const u_char *spki,
-    certctl_blob_t *key)
-{
-    X509          *leaf;
-    EVP_PKEY      *pkey, *pub;
-    ngx_uint_t     same;
-    const u_char  *p;
-
-    if (ngx_memcmp(spki, put->record.spki, sizeof(put->record.spki)) == 0) {
-        return 1;
-    }
-
-    p = put->chain.der;
-    leaf = certctl_x509_read(&p, put->chain.leaf_len);
-    pub = leaf ? X509_get0_pubkey(leaf) : NULL;
-    pkey = certctl_key_from_der(key->data, key->len);
-    same = pkey && pub && EVP_PKEY_eq(pkey, pub) == 1;
-
-    EVP_PKEY_free(pkey);
-    X509_free(leaf);
-
-    return same;
-}
-
-
-/* The store's own words. */
-
-static void
-ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
-{
-    put->err = ngx_errno;
-    put->rule = ngx_http_certctl_store_rule(rc, &put->status);
-}
-
-
-static ngx_int_t
-ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, ngx_uint_t status,
-    const char *rule)
-{
-    put->status = status;
-    put->rule = rule;
-
-    return NGX_DECLINED;
-}
-
-
-/* What was read from the store. */
-
-static void
-ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
-{
-    if (put->has_old) {
-        certctl_record_free(&put->old);
-        put->has_old = 0;
-    }
-
-    certctl_pending_free(&put->pending);
-    ngx_memzero(&put->record.key, sizeof(certctl_blob_t));
-    put->record.generation = 0;
-    put->record.reused_key = 0;
+    ngx_http_certctl_put_free(&put);
 }

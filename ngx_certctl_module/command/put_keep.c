@@ -36,28 +36,27 @@ typedef struct {
 } ngx_http_certctl_keep_t;
 
 
-static ngx_http_certctl_keep_t *ngx_http_certctl_keep(void);
-static void ngx_http_certctl_keep_init(void);
-static X509 *ngx_http_certctl_keep_get(const u_char **p, long len,
-    void *data);
-static void ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca,
-    X509 *x509, const u_char *der, long len);
-
-
-const struct certctl_chain_keep  ngx_http_certctl_keep_ca = {
-    ngx_http_certctl_keep_get, NULL
-};
-
-
-/* The key types of wire.h, as OpenSSL's decoders call them. */
-
-static const char  *ngx_http_certctl_keep_keys[NGX_HTTP_CERTCTL_KEEP_KEYS] = {
-    "EC", "RSA", "ED25519"
-};
-
 static pthread_once_t  ngx_http_certctl_keep_once = PTHREAD_ONCE_INIT;
-static pthread_key_t   ngx_http_certctl_keep_slot;
+
+
 static ngx_uint_t      ngx_http_certctl_keep_works;
+
+
+static pthread_key_t   ngx_http_certctl_keep_slot;
+
+
+/*
+ * Nothing frees what is kept: a pool's threads end with their worker, and while
+ * they do it unloads this object, so that a destructor may be gone when it is
+ * called.
+ */
+
+static void
+ngx_http_certctl_keep_init(void)
+{
+    ngx_http_certctl_keep_works =
+        (pthread_key_create(&ngx_http_certctl_keep_slot, NULL) == 0);
+}
 
 
 /* NULL where there is no memory: then nothing is kept. */
@@ -89,17 +88,23 @@ ngx_http_certctl_keep(void)
 }
 
 
-/*
- * Nothing frees what is kept: a pool's threads end with their worker, and while
- * they do it unloads this object, so that a destructor may be gone when it is
- * called.
- */
+/* Takes the place of what ca was. */
 
 static void
-ngx_http_certctl_keep_init(void)
+ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca, X509 *x509,
+    const u_char *der, long len)
 {
-    ngx_http_certctl_keep_works =
-        (pthread_key_create(&ngx_http_certctl_keep_slot, NULL) == 0);
+    X509_free(ca->x509);
+    free(ca->der);
+
+    ca->x509 = NULL;
+    ca->der = malloc(len);
+
+    if (ca->der && X509_up_ref(x509)) {
+        ca->x509 = x509;
+        ca->len = len;
+        ngx_memcpy(ca->der, der, len);
+    }
 }
 
 
@@ -140,24 +145,16 @@ ngx_http_certctl_keep_get(const u_char **p, long len, void *data)
 }
 
 
-/* Takes the place of what ca was. */
+const struct certctl_chain_keep  ngx_http_certctl_keep_ca = {
+    ngx_http_certctl_keep_get, NULL
+};
 
-static void
-ngx_http_certctl_keep_put(ngx_http_certctl_keep_ca_t *ca, X509 *x509,
-    const u_char *der, long len)
-{
-    X509_free(ca->x509);
-    free(ca->der);
 
-    ca->x509 = NULL;
-    ca->der = malloc(len);
+/* The key types of wire.h, as OpenSSL's decoders call them. */
 
-    if (ca->der && X509_up_ref(x509)) {
-        ca->x509 = x509;
-        ca->len = len;
-        ngx_memcpy(ca->der, der, len);
-    }
-}
+static const char  *ngx_http_certctl_keep_keys[NGX_HTTP_CERTCTL_KEEP_KEYS] = {
+    "EC", "RSA", "ED25519"
+};
 
 
 EVP_PKEY *

@@ -15,42 +15,32 @@
 #include "x509_read.h"
 
 
-static ngx_uint_t ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label,
-    ngx_str_t *block);
-static void ngx_http_certctl_pem_parameters(ngx_str_t *pem, ngx_str_t *key);
-static const char *ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
-    certctl_blob_t *der);
-static const char *ngx_http_certctl_pem_staple(ngx_str_t *block,
-    const struct certctl_accepted *chain, certctl_blob_t *ret,
-    int64_t *until);
+/* From the line that holds label to the line after its END. */
 
-
-/* keygen=server, and only then, brings a private key; der is its PKCS#8, to be
-   OPENSSL_clear_free()d. */
-
-const char *
-ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
-    EVP_PKEY **ret, certctl_blob_t *der)
+static ngx_uint_t
+ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label, ngx_str_t *block)
 {
-    ngx_str_t    block;
-    const char  *rule;
+    char  *text, *begin, *end, *last, *name;
 
-    if (!ngx_http_certctl_pem_find(pem, "PRIVATE KEY-----", &block)) {
-        return keygen ? "keygen=server, but the body holds no private key"
-                      : NULL;
+    text = (char *) pem->data;
+    last = text + pem->len;
+
+    name = memmem(text, pem->len, label, ngx_strlen(label));
+    if (name == NULL) {
+        return 0;
     }
 
-    if (!keygen) {
-        return "a private key is not taken: keys are made on this host";
+    for (begin = name; begin > text && begin[-1] != '\n'; begin--) {
+        /* void */
     }
 
-    ngx_http_certctl_pem_parameters(pem, &block);
-    rule = ngx_http_certctl_pem_key(&block, ret, der);
+    end = memmem(name, last - name, "-----END ", sizeof("-----END ") - 1);
+    end = end ? memchr(end, '\n', last - end) : NULL;
 
-    /* what is left of the body is certificates only */
-    ngx_memset(block.data, '\n', block.len);
+    block->data = (u_char *) begin;
+    block->len = (end ? end + 1 : last) - begin;
 
-    return rule;
+    return 1;
 }
 
 
@@ -143,6 +133,35 @@ ngx_http_certctl_pem_key(ngx_str_t *block, EVP_PKEY **ret,
 }
 
 
+/* keygen=server, and only then, brings a private key; der is its PKCS#8, to be
+   OPENSSL_clear_free()d. */
+
+const char *
+ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
+    EVP_PKEY **ret, certctl_blob_t *der)
+{
+    ngx_str_t    block;
+    const char  *rule;
+
+    if (!ngx_http_certctl_pem_find(pem, "PRIVATE KEY-----", &block)) {
+        return keygen ? "keygen=server, but the body holds no private key"
+                      : NULL;
+    }
+
+    if (!keygen) {
+        return "a private key is not taken: keys are made on this host";
+    }
+
+    ngx_http_certctl_pem_parameters(pem, &block);
+    rule = ngx_http_certctl_pem_key(&block, ret, der);
+
+    /* what is left of the body is certificates only */
+    ngx_memset(block.data, '\n', block.len);
+
+    return rule;
+}
+
+
 /* Certificate and staple change together; ret is to be OPENSSL_free()d. */
 
 const char *
@@ -172,23 +191,6 @@ ngx_http_certctl_pem_take_staple(ngx_str_t *pem, ngx_str_t *block)
     }
 
     return NULL;
-}
-
-
-const char *
-ngx_http_certctl_pem_check_staple(ngx_str_t *block,
-    const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
-{
-    if (block->len == 0) {
-        return NULL;
-    }
-
-    if (sk_X509_num(chain->cas) < 1) {
-        return "the certificate's issuer is not in its chain, without it no "
-               "OCSP response can be checked";
-    }
-
-    return ngx_http_certctl_pem_staple(block, chain, ret, until);
 }
 
 
@@ -243,30 +245,18 @@ ngx_http_certctl_pem_staple(ngx_str_t *block,
 }
 
 
-/* From the line that holds label to the line after its END. */
-
-static ngx_uint_t
-ngx_http_certctl_pem_find(ngx_str_t *pem, const char *label, ngx_str_t *block)
+const char *
+ngx_http_certctl_pem_check_staple(ngx_str_t *block,
+    const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
 {
-    char  *text, *begin, *end, *last, *name;
-
-    text = (char *) pem->data;
-    last = text + pem->len;
-
-    name = memmem(text, pem->len, label, ngx_strlen(label));
-    if (name == NULL) {
-        return 0;
+    if (block->len == 0) {
+        return NULL;
     }
 
-    for (begin = name; begin > text && begin[-1] != '\n'; begin--) {
-        /* void */
+    if (sk_X509_num(chain->cas) < 1) {
+        return "the certificate's issuer is not in its chain, without it no "
+               "OCSP response can be checked";
     }
 
-    end = memmem(name, last - name, "-----END ", sizeof("-----END ") - 1);
-    end = end ? memchr(end, '\n', last - end) : NULL;
-
-    block->data = (u_char *) begin;
-    block->len = (end ? end + 1 : last) - begin;
-
-    return 1;
+    return ngx_http_certctl_pem_staple(block, chain, ret, until);
 }

@@ -10,16 +10,6 @@
 #include "discover/discover.h"
 
 
-static const char *ngx_http_certctl_discover_root(
-    ngx_http_certctl_main_conf_t *mcf, const char *dir, char real[PATH_MAX],
-    char root[PATH_MAX]);
-static void ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
-    const char *real, const char *root);
-static void ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk,
-    int fd);
-static void ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk);
-
-
 static const char  *ngx_http_certctl_bound_text[] = {
 #define X(NAME, text)  text,
     NGX_HTTP_CERTCTL_BOUNDS(X)
@@ -74,39 +64,6 @@ ngx_http_certctl_discover(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-void
-ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
-{
-    char        *dir, real[PATH_MAX], root[PATH_MAX];
-    const char  *rule;
-
-    dir = call->args[NGX_HTTP_CERTCTL_ARG_DIR];
-
-    if (dir == NULL) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                       "dir is required: dir=/etc/ssl");
-        return;
-    }
-
-    rule = ngx_http_certctl_discover_root(call->mcf, dir, real, root);
-
-    if (rule) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
-        return;
-    }
-
-    if (!ngx_atomic_cmp_set(&ngx_http_certctl_walking, 0, 1)) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "another walk is under way");
-        return;
-    }
-
-    ngx_http_certctl_discover_answer(call, real, root);
-
-    (void) ngx_atomic_cmp_set(&ngx_http_certctl_walking, 1, 0);
-}
-
-
 /*
  * The allowed directory that dir is, or is below, with all links resolved.
  * Nothing is said of other paths, not even whether they exist.
@@ -136,6 +93,57 @@ ngx_http_certctl_discover_root(ngx_http_certctl_main_conf_t *mcf,
     }
 
     return "dir is no directory that certctl_discover allows, nor below one";
+}
+
+
+/* What was seen, and what was left out. */
+
+static void
+ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk)
+{
+    ngx_uint_t                      i;
+    ngx_http_certctl_json_t        *json;
+    ngx_http_certctl_json_block_t  *block;
+
+    json = walk->json;
+
+    ngx_http_certctl_json_number(json, "files_seen", walk->files);
+    ngx_http_certctl_json_number(json, "certificates_found", walk->certs);
+    ngx_http_certctl_json_open(json, "limits", '[');
+
+    for (i = 0; i < NGX_HTTP_CERTCTL_BOUND_MAX; i++) {
+        if (walk->limits & (1 << i)) {
+            ngx_http_certctl_json_text(json, NULL,
+                                       ngx_http_certctl_bound_text[i]);
+        }
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_number(json, "left_out_total", walk->nleft);
+    ngx_http_certctl_json_open(json, "left_out", '[');
+
+    for (block = walk->left.first; block; block = block->next) {
+        ngx_http_certctl_json_raw(json, block->data, block->len);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+
+    json->failed |= walk->left.failed;
+}
+
+
+static void
+ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk, int fd)
+{
+    ngx_http_certctl_json_open(walk->json, NULL, '{');
+    ngx_http_certctl_json_text(walk->json, "dir", walk->path);
+    ngx_http_certctl_json_open(walk->json, "files", '[');
+
+    ngx_http_certctl_walk(walk, fd);
+
+    ngx_http_certctl_json_close(walk->json, ']');
+    ngx_http_certctl_discover_end(walk);
+    ngx_http_certctl_json_close(walk->json, '}');
 }
 
 
@@ -181,52 +189,34 @@ ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
 }
 
 
-static void
-ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk, int fd)
+void
+ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
 {
-    ngx_http_certctl_json_open(walk->json, NULL, '{');
-    ngx_http_certctl_json_text(walk->json, "dir", walk->path);
-    ngx_http_certctl_json_open(walk->json, "files", '[');
+    char        *dir, real[PATH_MAX], root[PATH_MAX];
+    const char  *rule;
 
-    ngx_http_certctl_walk(walk, fd);
+    dir = call->args[NGX_HTTP_CERTCTL_ARG_DIR];
 
-    ngx_http_certctl_json_close(walk->json, ']');
-    ngx_http_certctl_discover_end(walk);
-    ngx_http_certctl_json_close(walk->json, '}');
-}
-
-
-/* What was seen, and what was left out. */
-
-static void
-ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk)
-{
-    ngx_uint_t                      i;
-    ngx_http_certctl_json_t        *json;
-    ngx_http_certctl_json_block_t  *block;
-
-    json = walk->json;
-
-    ngx_http_certctl_json_number(json, "files_seen", walk->files);
-    ngx_http_certctl_json_number(json, "certificates_found", walk->certs);
-    ngx_http_certctl_json_open(json, "limits", '[');
-
-    for (i = 0; i < NGX_HTTP_CERTCTL_BOUND_MAX; i++) {
-        if (walk->limits & (1 << i)) {
-            ngx_http_certctl_json_text(json, NULL,
-                                       ngx_http_certctl_bound_text[i]);
-        }
+    if (dir == NULL) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                       "dir is required: dir=/etc/ssl");
+        return;
     }
 
-    ngx_http_certctl_json_close(json, ']');
-    ngx_http_certctl_json_number(json, "left_out_total", walk->nleft);
-    ngx_http_certctl_json_open(json, "left_out", '[');
+    rule = ngx_http_certctl_discover_root(call->mcf, dir, real, root);
 
-    for (block = walk->left.first; block; block = block->next) {
-        ngx_http_certctl_json_raw(json, block->data, block->len);
+    if (rule) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN, rule);
+        return;
     }
 
-    ngx_http_certctl_json_close(json, ']');
+    if (!ngx_atomic_cmp_set(&ngx_http_certctl_walking, 0, 1)) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "another walk is under way");
+        return;
+    }
 
-    json->failed |= walk->left.failed;
+    ngx_http_certctl_discover_answer(call, real, root);
+
+    (void) ngx_atomic_cmp_set(&ngx_http_certctl_walking, 1, 0);
 }

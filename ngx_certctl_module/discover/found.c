@@ -20,75 +20,19 @@ typedef struct {
 } ngx_http_certctl_pair_t;
 
 
-static void ngx_http_certctl_discover_owner(ngx_http_certctl_json_t *json,
-    struct stat *st);
-static void ngx_http_certctl_discover_mode(ngx_http_certctl_json_t *json,
-    mode_t mode);
-static ngx_uint_t ngx_http_certctl_discover_cert(
-    ngx_http_certctl_walk_t *walk, X509 *x509, ngx_uint_t index);
-static void ngx_http_certctl_discover_pair(ngx_http_certctl_pair_t *pair,
-    X509 *x509, ngx_http_certctl_found_t *found, const char *name,
-    struct stat *st);
-static void ngx_http_certctl_discover_beside(ngx_http_certctl_pair_t *pair,
-    X509 *x509, const char *name, ngx_http_certctl_beside_t *beside,
-    ngx_uint_t n);
-static ngx_uint_t ngx_http_certctl_discover_stem(const char *name,
-    const char *key);
-static void ngx_http_certctl_discover_key(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_pair_t *pair);
+/* As chmod takes it: "0640". */
 
-
-void
-ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
-    const char *name, struct stat *st, ngx_http_certctl_found_t *found,
-    ngx_http_certctl_beside_t *beside, ngx_uint_t nbeside)
+static void
+ngx_http_certctl_discover_mode(ngx_http_certctl_json_t *json, mode_t mode)
 {
-    int                       i;
-    X509                     *x509;
-    ngx_uint_t                leaf;
-    ngx_http_certctl_json_t  *json;
-    ngx_http_certctl_pair_t   pair;
+    u_char  text[4];
 
-    json = walk->json;
+    text[0] = '0' + ((mode >> 9) & 7);
+    text[1] = '0' + ((mode >> 6) & 7);
+    text[2] = '0' + ((mode >> 3) & 7);
+    text[3] = '0' + (mode & 7);
 
-    ngx_http_certctl_json_open(json, NULL, '{');
-    ngx_http_certctl_json_text(json, "path", walk->path);
-    ngx_http_certctl_json_text(json, "format", found->format);
-    ngx_http_certctl_discover_owner(json, st);
-    ngx_http_certctl_json_open(json, "certificates", '[');
-
-    for (i = 0; i < sk_X509_num(found->certs); i++) {
-
-        if (walk->certs == NGX_HTTP_CERTCTL_WALK_CERTS) {
-            walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
-            break;
-        }
-
-        x509 = sk_X509_value(found->certs, i);
-        walk->certs++;
-
-        ngx_http_certctl_json_open(json, NULL, '{');
-        leaf = ngx_http_certctl_discover_cert(walk, x509, i);
-
-        pair.match = "none";
-        pair.name = NULL;
-
-        ngx_http_certctl_discover_pair(&pair, x509, found, name, st);
-        ngx_http_certctl_discover_beside(&pair, x509, name, beside, nbeside);
-
-        /* beside a CA lie keys of others */
-
-        if (!leaf && ngx_strcmp(pair.match, "found") != 0) {
-            pair.match = "none";
-            pair.name = NULL;
-        }
-
-        ngx_http_certctl_discover_key(json, &pair);
-        ngx_http_certctl_json_close(json, '}');
-    }
-
-    ngx_http_certctl_json_close(json, ']');
-    ngx_http_certctl_json_close(json, '}');
+    ngx_http_certctl_json_string(json, "mode", text, sizeof(text));
 }
 
 
@@ -114,22 +58,6 @@ ngx_http_certctl_discover_owner(ngx_http_certctl_json_t *json,
 
     ngx_http_certctl_discover_mode(json, st->st_mode);
     ngx_http_certctl_json_time(json, "mtime", st->st_mtime);
-}
-
-
-/* As chmod takes it: "0640". */
-
-static void
-ngx_http_certctl_discover_mode(ngx_http_certctl_json_t *json, mode_t mode)
-{
-    u_char  text[4];
-
-    text[0] = '0' + ((mode >> 9) & 7);
-    text[1] = '0' + ((mode >> 6) & 7);
-    text[2] = '0' + ((mode >> 3) & 7);
-    text[3] = '0' + (mode & 7);
-
-    ngx_http_certctl_json_string(json, "mode", text, sizeof(text));
 }
 
 
@@ -202,6 +130,23 @@ ngx_http_certctl_discover_pair(ngx_http_certctl_pair_t *pair, X509 *x509,
 }
 
 
+/* Whether key is named for the certificate: its stem, or privkey.pem. */
+
+static ngx_uint_t
+ngx_http_certctl_discover_stem(const char *name, const char *key)
+{
+    size_t       len;
+    const char  *dot;
+
+    dot = strrchr(name, '.');
+    len = dot ? (size_t) (dot - name) : ngx_strlen(name);
+
+    return ngx_strcmp(key, "privkey.pem") == 0
+           || (ngx_strncmp(key, name, len) == 0
+               && ngx_strcmp(key + len, ".key") == 0);
+}
+
+
 /*
  * A key beside it.  One that fits wins; one that cannot be read may fit; one
  * that does not is told when its name says that it should.
@@ -247,23 +192,6 @@ ngx_http_certctl_discover_beside(ngx_http_certctl_pair_t *pair, X509 *x509,
 }
 
 
-/* Whether key is named for the certificate: its stem, or privkey.pem. */
-
-static ngx_uint_t
-ngx_http_certctl_discover_stem(const char *name, const char *key)
-{
-    size_t       len;
-    const char  *dot;
-
-    dot = strrchr(name, '.');
-    len = dot ? (size_t) (dot - name) : ngx_strlen(name);
-
-    return ngx_strcmp(key, "privkey.pem") == 0
-           || (ngx_strncmp(key, name, len) == 0
-               && ngx_strcmp(key + len, ".key") == 0);
-}
-
-
 static void
 ngx_http_certctl_discover_key(ngx_http_certctl_json_t *json,
     ngx_http_certctl_pair_t *pair)
@@ -284,4 +212,58 @@ ngx_http_certctl_discover_key(ngx_http_certctl_json_t *json,
     }
 
     ngx_http_certctl_json_close(json, ']');
+}
+
+
+void
+ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
+    const char *name, struct stat *st, ngx_http_certctl_found_t *found,
+    ngx_http_certctl_beside_t *beside, ngx_uint_t nbeside)
+{
+    int                       i;
+    X509                     *x509;
+    ngx_uint_t                leaf;
+    ngx_http_certctl_json_t  *json;
+    ngx_http_certctl_pair_t   pair;
+
+    json = walk->json;
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+    ngx_http_certctl_json_text(json, "path", walk->path);
+    ngx_http_certctl_json_text(json, "format", found->format);
+    ngx_http_certctl_discover_owner(json, st);
+    ngx_http_certctl_json_open(json, "certificates", '[');
+
+    for (i = 0; i < sk_X509_num(found->certs); i++) {
+
+        if (walk->certs == NGX_HTTP_CERTCTL_WALK_CERTS) {
+            walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
+            break;
+        }
+
+        x509 = sk_X509_value(found->certs, i);
+        walk->certs++;
+
+        ngx_http_certctl_json_open(json, NULL, '{');
+        leaf = ngx_http_certctl_discover_cert(walk, x509, i);
+
+        pair.match = "none";
+        pair.name = NULL;
+
+        ngx_http_certctl_discover_pair(&pair, x509, found, name, st);
+        ngx_http_certctl_discover_beside(&pair, x509, name, beside, nbeside);
+
+        /* beside a CA lie keys of others */
+
+        if (!leaf && ngx_strcmp(pair.match, "found") != 0) {
+            pair.match = "none";
+            pair.name = NULL;
+        }
+
+        ngx_http_certctl_discover_key(json, &pair);
+        ngx_http_certctl_json_close(json, '}');
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_close(json, '}');
 }

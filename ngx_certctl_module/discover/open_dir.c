@@ -11,16 +11,6 @@
 #include "discover/discover.h"
 
 
-static int ngx_http_certctl_open_parent(ngx_http_certctl_walk_t *walk,
-    const char *path, char name[NAME_MAX + 1]);
-static const char *ngx_http_certctl_file_regular(int fd, const char *name,
-    struct stat *st, u_char **data);
-static const char *ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk,
-    const char *name, struct stat *st, u_char **data);
-static const char *ngx_http_certctl_file_bytes(int fd, struct stat *st,
-    u_char **data);
-
-
 ngx_uint_t
 ngx_http_certctl_below(const char *dir, const char *path)
 {
@@ -30,26 +20,6 @@ ngx_http_certctl_below(const char *dir, const char *path)
 
     return ngx_strncmp(dir, path, len) == 0
            && (path[len] == '\0' || path[len] == '/');
-}
-
-
-int
-ngx_http_certctl_open_dir(ngx_http_certctl_walk_t *walk, const char *path)
-{
-    int   parent, fd;
-    char  name[NAME_MAX + 1];
-
-    parent = ngx_http_certctl_open_parent(walk, path, name);
-    if (parent == -1) {
-        return -1;
-    }
-
-    fd = openat(parent, name,
-                O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
-
-    (void) close(parent);
-
-    return fd;
 }
 
 
@@ -106,17 +76,66 @@ ngx_http_certctl_open_parent(ngx_http_certctl_walk_t *walk, const char *path,
 }
 
 
-const char *
-ngx_http_certctl_file_read(ngx_http_certctl_walk_t *walk, int fd,
-    const char *name, struct stat *st, u_char **data)
+int
+ngx_http_certctl_open_dir(ngx_http_certctl_walk_t *walk, const char *path)
 {
-    if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return "cannot be read by the workers' user";
+    int   parent, fd;
+    char  name[NAME_MAX + 1];
+
+    parent = ngx_http_certctl_open_parent(walk, path, name);
+    if (parent == -1) {
+        return -1;
     }
 
-    return S_ISLNK(st->st_mode)
-           ? ngx_http_certctl_file_link(walk, name, st, data)
-           : ngx_http_certctl_file_regular(fd, name, st, data);
+    fd = openat(parent, name,
+                O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+
+    (void) close(parent);
+
+    return fd;
+}
+
+
+static const char *
+ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
+{
+    off_t    len;
+    u_char  *buf;
+    ssize_t  n;
+
+    if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
+        return "not a regular file";
+    }
+
+    if (st->st_size > NGX_HTTP_CERTCTL_WALK_FILE) {
+        return "larger than 1 MiB";
+    }
+
+    buf = OPENSSL_malloc(NGX_HTTP_CERTCTL_WALK_FILE + 1);
+    if (buf == NULL) {
+        return "there is no memory for it";
+    }
+
+    for (len = 0; len < st->st_size; len += n) {
+
+        n = read(fd, buf + len, st->st_size - len);
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            n = 0;
+            continue;
+        }
+
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    /* it may have shrunk since */
+
+    st->st_size = len;
+    *data = buf;
+
+    return NULL;
 }
 
 
@@ -191,46 +210,17 @@ ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk, const char *name,
 }
 
 
-static const char *
-ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
+const char *
+ngx_http_certctl_file_read(ngx_http_certctl_walk_t *walk, int fd,
+    const char *name, struct stat *st, u_char **data)
 {
-    off_t    len;
-    u_char  *buf;
-    ssize_t  n;
-
-    if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
-        return "not a regular file";
+    if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
+        return "cannot be read by the workers' user";
     }
 
-    if (st->st_size > NGX_HTTP_CERTCTL_WALK_FILE) {
-        return "larger than 1 MiB";
-    }
-
-    buf = OPENSSL_malloc(NGX_HTTP_CERTCTL_WALK_FILE + 1);
-    if (buf == NULL) {
-        return "there is no memory for it";
-    }
-
-    for (len = 0; len < st->st_size; len += n) {
-
-        n = read(fd, buf + len, st->st_size - len);
-
-        if (n == -1 && ngx_errno == NGX_EINTR) {
-            n = 0;
-            continue;
-        }
-
-        if (n <= 0) {
-            break;
-        }
-    }
-
-    /* it may have shrunk since */
-
-    st->st_size = len;
-    *data = buf;
-
-    return NULL;
+    return S_ISLNK(st->st_mode)
+           ? ngx_http_certctl_file_link(walk, name, st, data)
+           : ngx_http_certctl_file_regular(fd, name, st, data);
 }
 
 

@@ -15,105 +15,6 @@
 #define NGX_HTTP_CERTCTL_WORK        1000000
 
 
-static ngx_uint_t ngx_http_certctl_pkcs12_open(PKCS12 *p12,
-    const char **pass, const char **why);
-static ngx_uint_t ngx_http_certctl_pkcs12_cheap(
-    ngx_http_certctl_found_t *found, const X509_ALGOR *alg);
-static STACK_OF(PKCS12_SAFEBAG) *ngx_http_certctl_pkcs12_bags(
-    ngx_http_certctl_found_t *found, PKCS7 *p7, const char *pass);
-static void ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
-    PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys);
-static EVP_PKEY *ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
-    PKCS12_SAFEBAG *bag, const char *pass);
-
-
-void
-ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
-    ngx_uint_t keys)
-{
-    int                        i, j;
-    const char                *pass;
-    STACK_OF(PKCS7)           *safes;
-    STACK_OF(PKCS12_SAFEBAG)  *bags;
-
-    if (!ngx_http_certctl_pkcs12_open(p12, &pass, &found->why)) {
-        found->unknown = 1;
-        return;
-    }
-
-    safes = PKCS12_unpack_authsafes(p12);
-
-    for (i = 0; i < sk_PKCS7_num(safes); i++) {
-
-        bags = ngx_http_certctl_pkcs12_bags(found, sk_PKCS7_value(safes, i),
-                                            pass);
-
-        if (bags == NULL) {
-            found->why = "encrypted";
-            found->unknown = 1;
-            continue;
-        }
-
-        for (j = 0; j < sk_PKCS12_SAFEBAG_num(bags); j++) {
-            ngx_http_certctl_pkcs12_bag(found,
-                                        sk_PKCS12_SAFEBAG_value(bags, j),
-                                        pass, keys);
-        }
-
-        sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
-    }
-
-    if (safes == NULL) {
-        found->why = "its PKCS#12 content is not valid";
-    }
-
-    sk_PKCS7_pop_free(safes, PKCS7_free);
-}
-
-
-/* No password and the empty one differ in PKCS#12 (RFC 7292 B.1). */
-
-static ngx_uint_t
-ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
-    const char **why)
-{
-    const X509_ALGOR         *alg;
-    const ASN1_OBJECT        *oid;
-    const ASN1_INTEGER       *times;
-
-    *pass = "";
-
-    if (!PKCS12_mac_present(p12)) {
-        return 1;
-    }
-
-    *why = "encrypted";
-
-    PKCS12_get0_mac(NULL, &alg, NULL, &times, p12);
-    X509_ALGOR_get0(&oid, NULL, NULL, alg);
-
-    if (EVP_get_digestbyobj(oid) == NULL
-        || (times && (ASN1_INTEGER_get(times) < 0
-                      || ASN1_INTEGER_get(times)
-                         > NGX_HTTP_CERTCTL_ITERATIONS)))
-    {
-        return 0;
-    }
-
-    if (PKCS12_verify_mac(p12, "", 0) != 1) {
-        *pass = NULL;
-
-        if (PKCS12_verify_mac(p12, NULL, 0) != 1) {
-            return 0;
-        }
-    }
-
-    *why = NULL;
-
-    return 1;
-}
-
-
 /* Whether alg's iterations are few enough (RFC 8018 A.2, A.3). */
 
 static ngx_uint_t
@@ -198,32 +99,46 @@ ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
 }
 
 
-static void
-ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
-    PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys)
+/* No password and the empty one differ in PKCS#12 (RFC 7292 B.1). */
+
+static ngx_uint_t
+ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
+    const char **why)
 {
-    int        type;
-    X509      *x509;
-    EVP_PKEY  *key;
+    const X509_ALGOR         *alg;
+    const ASN1_OBJECT        *oid;
+    const ASN1_INTEGER       *times;
 
-    type = PKCS12_SAFEBAG_get_nid(bag);
+    *pass = "";
 
-    if (type == NID_certBag && !keys) {
-
-        x509 = PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate
-               ? PKCS12_SAFEBAG_get1_cert(bag) : NULL;
-
-        if (x509) {
-            ngx_http_certctl_found_add(found, x509);
-        }
-
-    } else if ((type == NID_keyBag || type == NID_pkcs8ShroudedKeyBag)
-               && keys)
-    {
-        key = ngx_http_certctl_pkcs12_key(found, bag, pass);
-        ngx_http_certctl_found_key(found, key);
-        EVP_PKEY_free(key);
+    if (!PKCS12_mac_present(p12)) {
+        return 1;
     }
+
+    *why = "encrypted";
+
+    PKCS12_get0_mac(NULL, &alg, NULL, &times, p12);
+    X509_ALGOR_get0(&oid, NULL, NULL, alg);
+
+    if (EVP_get_digestbyobj(oid) == NULL
+        || (times && (ASN1_INTEGER_get(times) < 0
+                      || ASN1_INTEGER_get(times)
+                         > NGX_HTTP_CERTCTL_ITERATIONS)))
+    {
+        return 0;
+    }
+
+    if (PKCS12_verify_mac(p12, "", 0) != 1) {
+        *pass = NULL;
+
+        if (PKCS12_verify_mac(p12, NULL, 0) != 1) {
+            return 0;
+        }
+    }
+
+    *why = NULL;
+
+    return 1;
 }
 
 
@@ -253,4 +168,77 @@ ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
     PKCS8_PRIV_KEY_INFO_free(info);
 
     return key;
+}
+
+
+static void
+ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
+    PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys)
+{
+    int        type;
+    X509      *x509;
+    EVP_PKEY  *key;
+
+    type = PKCS12_SAFEBAG_get_nid(bag);
+
+    if (type == NID_certBag && !keys) {
+
+        x509 = PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate
+               ? PKCS12_SAFEBAG_get1_cert(bag) : NULL;
+
+        if (x509) {
+            ngx_http_certctl_found_add(found, x509);
+        }
+
+    } else if ((type == NID_keyBag || type == NID_pkcs8ShroudedKeyBag)
+               && keys)
+    {
+        key = ngx_http_certctl_pkcs12_key(found, bag, pass);
+        ngx_http_certctl_found_key(found, key);
+        EVP_PKEY_free(key);
+    }
+}
+
+
+void
+ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
+    ngx_uint_t keys)
+{
+    int                        i, j;
+    const char                *pass;
+    STACK_OF(PKCS7)           *safes;
+    STACK_OF(PKCS12_SAFEBAG)  *bags;
+
+    if (!ngx_http_certctl_pkcs12_open(p12, &pass, &found->why)) {
+        found->unknown = 1;
+        return;
+    }
+
+    safes = PKCS12_unpack_authsafes(p12);
+
+    for (i = 0; i < sk_PKCS7_num(safes); i++) {
+
+        bags = ngx_http_certctl_pkcs12_bags(found, sk_PKCS7_value(safes, i),
+                                            pass);
+
+        if (bags == NULL) {
+            found->why = "encrypted";
+            found->unknown = 1;
+            continue;
+        }
+
+        for (j = 0; j < sk_PKCS12_SAFEBAG_num(bags); j++) {
+            ngx_http_certctl_pkcs12_bag(found,
+                                        sk_PKCS12_SAFEBAG_value(bags, j),
+                                        pass, keys);
+        }
+
+        sk_PKCS12_SAFEBAG_pop_free(bags, PKCS12_SAFEBAG_free);
+    }
+
+    if (safes == NULL) {
+        found->why = "its PKCS#12 content is not valid";
+    }
+
+    sk_PKCS7_pop_free(safes, PKCS7_free);
 }

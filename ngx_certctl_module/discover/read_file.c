@@ -13,14 +13,6 @@
 #include "x509_pem.h"
 
 
-static void ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found,
-    const char *p, const char *end, ngx_uint_t keys);
-static void ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
-    const char *label, const u_char *der, size_t len, ngx_uint_t keys);
-static ngx_uint_t ngx_http_certctl_found_is_key(const char *label);
-static PKCS12 *ngx_http_certctl_found_pkcs12(const u_char *data, size_t len);
-
-
 /* What a label's block is, and whether something may follow in its DER. */
 
 static const struct {
@@ -32,6 +24,169 @@ static const struct {
     { "TRUSTED CERTIFICATE", 1 },   /* OpenSSL's, with its own settings */
     { NULL, 0 }
 };
+
+
+/* Whatever ends so: of PKCS#8, of older formats, encrypted or not. */
+
+static ngx_uint_t
+ngx_http_certctl_found_is_key(const char *label)
+{
+    size_t  len;
+
+    len = ngx_strlen(label);
+
+    return len >= 11 && ngx_strcmp(label + len - 11, "PRIVATE KEY") == 0;
+}
+
+
+ngx_int_t
+ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
+{
+    int      len;
+    u_char  *der;
+
+    der = NULL;
+    len = key ? i2d_PUBKEY(key, &der) : 0;
+
+    if (len <= 0) {
+        return NGX_ERROR;
+    }
+
+    (void) SHA256(der, len, digest);
+    OPENSSL_free(der);
+
+    return NGX_OK;
+}
+
+
+/* Keeps what tells the key from others; NULL is one that stays unknown. */
+
+void
+ngx_http_certctl_found_key(ngx_http_certctl_found_t *found, EVP_PKEY *key)
+{
+    if (key == NULL || found->keys == NGX_HTTP_CERTCTL_FOUND_KEYS
+        || ngx_http_certctl_spki(key, found->spki[found->keys]) != NGX_OK)
+    {
+        found->unknown = 1;
+        return;
+    }
+
+    found->keys++;
+}
+
+
+/* Takes x509. */
+
+void
+ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
+{
+    if (found->certs == NULL) {
+        found->certs = sk_X509_new_null();
+    }
+
+    if (found->certs == NULL || sk_X509_push(found->certs, x509) == 0) {
+        found->why = "there is no memory for its certificates";
+        X509_free(x509);
+    }
+}
+
+
+static void
+ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
+    const char *label, const u_char *der, size_t len, ngx_uint_t keys)
+{
+    X509          *x509;
+    EVP_PKEY      *key;
+    ngx_uint_t     i;
+    const u_char  *p;
+
+    if (keys) {
+        if (ngx_http_certctl_found_is_key(label)) {
+            key = certctl_key_from_der(der, len);
+            ngx_http_certctl_found_key(found, key);
+            EVP_PKEY_free(key);
+        }
+
+        return;
+    }
+
+    for (i = 0; ngx_http_certctl_found_labels[i].label; i++) {
+
+        if (ngx_strcmp(ngx_http_certctl_found_labels[i].label, label) != 0) {
+            continue;
+        }
+
+        p = der;
+        x509 = d2i_X509(NULL, &p, len);
+
+        if (x509 && (p == der + len || ngx_http_certctl_found_labels[i].more)) {
+            ngx_http_certctl_found_add(found, x509);
+            return;
+        }
+
+        X509_free(x509);
+        found->why = "a certificate in it is not valid DER";
+    }
+}
+
+
+/*
+ * Block by block: between blocks there may be any text, as CAs deliver it.  A
+ * block that is not whole is passed over.
+ */
+
+static void
+ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const char *p,
+    const char *end, ngx_uint_t keys)
+{
+    int          rc;
+    char         label[32];
+    size_t       len;
+    u_char      *der;
+    const char  *why, *next;
+
+    for ( ;; ) {
+
+        p = memmem(p, end - p, "-----BEGIN ", 11);
+        if (p == NULL) {
+            return;
+        }
+
+        next = p;
+        label[0] = '\0';
+
+        rc = certctl_pem_next(&next, end, label, &der, &len, &why);
+
+        if (rc == 1) {
+            ngx_http_certctl_found_block(found, label, der, len, keys);
+            OPENSSL_clear_free(der, len);
+            p = next;
+            continue;
+        }
+
+        /* RFC 1421's headers, as encrypted keys have them, are not base64 */
+
+        if (ngx_http_certctl_found_is_key(label)) {
+            found->unknown = 1;
+
+        } else {
+            found->why = why;
+        }
+
+        p += 11;
+    }
+}
+
+
+static PKCS12 *
+ngx_http_certctl_found_pkcs12(const u_char *data, size_t len)
+{
+    const u_char  *p;
+
+    p = data;
+
+    return (len > 2 && data[0] == 0x30) ? d2i_PKCS12(NULL, &p, len) : NULL;
+}
 
 
 void
@@ -100,169 +255,6 @@ ngx_http_certctl_found_keys(ngx_http_certctl_found_t *found,
     key = certctl_key_from_der(data, len);
     ngx_http_certctl_found_key(found, key);
     EVP_PKEY_free(key);
-}
-
-
-/*
- * Block by block: between blocks there may be any text, as CAs deliver it.  A
- * block that is not whole is passed over.
- */
-
-static void
-ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const char *p,
-    const char *end, ngx_uint_t keys)
-{
-    int          rc;
-    char         label[32];
-    size_t       len;
-    u_char      *der;
-    const char  *why, *next;
-
-    for ( ;; ) {
-
-        p = memmem(p, end - p, "-----BEGIN ", 11);
-        if (p == NULL) {
-            return;
-        }
-
-        next = p;
-        label[0] = '\0';
-
-        rc = certctl_pem_next(&next, end, label, &der, &len, &why);
-
-        if (rc == 1) {
-            ngx_http_certctl_found_block(found, label, der, len, keys);
-            OPENSSL_clear_free(der, len);
-            p = next;
-            continue;
-        }
-
-        /* RFC 1421's headers, as encrypted keys have them, are not base64 */
-
-        if (ngx_http_certctl_found_is_key(label)) {
-            found->unknown = 1;
-
-        } else {
-            found->why = why;
-        }
-
-        p += 11;
-    }
-}
-
-
-static void
-ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
-    const char *label, const u_char *der, size_t len, ngx_uint_t keys)
-{
-    X509          *x509;
-    EVP_PKEY      *key;
-    ngx_uint_t     i;
-    const u_char  *p;
-
-    if (keys) {
-        if (ngx_http_certctl_found_is_key(label)) {
-            key = certctl_key_from_der(der, len);
-            ngx_http_certctl_found_key(found, key);
-            EVP_PKEY_free(key);
-        }
-
-        return;
-    }
-
-    for (i = 0; ngx_http_certctl_found_labels[i].label; i++) {
-
-        if (ngx_strcmp(ngx_http_certctl_found_labels[i].label, label) != 0) {
-            continue;
-        }
-
-        p = der;
-        x509 = d2i_X509(NULL, &p, len);
-
-        if (x509 && (p == der + len || ngx_http_certctl_found_labels[i].more)) {
-            ngx_http_certctl_found_add(found, x509);
-            return;
-        }
-
-        X509_free(x509);
-        found->why = "a certificate in it is not valid DER";
-    }
-}
-
-
-/* Whatever ends so: of PKCS#8, of older formats, encrypted or not. */
-
-static ngx_uint_t
-ngx_http_certctl_found_is_key(const char *label)
-{
-    size_t  len;
-
-    len = ngx_strlen(label);
-
-    return len >= 11 && ngx_strcmp(label + len - 11, "PRIVATE KEY") == 0;
-}
-
-
-static PKCS12 *
-ngx_http_certctl_found_pkcs12(const u_char *data, size_t len)
-{
-    const u_char  *p;
-
-    p = data;
-
-    return (len > 2 && data[0] == 0x30) ? d2i_PKCS12(NULL, &p, len) : NULL;
-}
-
-
-/* Takes x509. */
-
-void
-ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
-{
-    if (found->certs == NULL) {
-        found->certs = sk_X509_new_null();
-    }
-
-    if (found->certs == NULL || sk_X509_push(found->certs, x509) == 0) {
-        found->why = "there is no memory for its certificates";
-        X509_free(x509);
-    }
-}
-
-
-/* Keeps what tells the key from others; NULL is one that stays unknown. */
-
-void
-ngx_http_certctl_found_key(ngx_http_certctl_found_t *found, EVP_PKEY *key)
-{
-    if (key == NULL || found->keys == NGX_HTTP_CERTCTL_FOUND_KEYS
-        || ngx_http_certctl_spki(key, found->spki[found->keys]) != NGX_OK)
-    {
-        found->unknown = 1;
-        return;
-    }
-
-    found->keys++;
-}
-
-
-ngx_int_t
-ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
-{
-    int      len;
-    u_char  *der;
-
-    der = NULL;
-    len = key ? i2d_PUBKEY(key, &der) : 0;
-
-    if (len <= 0) {
-        return NGX_ERROR;
-    }
-
-    (void) SHA256(der, len, digest);
-    OPENSSL_free(der);
-
-    return NGX_OK;
 }
 
 

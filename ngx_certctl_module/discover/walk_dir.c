@@ -24,26 +24,6 @@ typedef struct {
 } ngx_http_certctl_folder_t;
 
 
-static void ngx_http_certctl_walk_left(ngx_http_certctl_walk_t *walk,
-    const char *why);
-static ngx_uint_t ngx_http_certctl_walk_on(ngx_http_certctl_walk_t *walk);
-static ngx_int_t ngx_http_certctl_folder_read(ngx_http_certctl_walk_t *walk,
-    ngx_http_certctl_folder_t *folder, DIR *dir);
-static void ngx_http_certctl_folder_free(ngx_http_certctl_folder_t *folder);
-static int ngx_libc_cdecl ngx_http_certctl_folder_order(const void *one,
-    const void *two);
-static void ngx_http_certctl_folder_keys(ngx_http_certctl_walk_t *walk,
-    ngx_http_certctl_folder_t *folder, int fd);
-static ngx_uint_t ngx_http_certctl_folder_key(const char *name);
-static void ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
-    ngx_http_certctl_folder_t *folder, int fd, const char *name);
-static void ngx_http_certctl_walk_below(ngx_http_certctl_walk_t *walk, int fd,
-    const char *name);
-static void ngx_http_certctl_walk_file(ngx_http_certctl_walk_t *walk,
-    ngx_http_certctl_folder_t *folder, const char *name, struct stat *st,
-    const u_char *data);
-
-
 int64_t
 ngx_http_certctl_walk_now(void)
 {
@@ -52,41 +32,6 @@ ngx_http_certctl_walk_now(void)
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
 
     return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-void
-ngx_http_certctl_walk(ngx_http_certctl_walk_t *walk, int fd)
-{
-    DIR                        *dir;
-    ngx_uint_t                  i;
-    ngx_http_certctl_folder_t   folder;
-
-    ngx_memzero(&folder, sizeof(ngx_http_certctl_folder_t));
-
-    dir = fdopendir(fd);
-
-    if (dir == NULL) {
-        (void) close(fd);
-        ngx_http_certctl_walk_left(walk, "cannot be read");
-        return;
-    }
-
-    if (ngx_http_certctl_folder_read(walk, &folder, dir) == NGX_OK) {
-
-        ngx_http_certctl_folder_keys(walk, &folder, dirfd(dir));
-
-        for (i = 0; i < folder.n && ngx_http_certctl_walk_on(walk); i++) {
-            ngx_http_certctl_walk_entry(walk, &folder, dirfd(dir),
-                                        folder.names[i]);
-        }
-
-    } else {
-        walk->json->failed = 1;
-    }
-
-    ngx_http_certctl_folder_free(&folder);
-    (void) closedir(dir);
 }
 
 
@@ -107,28 +52,10 @@ ngx_http_certctl_walk_left(ngx_http_certctl_walk_t *walk, const char *why)
 }
 
 
-/* Whether there is room for another file; the bound that is met is noted. */
-
-static ngx_uint_t
-ngx_http_certctl_walk_on(ngx_http_certctl_walk_t *walk)
+static int ngx_libc_cdecl
+ngx_http_certctl_folder_order(const void *one, const void *two)
 {
-    if (walk->files >= NGX_HTTP_CERTCTL_WALK_FILES) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_FILES;
-
-    } else if (walk->certs >= NGX_HTTP_CERTCTL_WALK_CERTS) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
-
-    } else if (walk->json->size >= NGX_HTTP_CERTCTL_WALK_ANSWER) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_ANSWER;
-
-    } else if (ngx_http_certctl_walk_now() >= walk->deadline) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_TIME;
-
-    } else {
-        return !walk->json->failed;
-    }
-
-    return 0;
+    return strcmp(*(char *const *) one, *(char *const *) two);
 }
 
 
@@ -184,24 +111,43 @@ ngx_http_certctl_folder_read(ngx_http_certctl_walk_t *walk,
 }
 
 
-static void
-ngx_http_certctl_folder_free(ngx_http_certctl_folder_t *folder)
-{
-    ngx_uint_t  i;
+/* Whether there is room for another file; the bound that is met is noted. */
 
-    for (i = 0; i < folder->n; i++) {
-        free(folder->names[i]);
+static ngx_uint_t
+ngx_http_certctl_walk_on(ngx_http_certctl_walk_t *walk)
+{
+    if (walk->files >= NGX_HTTP_CERTCTL_WALK_FILES) {
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_FILES;
+
+    } else if (walk->certs >= NGX_HTTP_CERTCTL_WALK_CERTS) {
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
+
+    } else if (walk->json->size >= NGX_HTTP_CERTCTL_WALK_ANSWER) {
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_ANSWER;
+
+    } else if (ngx_http_certctl_walk_now() >= walk->deadline) {
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_TIME;
+
+    } else {
+        return !walk->json->failed;
     }
 
-    free(folder->names);
-    free(folder->keys);
+    return 0;
 }
 
 
-static int ngx_libc_cdecl
-ngx_http_certctl_folder_order(const void *one, const void *two)
+/* "*.key", and "privkey*.pem" as ACME clients name it. */
+
+static ngx_uint_t
+ngx_http_certctl_folder_key(const char *name)
 {
-    return strcmp(*(char *const *) one, *(char *const *) two);
+    size_t  len;
+
+    len = ngx_strlen(name);
+
+    return (len >= 4 && ngx_strcmp(name + len - 4, ".key") == 0)
+           || (len >= 11 && ngx_strncmp(name, "privkey", 7) == 0
+               && ngx_strcmp(name + len - 4, ".pem") == 0);
 }
 
 
@@ -263,70 +209,6 @@ ngx_http_certctl_folder_keys(ngx_http_certctl_walk_t *walk,
 }
 
 
-/* "*.key", and "privkey*.pem" as ACME clients name it. */
-
-static ngx_uint_t
-ngx_http_certctl_folder_key(const char *name)
-{
-    size_t  len;
-
-    len = ngx_strlen(name);
-
-    return (len >= 4 && ngx_strcmp(name + len - 4, ".key") == 0)
-           || (len >= 11 && ngx_strncmp(name, "privkey", 7) == 0
-               && ngx_strcmp(name + len - 4, ".pem") == 0);
-}
-
-
-static void
-ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
-    ngx_http_certctl_folder_t *folder, int fd, const char *name)
-{
-    size_t        len, n;
-    u_char       *data;
-    const char   *why;
-    struct stat   st;
-
-    len = walk->len;
-    n = ngx_strlen(name);
-
-    if (len + 1 + n >= sizeof(walk->path)) {
-        ngx_http_certctl_walk_left(walk, "a path in it is too long");
-        return;
-    }
-
-    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0
-        && S_ISDIR(st.st_mode))
-    {
-        walk->path[len] = '/';
-        ngx_memcpy(walk->path + len + 1, name, n + 1);
-        walk->len = len + 1 + n;
-
-        ngx_http_certctl_walk_below(walk, fd, name);
-
-        walk->len = len;
-        walk->path[len] = '\0';
-        return;
-    }
-
-    why = ngx_http_certctl_file_read(walk, fd, name, &st, &data);
-
-    walk->files++;
-    walk->path[len] = '/';
-    ngx_memcpy(walk->path + len + 1, name, n + 1);
-
-    if (why) {
-        ngx_http_certctl_walk_left(walk, why);
-
-    } else {
-        ngx_http_certctl_walk_file(walk, folder, name, &st, data);
-        ngx_http_certctl_file_free(data);
-    }
-
-    walk->path[len] = '\0';
-}
-
-
 static void
 ngx_http_certctl_walk_below(ngx_http_certctl_walk_t *walk, int fd,
     const char *name)
@@ -385,4 +267,102 @@ ngx_http_certctl_walk_file(ngx_http_certctl_walk_t *walk,
     }
 
     ngx_http_certctl_found_free(&found);
+}
+
+
+static void
+ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
+    ngx_http_certctl_folder_t *folder, int fd, const char *name)
+{
+    size_t        len, n;
+    u_char       *data;
+    const char   *why;
+    struct stat   st;
+
+    len = walk->len;
+    n = ngx_strlen(name);
+
+    if (len + 1 + n >= sizeof(walk->path)) {
+        ngx_http_certctl_walk_left(walk, "a path in it is too long");
+        return;
+    }
+
+    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0
+        && S_ISDIR(st.st_mode))
+    {
+        walk->path[len] = '/';
+        ngx_memcpy(walk->path + len + 1, name, n + 1);
+        walk->len = len + 1 + n;
+
+        ngx_http_certctl_walk_below(walk, fd, name);
+
+        walk->len = len;
+        walk->path[len] = '\0';
+        return;
+    }
+
+    why = ngx_http_certctl_file_read(walk, fd, name, &st, &data);
+
+    walk->files++;
+    walk->path[len] = '/';
+    ngx_memcpy(walk->path + len + 1, name, n + 1);
+
+    if (why) {
+        ngx_http_certctl_walk_left(walk, why);
+
+    } else {
+        ngx_http_certctl_walk_file(walk, folder, name, &st, data);
+        ngx_http_certctl_file_free(data);
+    }
+
+    walk->path[len] = '\0';
+}
+
+
+static void
+ngx_http_certctl_folder_free(ngx_http_certctl_folder_t *folder)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < folder->n; i++) {
+        free(folder->names[i]);
+    }
+
+    free(folder->names);
+    free(folder->keys);
+}
+
+
+void
+ngx_http_certctl_walk(ngx_http_certctl_walk_t *walk, int fd)
+{
+    DIR                        *dir;
+    ngx_uint_t                  i;
+    ngx_http_certctl_folder_t   folder;
+
+    ngx_memzero(&folder, sizeof(ngx_http_certctl_folder_t));
+
+    dir = fdopendir(fd);
+
+    if (dir == NULL) {
+        (void) close(fd);
+        ngx_http_certctl_walk_left(walk, "cannot be read");
+        return;
+    }
+
+    if (ngx_http_certctl_folder_read(walk, &folder, dir) == NGX_OK) {
+
+        ngx_http_certctl_folder_keys(walk, &folder, dirfd(dir));
+
+        for (i = 0; i < folder.n && ngx_http_certctl_walk_on(walk); i++) {
+            ngx_http_certctl_walk_entry(walk, &folder, dirfd(dir),
+                                        folder.names[i]);
+        }
+
+    } else {
+        walk->json->failed = 1;
+    }
+
+    ngx_http_certctl_folder_free(&folder);
+    (void) closedir(dir);
 }

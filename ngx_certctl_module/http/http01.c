@@ -15,27 +15,28 @@
 #define NGX_HTTP_CERTCTL_WELL_KNOWN  "/.well-known/acme-challenge/"
 
 
-static ngx_int_t ngx_http_certctl_http01_handler(ngx_http_request_t *r);
-static ngx_int_t ngx_http_certctl_http01_answer(ngx_http_request_t *r,
-    ngx_certctl_challenge_t *challenge);
-
-
-ngx_int_t
-ngx_http_certctl_init_http01(ngx_conf_t *cf)
+static ngx_int_t
+ngx_http_certctl_http01_answer(ngx_http_request_t *r,
+    ngx_certctl_challenge_t *challenge)
 {
-    ngx_http_handler_pt        *h;
-    ngx_http_core_main_conf_t  *cmcf;
+    ngx_http_complex_value_t  cv;
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    static ngx_str_t  type = ngx_string("application/octet-stream");
 
-    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+
+    cv.value.len = challenge->value_len;
+    cv.value.data = ngx_pnalloc(r->pool, challenge->value_len);
+
+    if (cv.value.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    *h = ngx_http_certctl_http01_handler;
+    ngx_memcpy(cv.value.data, challenge->value, challenge->value_len);
 
-    return NGX_OK;
+    r->keepalive = 0;
+
+    return ngx_http_send_response(r, NGX_HTTP_OK, &type, &cv);
 }
 
 
@@ -90,28 +91,22 @@ ngx_http_certctl_http01_handler(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_http01_answer(ngx_http_request_t *r,
-    ngx_certctl_challenge_t *challenge)
+ngx_int_t
+ngx_http_certctl_init_http01(ngx_conf_t *cf)
 {
-    ngx_http_complex_value_t  cv;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
 
-    static ngx_str_t  type = ngx_string("application/octet-stream");
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
 
-    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
-
-    cv.value.len = challenge->value_len;
-    cv.value.data = ngx_pnalloc(r->pool, challenge->value_len);
-
-    if (cv.value.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_POST_READ_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
     }
 
-    ngx_memcpy(cv.value.data, challenge->value, challenge->value_len);
+    *h = ngx_http_certctl_http01_handler;
 
-    r->keepalive = 0;
-
-    return ngx_http_send_response(r, NGX_HTTP_OK, &type, &cv);
+    return NGX_OK;
 }
 
 

@@ -22,20 +22,37 @@
 #define NGX_HTTP_CERTCTL_CACHE_MIN  16
 
 
-static ngx_int_t ngx_http_certctl_preconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_http_certctl_postconfiguration(ngx_conf_t *cf);
-static void *ngx_http_certctl_create_main_conf(ngx_conf_t *cf);
-static char *ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf);
-static void *ngx_http_certctl_create_srv_conf(ngx_conf_t *cf);
-static char *ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
-    void *child);
+static char *
+ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
 
-static ngx_int_t ngx_http_certctl_init_process(ngx_cycle_t *cycle);
-static void ngx_http_certctl_exit_process(ngx_cycle_t *cycle);
-static void ngx_http_certctl_exit(ngx_cycle_t *cycle);
+    ngx_int_t   max;
+    ngx_str_t  *value;
 
-static char *ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+    if (mcf->certctl.cache_max != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    max = NGX_ERROR;
+
+    if (value[1].len > 4 && ngx_strncmp(value[1].data, "max=", 4) == 0) {
+        max = ngx_atoi(value[1].data + 4, value[1].len - 4);
+    }
+
+    if (max < NGX_HTTP_CERTCTL_CACHE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": write \"max=number\", "
+                           "the names kept parsed in each worker, at least %d",
+                           &value[1], NGX_HTTP_CERTCTL_CACHE_MIN);
+        return NGX_CONF_ERROR;
+    }
+
+    mcf->certctl.cache_max = max;
+
+    return NGX_CONF_OK;
+}
 
 
 static ngx_command_t  ngx_http_certctl_commands[] = {
@@ -107,37 +124,6 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
 };
 
 
-static ngx_http_module_t  ngx_http_certctl_module_ctx = {
-    ngx_http_certctl_preconfiguration,     /* preconfiguration */
-    ngx_http_certctl_postconfiguration,    /* postconfiguration */
-
-    ngx_http_certctl_create_main_conf,     /* create main configuration */
-    ngx_http_certctl_init_main_conf,       /* init main configuration */
-
-    ngx_http_certctl_create_srv_conf,      /* create server configuration */
-    ngx_http_certctl_merge_srv_conf,       /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-ngx_module_t  ngx_http_certctl_module = {
-    NGX_MODULE_V1,
-    &ngx_http_certctl_module_ctx,          /* module context */
-    ngx_http_certctl_commands,             /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    ngx_http_certctl_init_process,         /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    ngx_http_certctl_exit_process,         /* exit process */
-    ngx_http_certctl_exit,                 /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
 static ngx_int_t
 ngx_http_certctl_preconfiguration(ngx_conf_t *cf)
 {
@@ -150,6 +136,17 @@ ngx_http_certctl_preconfiguration(ngx_conf_t *cf)
     mcf->http_ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
 
     return ngx_http_certctl_add_variables(cf);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+
+    return mcf->used ? ngx_http_certctl_start(cf, mcf) : NGX_OK;
 }
 
 
@@ -286,48 +283,19 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
-static char *
-ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_certctl_main_conf_t *mcf = conf;
+static ngx_http_module_t  ngx_http_certctl_module_ctx = {
+    ngx_http_certctl_preconfiguration,     /* preconfiguration */
+    ngx_http_certctl_postconfiguration,    /* postconfiguration */
 
-    ngx_int_t   max;
-    ngx_str_t  *value;
+    ngx_http_certctl_create_main_conf,     /* create main configuration */
+    ngx_http_certctl_init_main_conf,       /* init main configuration */
 
-    if (mcf->certctl.cache_max != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
+    ngx_http_certctl_create_srv_conf,      /* create server configuration */
+    ngx_http_certctl_merge_srv_conf,       /* merge server configuration */
 
-    value = cf->args->elts;
-    max = NGX_ERROR;
-
-    if (value[1].len > 4 && ngx_strncmp(value[1].data, "max=", 4) == 0) {
-        max = ngx_atoi(value[1].data + 4, value[1].len - 4);
-    }
-
-    if (max < NGX_HTTP_CERTCTL_CACHE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\": write \"max=number\", "
-                           "the names kept parsed in each worker, at least %d",
-                           &value[1], NGX_HTTP_CERTCTL_CACHE_MIN);
-        return NGX_CONF_ERROR;
-    }
-
-    mcf->certctl.cache_max = max;
-
-    return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
-{
-    ngx_http_certctl_main_conf_t  *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
-
-    return mcf->used ? ngx_http_certctl_start(cf, mcf) : NGX_OK;
-}
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
 
 
 static ngx_int_t
@@ -343,6 +311,13 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
 
 
 static void
+ngx_http_certctl_exit(ngx_cycle_t *cycle)
+{
+    ngx_certctl_placeholder_free();
+}
+
+
+static void
 ngx_http_certctl_exit_process(ngx_cycle_t *cycle)
 {
     ngx_http_certctl_threads_exit();
@@ -350,8 +325,17 @@ ngx_http_certctl_exit_process(ngx_cycle_t *cycle)
 }
 
 
-static void
-ngx_http_certctl_exit(ngx_cycle_t *cycle)
-{
-    ngx_certctl_placeholder_free();
-}
+ngx_module_t  ngx_http_certctl_module = {
+    NGX_MODULE_V1,
+    &ngx_http_certctl_module_ctx,          /* module context */
+    ngx_http_certctl_commands,             /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_certctl_init_process,         /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_certctl_exit_process,         /* exit process */
+    ngx_http_certctl_exit,                 /* exit master */
+    NGX_MODULE_V1_PADDING
+};

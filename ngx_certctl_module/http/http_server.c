@@ -14,15 +14,29 @@
 #include "http/http_server.h"
 
 
-static ngx_int_t ngx_http_certctl_add_listen(ngx_conf_t *cf,
-    ngx_http_conf_addr_t *addr);
-static ngx_int_t ngx_http_certctl_each_server(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims);
-static ngx_int_t ngx_http_certctl_init_server(ngx_conf_t *cf,
-    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf);
-static ngx_int_t ngx_http_certctl_copy_names(ngx_conf_t *cf,
-    ngx_certctl_claims_t *claims, ngx_http_core_srv_conf_t *cscf);
-static void ngx_http_certctl_beside_lua(ngx_conf_t *cf);
+static ngx_int_t
+ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
+{
+    ngx_uint_t                     s;
+    ngx_http_core_srv_conf_t     **cscfp;
+    ngx_http_certctl_srv_conf_t   *scf;
+
+    cscfp = addr->servers.elts;
+
+    for (s = 0; s < addr->servers.nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+
+        if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text,
+                                    addr->servers.nelts,
+                                    cscfp[s] == addr->default_server)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
 
 
 char *
@@ -58,31 +72,6 @@ ngx_http_certctl_find_listens(ngx_conf_t *cf)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
-{
-    ngx_uint_t                     s;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_certctl_srv_conf_t   *scf;
-
-    cscfp = addr->servers.elts;
-
-    for (s = 0; s < addr->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-
-        if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text,
-                                    addr->servers.nelts,
-                                    cscfp[s] == addr->default_server)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
 char *
 ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     ngx_http_certctl_srv_conf_t *scf)
@@ -105,71 +94,24 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
 }
 
 
-ngx_int_t
-ngx_http_certctl_init_servers(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
-{
-    ngx_int_t             rc;
-    ngx_certctl_claims_t  claims;
-
-    if (ngx_certctl_claims_begin(&claims, cf->log) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_certctl_each_server(cf, mcf, &claims);
-
-    ngx_certctl_claims_end(&claims);
-
-    ngx_http_certctl_beside_lua(cf);
-
-    return rc;
-}
-
+/* The names are in memory that goes when the configuration is complete. */
 
 static ngx_int_t
-ngx_http_certctl_each_server(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
+ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+    ngx_http_core_srv_conf_t *cscf)
 {
-    ngx_uint_t                    s;
-    ngx_http_core_srv_conf_t    **cscfp;
-    ngx_http_core_main_conf_t    *cmcf;
-    ngx_http_ssl_srv_conf_t      *sscf;
+    ngx_uint_t                    i;
+    ngx_http_server_name_t       *sn;
     ngx_http_certctl_srv_conf_t  *scf;
 
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    cscfp = cmcf->servers.elts;
+    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+    sn = cscf->server_names.elts;
 
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+    for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        /* every one: the default server's context decides, whoever it is */
-
-        if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
-                                     scf->common.placeholder
-                                     ? &cscfp[s]->server_name
-                                     : sscf->certificate_values
-                                     ? sscf->certificates->elts : NULL)
+        if (ngx_certctl_server_name(cf, claims, &scf->common, scf->server,
+                                    &sn[i].name, ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        if (!scf->common.tls) {
-            continue;
-        }
-
-        if (scf->common.enable || scf->agent) {
-            scf->server = ngx_certctl_server_add(cf, &mcf->certctl);
-            if (scf->server == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        if (ngx_http_certctl_copy_names(cf, claims, cscfp[s]) != NGX_OK
-            || (scf->server
-                && ngx_http_certctl_init_server(cf, scf->server, cscfp[s])
-                   != NGX_OK))
         {
             return NGX_ERROR;
         }
@@ -226,24 +168,50 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
 }
 
 
-/* The names are in memory that goes when the configuration is complete. */
-
 static ngx_int_t
-ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
-    ngx_http_core_srv_conf_t *cscf)
+ngx_http_certctl_each_server(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
 {
-    ngx_uint_t                    i;
-    ngx_http_server_name_t       *sn;
+    ngx_uint_t                    s;
+    ngx_http_core_srv_conf_t    **cscfp;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
 
-    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-    sn = cscf->server_names.elts;
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
 
-    for (i = 0; i < cscf->server_names.nelts; i++) {
+    for (s = 0; s < cmcf->servers.nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
-        if (ngx_certctl_server_name(cf, claims, &scf->common, scf->server,
-                                    &sn[i].name, ngx_certctl_is_regex(&sn[i]))
+        /* every one: the default server's context decides, whoever it is */
+
+        if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
+                                     scf->common.placeholder
+                                     ? &cscfp[s]->server_name
+                                     : sscf->certificate_values
+                                     ? sscf->certificates->elts : NULL)
             != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (!scf->common.tls) {
+            continue;
+        }
+
+        if (scf->common.enable || scf->agent) {
+            scf->server = ngx_certctl_server_add(cf, &mcf->certctl);
+            if (scf->server == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (ngx_http_certctl_copy_names(cf, claims, cscfp[s]) != NGX_OK
+            || (scf->server
+                && ngx_http_certctl_init_server(cf, scf->server, cscfp[s])
+                   != NGX_OK))
         {
             return NGX_ERROR;
         }
@@ -276,4 +244,25 @@ ngx_http_certctl_beside_lua(ngx_conf_t *cf)
             return;
         }
     }
+}
+
+
+ngx_int_t
+ngx_http_certctl_init_servers(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf)
+{
+    ngx_int_t             rc;
+    ngx_certctl_claims_t  claims;
+
+    if (ngx_certctl_claims_begin(&claims, cf->log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_certctl_each_server(cf, mcf, &claims);
+
+    ngx_certctl_claims_end(&claims);
+
+    ngx_http_certctl_beside_lua(cf);
+
+    return rc;
 }

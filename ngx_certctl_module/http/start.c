@@ -19,17 +19,152 @@
 #include "point.h"
 
 
-static ngx_int_t ngx_http_certctl_trust(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf);
-static ngx_int_t ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone,
-    void *data);
-static ngx_int_t ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf,
-    ngx_log_t *log);
-static void ngx_http_certctl_healed(void *zone);
-static void ngx_http_certctl_cleanup(void *data);
-
-
 static ngx_str_t  ngx_http_certctl_zone_name = ngx_string("ngx_http_certctl");
+
+
+static void
+ngx_http_certctl_cleanup(void *data)
+{
+    ngx_http_certctl_main_conf_t *mcf = data;
+
+    ngx_certctl_servers_free(&mcf->certctl);
+    ngx_certctl_acme_free(&mcf->certctl);
+    ngx_certctl_cache_destroy(mcf->certctl.cache);
+    ngx_certctl_cache_destroy(mcf->certctl.facts);
+
+    if (mcf->certctl.store) {
+        certctl_store_close(mcf->certctl.store);
+    }
+
+    X509_STORE_free(mcf->trust);
+    sk_X509_NAME_pop_free(mcf->trust_names, X509_NAME_free);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_trust(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
+{
+    char  *file;
+
+    if (mcf->trust_file.len == 0) {
+        return NGX_OK;
+    }
+
+    file = (char *) mcf->trust_file.data;
+
+    mcf->trust = X509_STORE_new();
+    mcf->trust_names = SSL_load_client_CA_file(file);
+
+    if (mcf->trust == NULL || mcf->trust_names == NULL
+        || X509_STORE_load_file(mcf->trust, file) != 1)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_trust\": cannot read certificates from "
+                      "\"%V\", write the name of a PEM file with the CA of "
+                      "your controller", &mcf->trust_file);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_certctl_healed(void *zone)
+{
+    ngx_certctl_zone_touch_all(zone);
+}
+
+
+static ngx_int_t
+ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
+{
+    char              why[NGX_MAX_ERROR_STR / 2];
+    uid_t             uid;
+    gid_t             gid;
+    ngx_core_conf_t  *ccf;
+    ngx_file_info_t   fi;
+
+    /* nginx -t makes nothing: before the first start there is no folder */
+
+    if (ngx_test_config
+        && ngx_file_info(mcf->store_path.data, &fi) == NGX_FILE_ERROR
+        && ngx_errno == NGX_ENOENT)
+    {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
+                                           ngx_core_module);
+    uid = geteuid();
+    gid = getegid();
+
+    if (uid == 0) {
+        uid = ccf->user;
+        gid = ccf->group;
+    }
+
+    mcf->certctl.store = certctl_store_open((char *) mcf->store_path.data,
+                                    !ngx_test_config, uid, gid, why,
+                                    sizeof(why));
+    if (mcf->certctl.store == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, log, 0, "\"certctl_store\": %s", why);
+        return NGX_ERROR;
+    }
+
+    if (ngx_test_config) {
+        certctl_store_close(mcf->certctl.store);
+        mcf->certctl.store = NULL;
+        return NGX_OK;
+    }
+
+    ngx_certctl_sessions_start(&mcf->certctl, log);
+
+    certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
+                          mcf->certctl.zone);
+
+    return mcf->agents ? ngx_http_certctl_agent_start(mcf, log) : NGX_OK;
+}
+
+
+/*
+ * Runs once the whole configuration is known, the workers' user included, and
+ * while a failure still refuses a reload instead of ending the master.
+ */
+
+static ngx_int_t
+ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_http_certctl_main_conf_t *old = data;
+
+    ngx_slab_pool_t               *shpool;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (old) {
+        mcf->certctl.zone = old->certctl.zone;
+
+    } else if (shm_zone->shm.exists) {
+        mcf->certctl.zone = shpool->data;
+
+    } else {
+        mcf->certctl.zone = ngx_slab_calloc(shpool, sizeof(ngx_certctl_zone_t));
+        if (mcf->certctl.zone == NULL) {
+            return NGX_ERROR;
+        }
+
+        mcf->certctl.zone->epoch = ((ngx_atomic_uint_t) ngx_time() << 20)
+                           | (ngx_random() & 0xfffff);
+        shpool->data = mcf->certctl.zone;
+    }
+
+    mcf->certctl.number = 1 + ngx_atomic_fetch_add(
+                                    &mcf->certctl.zone->configurations, 1);
+
+    return ngx_http_certctl_open(mcf, shm_zone->shm.log);
+}
 
 
 ngx_int_t
@@ -99,149 +234,4 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
 #endif
 
     return ngx_http_certctl_agent_init(cf);
-}
-
-
-static ngx_int_t
-ngx_http_certctl_trust(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
-{
-    char  *file;
-
-    if (mcf->trust_file.len == 0) {
-        return NGX_OK;
-    }
-
-    file = (char *) mcf->trust_file.data;
-
-    mcf->trust = X509_STORE_new();
-    mcf->trust_names = SSL_load_client_CA_file(file);
-
-    if (mcf->trust == NULL || mcf->trust_names == NULL
-        || X509_STORE_load_file(mcf->trust, file) != 1)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_trust\": cannot read certificates from "
-                      "\"%V\", write the name of a PEM file with the CA of "
-                      "your controller", &mcf->trust_file);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * Runs once the whole configuration is known, the workers' user included, and
- * while a failure still refuses a reload instead of ending the master.
- */
-
-static ngx_int_t
-ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone, void *data)
-{
-    ngx_http_certctl_main_conf_t *old = data;
-
-    ngx_slab_pool_t               *shpool;
-    ngx_http_certctl_main_conf_t  *mcf;
-
-    mcf = shm_zone->data;
-    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
-
-    if (old) {
-        mcf->certctl.zone = old->certctl.zone;
-
-    } else if (shm_zone->shm.exists) {
-        mcf->certctl.zone = shpool->data;
-
-    } else {
-        mcf->certctl.zone = ngx_slab_calloc(shpool, sizeof(ngx_certctl_zone_t));
-        if (mcf->certctl.zone == NULL) {
-            return NGX_ERROR;
-        }
-
-        mcf->certctl.zone->epoch = ((ngx_atomic_uint_t) ngx_time() << 20)
-                           | (ngx_random() & 0xfffff);
-        shpool->data = mcf->certctl.zone;
-    }
-
-    mcf->certctl.number = 1 + ngx_atomic_fetch_add(
-                                    &mcf->certctl.zone->configurations, 1);
-
-    return ngx_http_certctl_open(mcf, shm_zone->shm.log);
-}
-
-
-static ngx_int_t
-ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
-{
-    char              why[NGX_MAX_ERROR_STR / 2];
-    uid_t             uid;
-    gid_t             gid;
-    ngx_core_conf_t  *ccf;
-    ngx_file_info_t   fi;
-
-    /* nginx -t makes nothing: before the first start there is no folder */
-
-    if (ngx_test_config
-        && ngx_file_info(mcf->store_path.data, &fi) == NGX_FILE_ERROR
-        && ngx_errno == NGX_ENOENT)
-    {
-        return NGX_OK;
-    }
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
-                                           ngx_core_module);
-    uid = geteuid();
-    gid = getegid();
-
-    if (uid == 0) {
-        uid = ccf->user;
-        gid = ccf->group;
-    }
-
-    mcf->certctl.store = certctl_store_open((char *) mcf->store_path.data,
-                                    !ngx_test_config, uid, gid, why,
-                                    sizeof(why));
-    if (mcf->certctl.store == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, log, 0, "\"certctl_store\": %s", why);
-        return NGX_ERROR;
-    }
-
-    if (ngx_test_config) {
-        certctl_store_close(mcf->certctl.store);
-        mcf->certctl.store = NULL;
-        return NGX_OK;
-    }
-
-    ngx_certctl_sessions_start(&mcf->certctl, log);
-
-    certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
-                          mcf->certctl.zone);
-
-    return mcf->agents ? ngx_http_certctl_agent_start(mcf, log) : NGX_OK;
-}
-
-
-static void
-ngx_http_certctl_healed(void *zone)
-{
-    ngx_certctl_zone_touch_all(zone);
-}
-
-
-static void
-ngx_http_certctl_cleanup(void *data)
-{
-    ngx_http_certctl_main_conf_t *mcf = data;
-
-    ngx_certctl_servers_free(&mcf->certctl);
-    ngx_certctl_acme_free(&mcf->certctl);
-    ngx_certctl_cache_destroy(mcf->certctl.cache);
-    ngx_certctl_cache_destroy(mcf->certctl.facts);
-
-    if (mcf->certctl.store) {
-        certctl_store_close(mcf->certctl.store);
-    }
-
-    X509_STORE_free(mcf->trust);
-    sk_X509_NAME_pop_free(mcf->trust_names, X509_NAME_free);
 }

@@ -11,8 +11,13 @@
 #include "http/variables.h"
 
 
-static ngx_int_t ngx_http_certctl_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t
+ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    return ngx_certctl_value_get((ngx_certctl_value_t *) data, r->connection,
+                                 r->pool, v);
+}
 
 
 ngx_int_t
@@ -32,13 +37,4 @@ ngx_http_certctl_add_variables(ngx_conf_t *cf)
     }
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    return ngx_certctl_value_get((ngx_certctl_value_t *) data, r->connection,
-                                 r->pool, v);
 }

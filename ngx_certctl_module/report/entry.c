@@ -13,73 +13,27 @@
 #define NGX_HTTP_CERTCTL_NAMES_MAX  100
 
 
-static void ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    ngx_array_t *asked, ngx_uint_t index);
-static ngx_uint_t ngx_http_certctl_entry_strings(
-    ngx_http_certctl_json_t *json, const char *key, ngx_array_t *strings);
-static void ngx_http_certctl_entry_chain(ngx_http_certctl_json_t *json,
-    ngx_certctl_cert_t *cert);
-static void ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert);
-static void ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert);
+/* How many were left out. */
 
-
-void
-ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index)
+static ngx_uint_t
+ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
+    ngx_array_t *strings)
 {
-    time_t                    last;
-    uint64_t                  handshakes;
-    ngx_http_certctl_json_t  *json;
+    ngx_str_t   *string;
+    ngx_uint_t   i, n;
 
-    json = report->json;
+    string = strings->elts;
+    n = ngx_min(strings->nelts, NGX_HTTP_CERTCTL_NAMES_MAX);
+    ngx_http_certctl_json_open(json, key, '[');
 
-    ngx_http_certctl_json_open(json, NULL, '{');
-
-    if (server) {
-        ngx_http_certctl_entry_server(report, server, cert, asked, index);
+    for (i = 0; i < n; i++) {
+        ngx_http_certctl_json_string(json, NULL, string[i].data,
+                                     string[i].len);
     }
 
-    ngx_http_certctl_json_string(json,
-                                 cert->source == NGX_CERTCTL_STORE
-                                 ? "name" : "file",
-                                 cert->name.data, cert->name.len);
-    ngx_http_certctl_json_text(json, "source",
-                               ngx_certctl_source_text[cert->source]);
-    ngx_http_certctl_json_text(json, "why", why ? why : "");
-    ngx_http_certctl_json_text(json, "kind",
-                               cert->kind == CERTCTL_KIND_RSA ? "rsa"
-                                                              : "ecdsa");
-    ngx_http_certctl_json_number(json, "generation", cert->generation);
-    ngx_http_certctl_json_flag(json, "has_private_key", cert->key != NULL);
+    ngx_http_certctl_json_close(json, ']');
 
-    ngx_http_certctl_json_x509(json, cert->x509, cert->fingerprint);
-    ngx_http_certctl_entry_chain(json, cert);
-    ngx_http_certctl_entry_file(report, cert);
-    ngx_http_certctl_entry_staple(report, server, cert);
-
-    ngx_certctl_zone_used(report->full.zone, cert->digest, &handshakes, &last);
-
-    ngx_http_certctl_json_number(json, "handshakes", handshakes);
-    ngx_http_certctl_json_time(json, "last_served", last);
-    ngx_http_certctl_json_close(json, '}');
-}
-
-
-void
-ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server)
-{
-    ngx_http_certctl_json_open(report->json, NULL, '{');
-    ngx_http_certctl_entry_server(report, server, NULL, NULL, 0);
-    ngx_http_certctl_json_text(report->json, "source",
-        ngx_certctl_source_text[NGX_CERTCTL_VARIABLE]);
-    (void) ngx_http_certctl_entry_strings(report->json, "expressions",
-                                          server->expressions);
-    ngx_http_certctl_json_close(report->json, '}');
+    return strings->nelts - n;
 }
 
 
@@ -138,30 +92,6 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     if (left) {
         ngx_http_certctl_json_number(json, "served_names_left_out", left);
     }
-}
-
-
-/* How many were left out. */
-
-static ngx_uint_t
-ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
-    ngx_array_t *strings)
-{
-    ngx_str_t   *string;
-    ngx_uint_t   i, n;
-
-    string = strings->elts;
-    n = ngx_min(strings->nelts, NGX_HTTP_CERTCTL_NAMES_MAX);
-    ngx_http_certctl_json_open(json, key, '[');
-
-    for (i = 0; i < n; i++) {
-        ngx_http_certctl_json_string(json, NULL, string[i].data,
-                                     string[i].len);
-    }
-
-    ngx_http_certctl_json_close(json, ']');
-
-    return strings->nelts - n;
 }
 
 
@@ -261,4 +191,61 @@ ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
     }
 
     ngx_http_certctl_json_close(json, '}');
+}
+
+
+void
+ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
+    const char *why, ngx_array_t *asked, ngx_uint_t index)
+{
+    time_t                    last;
+    uint64_t                  handshakes;
+    ngx_http_certctl_json_t  *json;
+
+    json = report->json;
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+
+    if (server) {
+        ngx_http_certctl_entry_server(report, server, cert, asked, index);
+    }
+
+    ngx_http_certctl_json_string(json,
+                                 cert->source == NGX_CERTCTL_STORE
+                                 ? "name" : "file",
+                                 cert->name.data, cert->name.len);
+    ngx_http_certctl_json_text(json, "source",
+                               ngx_certctl_source_text[cert->source]);
+    ngx_http_certctl_json_text(json, "why", why ? why : "");
+    ngx_http_certctl_json_text(json, "kind",
+                               cert->kind == CERTCTL_KIND_RSA ? "rsa"
+                                                              : "ecdsa");
+    ngx_http_certctl_json_number(json, "generation", cert->generation);
+    ngx_http_certctl_json_flag(json, "has_private_key", cert->key != NULL);
+
+    ngx_http_certctl_json_x509(json, cert->x509, cert->fingerprint);
+    ngx_http_certctl_entry_chain(json, cert);
+    ngx_http_certctl_entry_file(report, cert);
+    ngx_http_certctl_entry_staple(report, server, cert);
+
+    ngx_certctl_zone_used(report->full.zone, cert->digest, &handshakes, &last);
+
+    ngx_http_certctl_json_number(json, "handshakes", handshakes);
+    ngx_http_certctl_json_time(json, "last_served", last);
+    ngx_http_certctl_json_close(json, '}');
+}
+
+
+void
+ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
+    ngx_certctl_server_t *server)
+{
+    ngx_http_certctl_json_open(report->json, NULL, '{');
+    ngx_http_certctl_entry_server(report, server, NULL, NULL, 0);
+    ngx_http_certctl_json_text(report->json, "source",
+        ngx_certctl_source_text[NGX_CERTCTL_VARIABLE]);
+    (void) ngx_http_certctl_entry_strings(report->json, "expressions",
+                                          server->expressions);
+    ngx_http_certctl_json_close(report->json, '}');
 }

@@ -43,33 +43,6 @@ typedef ngx_int_t (*ngx_http_certctl_metric_pt)(
     const ngx_http_certctl_metric_t *metric, int64_t *value);
 
 
-static void ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index);
-static int ngx_http_certctl_metrics_record(const char *name, void *data);
-static void ngx_http_certctl_metrics_merge(
-    ngx_http_certctl_metrics_t *metrics);
-static int ngx_libc_cdecl ngx_http_certctl_metrics_by_name(const void *one,
-    const void *two);
-static int ngx_libc_cdecl ngx_http_certctl_metrics_by_end(const void *one,
-    const void *two);
-static void ngx_http_certctl_metrics_write(
-    ngx_http_certctl_metrics_t *metrics);
-static void ngx_http_certctl_metrics_workers(
-    ngx_http_certctl_metrics_t *metrics);
-static void ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
-    ngx_certctl_zone_t *zone, ngx_uint_t n);
-static void ngx_http_certctl_metrics_family(ngx_http_certctl_json_t *out,
-    const char *name, const char *type, const char *help);
-static void ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
-    const char *name, int64_t value);
-static void ngx_http_certctl_metrics_labels(ngx_http_certctl_json_t *out,
-    const char *name, const ngx_http_certctl_metric_t *metric,
-    ngx_uint_t staple);
-static void ngx_http_certctl_metrics_text(ngx_http_certctl_json_t *out,
-    const char *text);
-
-
 static ngx_int_t
 ngx_http_certctl_metric_end(const ngx_http_certctl_metric_t *metric,
     int64_t *value)
@@ -179,49 +152,6 @@ static const struct {
 #define ngx_http_certctl_rows(table)  (sizeof(table) / sizeof(table[0]))
 
 
-void
-ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_report_t   *report;
-    ngx_http_certctl_metrics_t   metrics;
-
-    ngx_memzero(&metrics, sizeof(ngx_http_certctl_metrics_t));
-    report = &metrics.report;
-
-    if (ngx_http_certctl_report_open(report, call,
-                                     ngx_http_certctl_metrics_found, 0)
-        != NGX_OK
-        || ngx_array_init(&metrics.metrics, report->pool, 64,
-                          sizeof(ngx_http_certctl_metric_t))
-           != NGX_OK)
-    {
-        report->failed = 1;
-        goto done;
-    }
-
-    (void) ngx_http_certctl_report_servers(report);
-    (void) ngx_http_certctl_report_unserved(report);
-
-    if (call->mcf->certctl.store) {
-        (void) certctl_store_each(call->mcf->certctl.store,
-                                  ngx_http_certctl_metrics_record, &metrics);
-        metrics.bytes = certctl_store_bytes(call->mcf->certctl.store);
-    }
-
-    ngx_http_certctl_metrics_merge(&metrics);
-    ngx_http_certctl_metrics_write(&metrics);
-
-    call->media = "text/plain; version=0.0.4; charset=utf-8";
-    call->status = NGX_HTTP_OK;
-
-done:
-
-    call->json.failed |= report->failed;
-
-    ngx_http_certctl_report_close(report);
-}
-
-
 static void
 ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
@@ -275,6 +205,45 @@ ngx_http_certctl_metrics_record(const char *name, void *data)
 }
 
 
+static int ngx_libc_cdecl
+ngx_http_certctl_metrics_by_name(const void *one, const void *two)
+{
+    int                               rc;
+    const ngx_http_certctl_metric_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    if (a->source != b->source) {
+        return a->source < b->source ? -1 : 1;
+    }
+
+    if (a->kind != b->kind) {
+        return a->kind < b->kind ? -1 : 1;
+    }
+
+    rc = ngx_memn2cmp(a->name.data, b->name.data, a->name.len, b->name.len);
+
+    return rc ? rc : ngx_memcmp(a->digest, b->digest, sizeof(a->digest));
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_certctl_metrics_by_end(const void *one, const void *two)
+{
+    const ngx_http_certctl_metric_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    if (a->not_after != b->not_after) {
+        return a->not_after < b->not_after ? -1 : 1;
+    }
+
+    return ngx_http_certctl_metrics_by_name(one, two);
+}
+
+
 /*
  * A series for each name, source and kind.  A certificate that several servers
  * give counts once; of several under one name the first to expire tells when.
@@ -322,42 +291,167 @@ ngx_http_certctl_metrics_merge(ngx_http_certctl_metrics_t *metrics)
 }
 
 
-static int ngx_libc_cdecl
-ngx_http_certctl_metrics_by_name(const void *one, const void *two)
+static void
+ngx_http_certctl_metrics_text(ngx_http_certctl_json_t *out, const char *text)
 {
-    int                               rc;
-    const ngx_http_certctl_metric_t  *a, *b;
-
-    a = one;
-    b = two;
-
-    if (a->source != b->source) {
-        return a->source < b->source ? -1 : 1;
-    }
-
-    if (a->kind != b->kind) {
-        return a->kind < b->kind ? -1 : 1;
-    }
-
-    rc = ngx_memn2cmp(a->name.data, b->name.data, a->name.len, b->name.len);
-
-    return rc ? rc : ngx_memcmp(a->digest, b->digest, sizeof(a->digest));
+    ngx_http_certctl_json_raw(out, (const u_char *) text, ngx_strlen(text));
 }
 
 
-static int ngx_libc_cdecl
-ngx_http_certctl_metrics_by_end(const void *one, const void *two)
+static void
+ngx_http_certctl_metrics_family(ngx_http_certctl_json_t *out,
+    const char *name, const char *type, const char *help)
 {
-    const ngx_http_certctl_metric_t  *a, *b;
+    ngx_http_certctl_metrics_text(out, "# HELP ");
+    ngx_http_certctl_metrics_text(out, name);
+    ngx_http_certctl_metrics_text(out, " ");
+    ngx_http_certctl_metrics_text(out, help);
+    ngx_http_certctl_metrics_text(out, "\n# TYPE ");
+    ngx_http_certctl_metrics_text(out, name);
+    ngx_http_certctl_metrics_text(out, " ");
+    ngx_http_certctl_metrics_text(out, type);
+    ngx_http_certctl_metrics_text(out, "\n");
+}
 
-    a = one;
-    b = two;
 
-    if (a->not_after != b->not_after) {
-        return a->not_after < b->not_after ? -1 : 1;
+static void
+ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
+    const char *name, int64_t value)
+{
+    u_char  text[NGX_INT64_LEN + 3], *last;
+
+    last = ngx_sprintf(text, " %L\n", value);
+
+    ngx_http_certctl_metrics_text(out, name);
+    ngx_http_certctl_json_raw(out, text, last - text);
+}
+
+
+/* A worker that is new begins at 0. */
+
+static void
+ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
+    ngx_certctl_zone_t *zone, ngx_uint_t n)
+{
+    u_char      label[80];
+    ngx_uint_t  i;
+
+    ngx_http_certctl_metrics_family(out, "certctl_event_loop_late_max_us",
+        "gauge", "Most that a worker was late, with control requests.");
+
+    for (i = 0; i < n; i++) {
+        *ngx_snprintf(label, sizeof(label) - 1,
+                      "certctl_event_loop_late_max_us{worker=\"%i\"}", i)
+            = '\0';
+        ngx_http_certctl_metrics_value(out, (char *) label,
+                                       zone->workers[i].late);
     }
 
-    return ngx_http_certctl_metrics_by_name(one, two);
+    ngx_http_certctl_metrics_family(out, "certctl_event_loop_stalls_total",
+        "counter", "Times that a worker was more than 5 ms late.");
+
+    for (i = 0; i < n; i++) {
+        *ngx_snprintf(label, sizeof(label) - 1,
+                      "certctl_event_loop_stalls_total{worker=\"%i\"}", i)
+            = '\0';
+        ngx_http_certctl_metrics_value(out, (char *) label,
+                                       zone->workers[i].stalls);
+    }
+}
+
+
+static void
+ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
+{
+    u_char                    label[128];
+    ngx_int_t                 i, n, all;
+    ngx_certctl_t            *certctl;
+    ngx_core_conf_t          *ccf;
+    ngx_certctl_zone_t       *zone;
+    ngx_http_certctl_json_t  *out;
+
+    out = metrics->report.json;
+    certctl = metrics->report.conf;
+    zone = certctl->zone;
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(certctl->cycle->conf_ctx,
+                                           ngx_core_module);
+    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
+    all = 0;
+
+    ngx_http_certctl_metrics_family(out, "certctl_worker_generation", "gauge",
+                            "Generation that a worker has last looked at.");
+
+    for (i = 0; i < n; i++) {
+        *ngx_snprintf(label, sizeof(label) - 1,
+                      "certctl_worker_generation{worker=\"%i\"}", i) = '\0';
+        ngx_http_certctl_metrics_value(out, (char *) label,
+                                       zone->workers[i].generation);
+        all += ngx_certctl_worker_at(&zone->workers[i],
+                                          zone->generation);
+    }
+
+    ngx_http_certctl_metrics_late(out, zone, n);
+
+    ngx_http_certctl_metrics_family(out, "certctl_workers", "gauge",
+                                    "Workers that are configured.");
+    ngx_http_certctl_metrics_value(out, "certctl_workers",
+                                   ccf->worker_processes);
+
+    ngx_http_certctl_metrics_family(out, "certctl_workers_at_generation",
+                "gauge", "Workers that have looked at the last generation.");
+    ngx_http_certctl_metrics_value(out, "certctl_workers_at_generation", all);
+}
+
+
+/* In a label's value, which is UTF-8, backslash, quote and line feed are
+   escaped. */
+
+static void
+ngx_http_certctl_metrics_labels(ngx_http_certctl_json_t *out,
+    const char *name, const ngx_http_certctl_metric_t *metric,
+    ngx_uint_t staple)
+{
+    size_t   n;
+    u_char  *p, *last;
+
+    ngx_http_certctl_metrics_text(out, name);
+    ngx_http_certctl_metrics_text(out, "{certificate=\"");
+
+    last = metric->name.data + metric->name.len;
+
+    for (p = metric->name.data; p < last; p += ngx_max(n, 1)) {
+
+        n = ngx_http_certctl_json_utf8(p, last - p);
+
+        if (n == 0) {
+            ngx_http_certctl_metrics_text(out, NGX_HTTP_CERTCTL_NO_UTF8);
+
+        } else if (*p == '\n') {
+            ngx_http_certctl_metrics_text(out, "\\n");
+
+        } else {
+            if (*p == '"' || *p == '\\') {
+                ngx_http_certctl_metrics_text(out, "\\");
+            }
+
+            ngx_http_certctl_json_raw(out, p, n);
+        }
+    }
+
+    ngx_http_certctl_metrics_text(out, "\",source=\"");
+    ngx_http_certctl_metrics_text(out,
+                              ngx_certctl_source_text[metric->source]);
+    ngx_http_certctl_metrics_text(out, metric->kind == CERTCTL_KIND_RSA
+                                       ? "\",kind=\"rsa" : "\",kind=\"ecdsa");
+
+    if (staple) {
+        ngx_http_certctl_metrics_text(out, "\",state=\"");
+        ngx_http_certctl_metrics_text(out,
+                              ngx_certctl_staple_text[metric->staple]);
+    }
+
+    ngx_http_certctl_metrics_text(out, "\"}");
 }
 
 
@@ -427,165 +521,44 @@ ngx_http_certctl_metrics_write(ngx_http_certctl_metrics_t *metrics)
 }
 
 
-static void
-ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
+void
+ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
 {
-    u_char                    label[128];
-    ngx_int_t                 i, n, all;
-    ngx_certctl_t            *certctl;
-    ngx_core_conf_t          *ccf;
-    ngx_certctl_zone_t       *zone;
-    ngx_http_certctl_json_t  *out;
+    ngx_http_certctl_report_t   *report;
+    ngx_http_certctl_metrics_t   metrics;
 
-    out = metrics->report.json;
-    certctl = metrics->report.conf;
-    zone = certctl->zone;
+    ngx_memzero(&metrics, sizeof(ngx_http_certctl_metrics_t));
+    report = &metrics.report;
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(certctl->cycle->conf_ctx,
-                                           ngx_core_module);
-    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
-    all = 0;
-
-    ngx_http_certctl_metrics_family(out, "certctl_worker_generation", "gauge",
-                            "Generation that a worker has last looked at.");
-
-    for (i = 0; i < n; i++) {
-        *ngx_snprintf(label, sizeof(label) - 1,
-                      "certctl_worker_generation{worker=\"%i\"}", i) = '\0';
-        ngx_http_certctl_metrics_value(out, (char *) label,
-                                       zone->workers[i].generation);
-        all += ngx_certctl_worker_at(&zone->workers[i],
-                                          zone->generation);
+    if (ngx_http_certctl_report_open(report, call,
+                                     ngx_http_certctl_metrics_found, 0)
+        != NGX_OK
+        || ngx_array_init(&metrics.metrics, report->pool, 64,
+                          sizeof(ngx_http_certctl_metric_t))
+           != NGX_OK)
+    {
+        report->failed = 1;
+        goto done;
     }
 
-    ngx_http_certctl_metrics_late(out, zone, n);
+    (void) ngx_http_certctl_report_servers(report);
+    (void) ngx_http_certctl_report_unserved(report);
 
-    ngx_http_certctl_metrics_family(out, "certctl_workers", "gauge",
-                                    "Workers that are configured.");
-    ngx_http_certctl_metrics_value(out, "certctl_workers",
-                                   ccf->worker_processes);
-
-    ngx_http_certctl_metrics_family(out, "certctl_workers_at_generation",
-                "gauge", "Workers that have looked at the last generation.");
-    ngx_http_certctl_metrics_value(out, "certctl_workers_at_generation", all);
-}
-
-
-/* A worker that is new begins at 0. */
-
-static void
-ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
-    ngx_certctl_zone_t *zone, ngx_uint_t n)
-{
-    u_char      label[80];
-    ngx_uint_t  i;
-
-    ngx_http_certctl_metrics_family(out, "certctl_event_loop_late_max_us",
-        "gauge", "Most that a worker was late, with control requests.");
-
-    for (i = 0; i < n; i++) {
-        *ngx_snprintf(label, sizeof(label) - 1,
-                      "certctl_event_loop_late_max_us{worker=\"%i\"}", i)
-            = '\0';
-        ngx_http_certctl_metrics_value(out, (char *) label,
-                                       zone->workers[i].late);
+    if (call->mcf->certctl.store) {
+        (void) certctl_store_each(call->mcf->certctl.store,
+                                  ngx_http_certctl_metrics_record, &metrics);
+        metrics.bytes = certctl_store_bytes(call->mcf->certctl.store);
     }
 
-    ngx_http_certctl_metrics_family(out, "certctl_event_loop_stalls_total",
-        "counter", "Times that a worker was more than 5 ms late.");
+    ngx_http_certctl_metrics_merge(&metrics);
+    ngx_http_certctl_metrics_write(&metrics);
 
-    for (i = 0; i < n; i++) {
-        *ngx_snprintf(label, sizeof(label) - 1,
-                      "certctl_event_loop_stalls_total{worker=\"%i\"}", i)
-            = '\0';
-        ngx_http_certctl_metrics_value(out, (char *) label,
-                                       zone->workers[i].stalls);
-    }
-}
+    call->media = "text/plain; version=0.0.4; charset=utf-8";
+    call->status = NGX_HTTP_OK;
 
+done:
 
-static void
-ngx_http_certctl_metrics_family(ngx_http_certctl_json_t *out,
-    const char *name, const char *type, const char *help)
-{
-    ngx_http_certctl_metrics_text(out, "# HELP ");
-    ngx_http_certctl_metrics_text(out, name);
-    ngx_http_certctl_metrics_text(out, " ");
-    ngx_http_certctl_metrics_text(out, help);
-    ngx_http_certctl_metrics_text(out, "\n# TYPE ");
-    ngx_http_certctl_metrics_text(out, name);
-    ngx_http_certctl_metrics_text(out, " ");
-    ngx_http_certctl_metrics_text(out, type);
-    ngx_http_certctl_metrics_text(out, "\n");
-}
+    call->json.failed |= report->failed;
 
-
-static void
-ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
-    const char *name, int64_t value)
-{
-    u_char  text[NGX_INT64_LEN + 3], *last;
-
-    last = ngx_sprintf(text, " %L\n", value);
-
-    ngx_http_certctl_metrics_text(out, name);
-    ngx_http_certctl_json_raw(out, text, last - text);
-}
-
-
-/* In a label's value, which is UTF-8, backslash, quote and line feed are
-   escaped. */
-
-static void
-ngx_http_certctl_metrics_labels(ngx_http_certctl_json_t *out,
-    const char *name, const ngx_http_certctl_metric_t *metric,
-    ngx_uint_t staple)
-{
-    size_t   n;
-    u_char  *p, *last;
-
-    ngx_http_certctl_metrics_text(out, name);
-    ngx_http_certctl_metrics_text(out, "{certificate=\"");
-
-    last = metric->name.data + metric->name.len;
-
-    for (p = metric->name.data; p < last; p += ngx_max(n, 1)) {
-
-        n = ngx_http_certctl_json_utf8(p, last - p);
-
-        if (n == 0) {
-            ngx_http_certctl_metrics_text(out, NGX_HTTP_CERTCTL_NO_UTF8);
-
-        } else if (*p == '\n') {
-            ngx_http_certctl_metrics_text(out, "\\n");
-
-        } else {
-            if (*p == '"' || *p == '\\') {
-                ngx_http_certctl_metrics_text(out, "\\");
-            }
-
-            ngx_http_certctl_json_raw(out, p, n);
-        }
-    }
-
-    ngx_http_certctl_metrics_text(out, "\",source=\"");
-    ngx_http_certctl_metrics_text(out,
-                              ngx_certctl_source_text[metric->source]);
-    ngx_http_certctl_metrics_text(out, metric->kind == CERTCTL_KIND_RSA
-                                       ? "\",kind=\"rsa" : "\",kind=\"ecdsa");
-
-    if (staple) {
-        ngx_http_certctl_metrics_text(out, "\",state=\"");
-        ngx_http_certctl_metrics_text(out,
-                              ngx_certctl_staple_text[metric->staple]);
-    }
-
-    ngx_http_certctl_metrics_text(out, "\"}");
-}
-
-
-static void
-ngx_http_certctl_metrics_text(ngx_http_certctl_json_t *out, const char *text)
-{
-    ngx_http_certctl_json_raw(out, (const u_char *) text, ngx_strlen(text));
+    ngx_http_certctl_report_close(report);
 }

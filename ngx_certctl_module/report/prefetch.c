@@ -57,71 +57,61 @@ struct ngx_http_certctl_ahead_s {
 };
 
 
-static ngx_uint_t ngx_http_certctl_ahead_allowed(
-    ngx_http_certctl_report_t *report);
-static ngx_uint_t ngx_http_certctl_ahead_cached(
-    ngx_http_certctl_report_t *report, ngx_uint_t place,
-    ngx_certctl_name_t *name);
-static ngx_http_certctl_ahead_t *ngx_http_certctl_ahead_create(
-    ngx_http_certctl_report_t *report);
-static ngx_int_t ngx_http_certctl_ahead_add(ngx_http_certctl_ahead_t *ahead,
-    ngx_certctl_name_t *name, ngx_uint_t place);
-static void ngx_http_certctl_ahead_take(ngx_http_certctl_report_t *report,
-    ngx_uint_t place);
-static void ngx_http_certctl_ahead_thread(void *data, ngx_log_t *log);
-static void ngx_http_certctl_ahead_event(ngx_event_t *ev);
-static void ngx_http_certctl_ahead_release(ngx_http_certctl_ahead_t *ahead);
+/* On the walk's thread. */
 
-
-ngx_uint_t
-ngx_http_certctl_report_ahead(ngx_http_certctl_report_t *report,
-    ngx_uint_t place, ngx_uint_t places)
+static void
+ngx_http_certctl_ahead_take(ngx_http_certctl_report_t *report,
+    ngx_uint_t place)
 {
-    ngx_uint_t                 i, n;
-    ngx_certctl_name_t         name;
-    ngx_http_certctl_ahead_t  *ahead;
+    ngx_http_certctl_ahead_t       *ahead;
+    ngx_http_certctl_ahead_name_t  *name;
 
-    if (place < report->ahead_end) {
-        ngx_http_certctl_ahead_take(report, place);
-        return 0;
+    ahead = report->ahead;
+
+    if (ahead == NULL || ahead->next == ahead->names.nelts) {
+        return;
     }
 
-    ngx_http_certctl_report_alone(report);
+    name = ahead->names.elts;
+    name += ahead->next;
 
-    places = ngx_min(places, place + NGX_HTTP_CERTCTL_AHEAD_MAX);
-    report->ahead_end = places;
+    if (name->place != place) {
+        return;                             /* it had been read before */
+    }
 
-    if (places - place < NGX_HTTP_CERTCTL_AHEAD_MIN
-        || !ngx_http_certctl_ahead_allowed(report))
+    ahead->next++;
+
+    if (!ngx_atomic_cmp_set(&name->state, NGX_HTTP_CERTCTL_AHEAD_FREE,
+                            NGX_HTTP_CERTCTL_AHEAD_TAKEN)
+        && name->state == NGX_HTTP_CERTCTL_AHEAD_READ)
     {
-        return 0;
+        ngx_memory_barrier();
+        ngx_certctl_cache_give(&report->facts, name->entry);
+        name->entry = NULL;
+    }
+}
+
+
+static void
+ngx_http_certctl_ahead_release(ngx_http_certctl_ahead_t *ahead)
+{
+    ngx_uint_t                      i;
+    ngx_http_certctl_ahead_name_t  *name;
+
+    if (ngx_atomic_fetch_add(&ahead->users, -1) != 1) {
+        return;
     }
 
-    for (n = 0, i = place; i < places; i += NGX_HTTP_CERTCTL_AHEAD_SAMPLE) {
-        n += !ngx_http_certctl_ahead_cached(report, i, &name);
-    }
+    name = ahead->names.elts;
 
-    if (n * NGX_HTTP_CERTCTL_AHEAD_SAMPLE < NGX_HTTP_CERTCTL_AHEAD_MIN) {
-        return 0;
-    }
-
-    ahead = ngx_http_certctl_ahead_create(report);
-    if (ahead == NULL) {
-        return 0;
-    }
-
-    for (i = place; i < places; i++) {
-        if (!ngx_http_certctl_ahead_cached(report, i, &name)
-            && ngx_http_certctl_ahead_add(ahead, &name, i) != NGX_OK)
-        {
-            break;
+    for (i = 0; i < ahead->names.nelts; i++) {
+        if (name[i].entry) {
+            ngx_certctl_entry_discard(name[i].entry);
         }
     }
 
-    report->ahead = ahead;
-    report->call->helper = &ahead->task;
-
-    return 1;
+    ngx_certctl_cache_destroy(ahead->certctl.cache);
+    ngx_destroy_pool(ahead->pool);
 }
 
 
@@ -178,6 +168,59 @@ ngx_http_certctl_ahead_cached(ngx_http_certctl_report_t *report,
     return key.len == 0
            || ngx_certctl_cached(&report->facts, &key,
                                  report->inside == NULL);
+}
+
+
+static void
+ngx_http_certctl_ahead_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_certctl_ahead_t *ahead = data;
+
+    ngx_uint_t                      i;
+    ngx_http_certctl_ahead_name_t  *name;
+
+    name = ahead->names.elts;
+
+    for (i = ahead->names.nelts; i-- > 0 && !ahead->over; /* void */) {
+
+        if (!ngx_atomic_cmp_set(&name[i].state, NGX_HTTP_CERTCTL_AHEAD_FREE,
+                                NGX_HTTP_CERTCTL_AHEAD_TAKEN))
+        {
+            break;
+        }
+
+        name[i].entry = ngx_certctl_cache_take(&ahead->certctl, &name[i].name,
+                                               ahead->record);
+        if (name[i].entry == NULL) {
+            break;
+        }
+
+        ngx_memory_barrier();
+        name[i].state = NGX_HTTP_CERTCTL_AHEAD_READ;
+
+        ngx_http_certctl_late_give_way();
+    }
+
+    ngx_http_certctl_thread_end();
+}
+
+
+/* A worker that is told to quit waits for it, as it does for other tasks. */
+
+static void
+ngx_http_certctl_ahead_event(ngx_event_t *ev)
+{
+    if (ev->timedout) {
+        ev->timedout = 0;
+        ngx_add_timer(ev, 60000);
+        return;
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    ngx_http_certctl_ahead_release(ev->data);
 }
 
 
@@ -254,112 +297,53 @@ ngx_http_certctl_ahead_add(ngx_http_certctl_ahead_t *ahead,
 }
 
 
-/* On the walk's thread. */
-
-static void
-ngx_http_certctl_ahead_take(ngx_http_certctl_report_t *report,
-    ngx_uint_t place)
+ngx_uint_t
+ngx_http_certctl_report_ahead(ngx_http_certctl_report_t *report,
+    ngx_uint_t place, ngx_uint_t places)
 {
-    ngx_http_certctl_ahead_t       *ahead;
-    ngx_http_certctl_ahead_name_t  *name;
+    ngx_uint_t                 i, n;
+    ngx_certctl_name_t         name;
+    ngx_http_certctl_ahead_t  *ahead;
 
-    ahead = report->ahead;
-
-    if (ahead == NULL || ahead->next == ahead->names.nelts) {
-        return;
+    if (place < report->ahead_end) {
+        ngx_http_certctl_ahead_take(report, place);
+        return 0;
     }
 
-    name = ahead->names.elts;
-    name += ahead->next;
+    ngx_http_certctl_report_alone(report);
 
-    if (name->place != place) {
-        return;                             /* it had been read before */
-    }
+    places = ngx_min(places, place + NGX_HTTP_CERTCTL_AHEAD_MAX);
+    report->ahead_end = places;
 
-    ahead->next++;
-
-    if (!ngx_atomic_cmp_set(&name->state, NGX_HTTP_CERTCTL_AHEAD_FREE,
-                            NGX_HTTP_CERTCTL_AHEAD_TAKEN)
-        && name->state == NGX_HTTP_CERTCTL_AHEAD_READ)
+    if (places - place < NGX_HTTP_CERTCTL_AHEAD_MIN
+        || !ngx_http_certctl_ahead_allowed(report))
     {
-        ngx_memory_barrier();
-        ngx_certctl_cache_give(&report->facts, name->entry);
-        name->entry = NULL;
+        return 0;
     }
-}
 
+    for (n = 0, i = place; i < places; i += NGX_HTTP_CERTCTL_AHEAD_SAMPLE) {
+        n += !ngx_http_certctl_ahead_cached(report, i, &name);
+    }
 
-static void
-ngx_http_certctl_ahead_thread(void *data, ngx_log_t *log)
-{
-    ngx_http_certctl_ahead_t *ahead = data;
+    if (n * NGX_HTTP_CERTCTL_AHEAD_SAMPLE < NGX_HTTP_CERTCTL_AHEAD_MIN) {
+        return 0;
+    }
 
-    ngx_uint_t                      i;
-    ngx_http_certctl_ahead_name_t  *name;
+    ahead = ngx_http_certctl_ahead_create(report);
+    if (ahead == NULL) {
+        return 0;
+    }
 
-    name = ahead->names.elts;
-
-    for (i = ahead->names.nelts; i-- > 0 && !ahead->over; /* void */) {
-
-        if (!ngx_atomic_cmp_set(&name[i].state, NGX_HTTP_CERTCTL_AHEAD_FREE,
-                                NGX_HTTP_CERTCTL_AHEAD_TAKEN))
+    for (i = place; i < places; i++) {
+        if (!ngx_http_certctl_ahead_cached(report, i, &name)
+            && ngx_http_certctl_ahead_add(ahead, &name, i) != NGX_OK)
         {
             break;
         }
-
-        name[i].entry = ngx_certctl_cache_take(&ahead->certctl, &name[i].name,
-                                               ahead->record);
-        if (name[i].entry == NULL) {
-            break;
-        }
-
-        ngx_memory_barrier();
-        name[i].state = NGX_HTTP_CERTCTL_AHEAD_READ;
-
-        ngx_http_certctl_late_give_way();
     }
 
-    ngx_http_certctl_thread_end();
-}
+    report->ahead = ahead;
+    report->call->helper = &ahead->task;
 
-
-/* A worker that is told to quit waits for it, as it does for other tasks. */
-
-static void
-ngx_http_certctl_ahead_event(ngx_event_t *ev)
-{
-    if (ev->timedout) {
-        ev->timedout = 0;
-        ngx_add_timer(ev, 60000);
-        return;
-    }
-
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
-    ngx_http_certctl_ahead_release(ev->data);
-}
-
-
-static void
-ngx_http_certctl_ahead_release(ngx_http_certctl_ahead_t *ahead)
-{
-    ngx_uint_t                      i;
-    ngx_http_certctl_ahead_name_t  *name;
-
-    if (ngx_atomic_fetch_add(&ahead->users, -1) != 1) {
-        return;
-    }
-
-    name = ahead->names.elts;
-
-    for (i = 0; i < ahead->names.nelts; i++) {
-        if (name[i].entry) {
-            ngx_certctl_entry_discard(name[i].entry);
-        }
-    }
-
-    ngx_certctl_cache_destroy(ahead->certctl.cache);
-    ngx_destroy_pool(ahead->pool);
+    return 1;
 }

@@ -14,11 +14,33 @@ typedef struct {
 } ngx_http_certctl_asked_key_t;
 
 
-static ngx_str_t *ngx_http_certctl_report_ask(
-    ngx_http_certctl_report_t *report, ngx_array_t *asked, const char *prefix,
-    ngx_str_t *name);
-static int ngx_libc_cdecl ngx_http_certctl_asked_compare(const void *one,
-    const void *two);
+static ngx_str_t *
+ngx_http_certctl_report_ask(ngx_http_certctl_report_t *report,
+    ngx_array_t *asked, const char *prefix, ngx_str_t *name)
+{
+    ngx_http_certctl_asked_t  *ask;
+
+    ask = ngx_array_push(asked);
+    if (ask == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(ask, sizeof(ngx_http_certctl_asked_t));
+
+    ask->name = *name;
+
+    if (prefix[0]) {
+        ask->name.data = ngx_pnalloc(report->inside, name->len + 1);
+        if (ask->name.data == NULL) {
+            return NULL;
+        }
+
+        ask->name.len = ngx_sprintf(ask->name.data, "%s%V", prefix, name)
+                        - ask->name.data;
+    }
+
+    return &ask->name;
+}
 
 
 /* The names a client could ask this server for; "" for one without SNI. */
@@ -84,32 +106,17 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
 }
 
 
-static ngx_str_t *
-ngx_http_certctl_report_ask(ngx_http_certctl_report_t *report,
-    ngx_array_t *asked, const char *prefix, ngx_str_t *name)
+static int ngx_libc_cdecl
+ngx_http_certctl_asked_compare(const void *one, const void *two)
 {
-    ngx_http_certctl_asked_t  *ask;
+    int                                  rc;
+    const ngx_http_certctl_asked_key_t  *a, *b;
 
-    ask = ngx_array_push(asked);
-    if (ask == NULL) {
-        return NULL;
-    }
+    a = one;
+    b = two;
+    rc = ngx_memcmp(a->digest, b->digest, 32);
 
-    ngx_memzero(ask, sizeof(ngx_http_certctl_asked_t));
-
-    ask->name = *name;
-
-    if (prefix[0]) {
-        ask->name.data = ngx_pnalloc(report->inside, name->len + 1);
-        if (ask->name.data == NULL) {
-            return NULL;
-        }
-
-        ask->name.len = ngx_sprintf(ask->name.data, "%s%V", prefix, name)
-                        - ask->name.data;
-    }
-
-    return &ask->name;
+    return rc ? rc : (a->index > b->index) - (a->index < b->index);
 }
 
 
@@ -151,18 +158,4 @@ ngx_http_certctl_report_chain(ngx_array_t *asked)
     ngx_free(key);
 
     return NGX_OK;
-}
-
-
-static int ngx_libc_cdecl
-ngx_http_certctl_asked_compare(const void *one, const void *two)
-{
-    int                                  rc;
-    const ngx_http_certctl_asked_key_t  *a, *b;
-
-    a = one;
-    b = two;
-    rc = ngx_memcmp(a->digest, b->digest, 32);
-
-    return rc ? rc : (a->index > b->index) - (a->index < b->index);
 }

@@ -10,15 +10,6 @@
 #include "tls/worker.h"
 
 
-static void ngx_http_certctl_status_host(ngx_http_certctl_json_t *json);
-static void ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation);
-static void ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf);
-static void ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
-    ngx_array_t *dirs);
-
-
 /* To add a counter: a member of ngx_certctl_zone_t, a row here. */
 
 static const struct {
@@ -35,60 +26,6 @@ static const struct {
       offsetof(ngx_certctl_zone_t, challenges.answered) },
     { NULL, 0 }
 };
-
-
-void
-ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
-{
-    char                      epoch[NGX_INT64_LEN + 1];
-    ngx_uint_t                i;
-    ngx_atomic_uint_t         generation;
-    ngx_certctl_zone_t       *zone;
-    ngx_http_certctl_json_t  *json;
-
-    json = &call->json;
-    zone = call->mcf->certctl.zone;
-
-    *ngx_sprintf((u_char *) epoch, "%xA", zone->epoch) = '\0';
-
-    ngx_http_certctl_json_open(json, NULL, '{');
-    ngx_http_certctl_json_text(json, "version", CERTCTL_VERSION);
-    ngx_http_certctl_json_text(json, "nginx", NGINX_VERSION);
-    ngx_http_certctl_json_text(json, "openssl",
-                               OpenSSL_version(OPENSSL_VERSION_STRING));
-
-    ngx_http_certctl_status_host(json);
-
-    /* the zone is made when NGINX starts: its epoch begins with the time */
-
-    ngx_http_certctl_json_time(json, "started", zone->epoch >> 20);
-    ngx_http_certctl_json_number(json, "uptime",
-                                 time(NULL) - (time_t) (zone->epoch >> 20));
-    ngx_http_certctl_json_text(json, "epoch", epoch);
-    generation = zone->generation;
-
-    ngx_http_certctl_json_number(json, "generation", generation);
-    ngx_http_certctl_status_workers(json, call->mcf, generation);
-    ngx_http_certctl_status_sessions(json, call->mcf);
-    ngx_http_certctl_status_discover(json, call->mcf->discover);
-
-    ngx_http_certctl_json_number(json, "challenges_pending",
-        ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
-
-    ngx_http_certctl_json_open(json, "counters", '{');
-
-    for (i = 0; ngx_http_certctl_status_counters[i].name; i++) {
-        ngx_http_certctl_json_number(json,
-            ngx_http_certctl_status_counters[i].name,
-            *(ngx_atomic_t *) ((u_char *) zone
-                               + ngx_http_certctl_status_counters[i].offset));
-    }
-
-    ngx_http_certctl_json_close(json, '}');
-    ngx_http_certctl_json_close(json, '}');
-
-    call->status = NGX_HTTP_OK;
-}
 
 
 static void
@@ -197,4 +134,58 @@ ngx_http_certctl_status_discover(ngx_http_certctl_json_t *json,
     }
 
     ngx_http_certctl_json_close(json, ']');
+}
+
+
+void
+ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
+{
+    char                      epoch[NGX_INT64_LEN + 1];
+    ngx_uint_t                i;
+    ngx_atomic_uint_t         generation;
+    ngx_certctl_zone_t       *zone;
+    ngx_http_certctl_json_t  *json;
+
+    json = &call->json;
+    zone = call->mcf->certctl.zone;
+
+    *ngx_sprintf((u_char *) epoch, "%xA", zone->epoch) = '\0';
+
+    ngx_http_certctl_json_open(json, NULL, '{');
+    ngx_http_certctl_json_text(json, "version", CERTCTL_VERSION);
+    ngx_http_certctl_json_text(json, "nginx", NGINX_VERSION);
+    ngx_http_certctl_json_text(json, "openssl",
+                               OpenSSL_version(OPENSSL_VERSION_STRING));
+
+    ngx_http_certctl_status_host(json);
+
+    /* the zone is made when NGINX starts: its epoch begins with the time */
+
+    ngx_http_certctl_json_time(json, "started", zone->epoch >> 20);
+    ngx_http_certctl_json_number(json, "uptime",
+                                 time(NULL) - (time_t) (zone->epoch >> 20));
+    ngx_http_certctl_json_text(json, "epoch", epoch);
+    generation = zone->generation;
+
+    ngx_http_certctl_json_number(json, "generation", generation);
+    ngx_http_certctl_status_workers(json, call->mcf, generation);
+    ngx_http_certctl_status_sessions(json, call->mcf);
+    ngx_http_certctl_status_discover(json, call->mcf->discover);
+
+    ngx_http_certctl_json_number(json, "challenges_pending",
+        ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
+
+    ngx_http_certctl_json_open(json, "counters", '{');
+
+    for (i = 0; ngx_http_certctl_status_counters[i].name; i++) {
+        ngx_http_certctl_json_number(json,
+            ngx_http_certctl_status_counters[i].name,
+            *(ngx_atomic_t *) ((u_char *) zone
+                               + ngx_http_certctl_status_counters[i].offset));
+    }
+
+    ngx_http_certctl_json_close(json, '}');
+    ngx_http_certctl_json_close(json, '}');
+
+    call->status = NGX_HTTP_OK;
 }

@@ -19,22 +19,36 @@
 #define NGX_HTTP_CERTCTL_REPORT_CACHE  64
 
 
-static ngx_uint_t ngx_http_certctl_report_paused(
-    ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server);
-static void ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report);
-static ngx_int_t ngx_http_certctl_report_choices(
-    ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
-    ngx_uint_t index, certctl_kind_e kind);
-static void ngx_http_certctl_report_list(ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_left(ngx_http_certctl_report_t *report);
-static void ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
-    ngx_str_t *name);
-static int ngx_http_certctl_report_stored(const char *name, void *data);
-static int ngx_libc_cdecl ngx_http_certctl_report_compare(const void *one,
-    const void *two);
+/*
+ * The worker's facts outlive a report, and are for one thread at a time: who
+ * comes second begins with none.  A client that reads slowly holds none.
+ */
+
+ngx_int_t
+ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report)
+{
+    ngx_conf_t  cf;
+
+    if (report->facts.cache) {
+        return NGX_OK;                      /* it was not given back */
+    }
+
+    if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
+        report->facts.cache = report->conf->facts;
+        report->borrowed = 1;
+
+        return NGX_OK;
+    }
+
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.pool = report->pool;
+    cf.log = ngx_cycle->log;
+
+    report->facts.cache = ngx_certctl_cache_facts(&cf, report->conf);
+
+    return report->facts.cache ? NGX_OK : NGX_ERROR;
+}
 
 
 ngx_int_t
@@ -87,38 +101,6 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
 }
 
 
-/*
- * The worker's facts outlive a report, and are for one thread at a time: who
- * comes second begins with none.  A client that reads slowly holds none.
- */
-
-ngx_int_t
-ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report)
-{
-    ngx_conf_t  cf;
-
-    if (report->facts.cache) {
-        return NGX_OK;                      /* it was not given back */
-    }
-
-    if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
-        report->facts.cache = report->conf->facts;
-        report->borrowed = 1;
-
-        return NGX_OK;
-    }
-
-    ngx_memzero(&cf, sizeof(ngx_conf_t));
-
-    cf.pool = report->pool;
-    cf.log = ngx_cycle->log;
-
-    report->facts.cache = ngx_certctl_cache_facts(&cf, report->conf);
-
-    return report->facts.cache ? NGX_OK : NGX_ERROR;
-}
-
-
 void
 ngx_http_certctl_report_return(ngx_http_certctl_report_t *report)
 {
@@ -132,6 +114,27 @@ ngx_http_certctl_report_return(ngx_http_certctl_report_t *report)
     }
 
     report->facts.cache = NULL;
+}
+
+
+static void
+ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report)
+{
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *cert;
+
+    if (report->inside == NULL) {
+        return;
+    }
+
+    cert = report->server.certs.elts;
+
+    for (i = 0; i < report->server.certs.nelts; i++) {
+        ngx_certctl_cert_unstaple(&cert[i]);
+    }
+
+    ngx_destroy_pool(report->inside);
+    report->inside = NULL;
 }
 
 
@@ -155,59 +158,6 @@ static ngx_uint_t
 ngx_http_certctl_report_paused(ngx_http_certctl_report_t *report)
 {
     return report->piece && report->json->size >= report->piece;
-}
-
-
-ngx_int_t
-ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
-{
-    ngx_uint_t                 kind;
-    ngx_certctl_server_t     **server;
-    ngx_http_certctl_asked_t  *ask;
-
-    server = report->conf->servers.elts;
-
-    while (report->place < report->conf->servers.nelts) {
-
-        if (report->inside == NULL) {
-            ngx_http_certctl_report_enter(report, server[report->place]);
-        }
-
-        if (!report->chained
-            && ngx_http_certctl_report_choices(report) == NGX_AGAIN)
-        {
-            return NGX_AGAIN;
-        }
-
-        while (!report->failed
-               && report->at < report->asked.nelts * CERTCTL_KINDS)
-        {
-            if (ngx_http_certctl_report_paused(report)) {
-                return NGX_AGAIN;
-            }
-
-            ask = report->asked.elts;
-            ask += report->at / CERTCTL_KINDS;
-            kind = report->at % CERTCTL_KINDS;
-
-            if (ask->given[kind] && !ask->follows[kind]) {
-                ngx_http_certctl_report_choice(report,
-                                          report->at / CERTCTL_KINDS, kind);
-            }
-
-            report->at++;
-        }
-
-        ngx_http_certctl_report_leave(report);
-
-        if (report->failed) {
-            return NGX_ERROR;
-        }
-
-        report->place++;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -262,27 +212,6 @@ ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
     {
         report->failed = 1;
     }
-}
-
-
-static void
-ngx_http_certctl_report_leave(ngx_http_certctl_report_t *report)
-{
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *cert;
-
-    if (report->inside == NULL) {
-        return;
-    }
-
-    cert = report->server.certs.elts;
-
-    for (i = 0; i < report->server.certs.nelts; i++) {
-        ngx_certctl_cert_unstaple(&cert[i]);
-    }
-
-    ngx_destroy_pool(report->inside);
-    report->inside = NULL;
 }
 
 
@@ -392,6 +321,172 @@ ngx_http_certctl_report_choice(ngx_http_certctl_report_t *report,
 
 
 ngx_int_t
+ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
+{
+    ngx_uint_t                 kind;
+    ngx_certctl_server_t     **server;
+    ngx_http_certctl_asked_t  *ask;
+
+    server = report->conf->servers.elts;
+
+    while (report->place < report->conf->servers.nelts) {
+
+        if (report->inside == NULL) {
+            ngx_http_certctl_report_enter(report, server[report->place]);
+        }
+
+        if (!report->chained
+            && ngx_http_certctl_report_choices(report) == NGX_AGAIN)
+        {
+            return NGX_AGAIN;
+        }
+
+        while (!report->failed
+               && report->at < report->asked.nelts * CERTCTL_KINDS)
+        {
+            if (ngx_http_certctl_report_paused(report)) {
+                return NGX_AGAIN;
+            }
+
+            ask = report->asked.elts;
+            ask += report->at / CERTCTL_KINDS;
+            kind = report->at % CERTCTL_KINDS;
+
+            if (ask->given[kind] && !ask->follows[kind]) {
+                ngx_http_certctl_report_choice(report,
+                                          report->at / CERTCTL_KINDS, kind);
+            }
+
+            report->at++;
+        }
+
+        ngx_http_certctl_report_leave(report);
+
+        if (report->failed) {
+            return NGX_ERROR;
+        }
+
+        report->place++;
+    }
+
+    return NGX_OK;
+}
+
+
+static int
+ngx_http_certctl_report_stored(const char *text, void *data)
+{
+    ngx_http_certctl_report_t *report = data;
+
+    ngx_http_certctl_report_keep(report, &report->records,
+                                 (const u_char *) text, ngx_strlen(text));
+
+    return report->failed;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_certctl_report_compare(const void *one, const void *two)
+{
+    return ngx_strcmp(((const ngx_str_t *) one)->data,
+                      ((const ngx_str_t *) two)->data);
+}
+
+
+/* Each once, and neither what a server gives nor what an earlier page had. */
+
+static void
+ngx_http_certctl_report_left(ngx_http_certctl_report_t *report)
+{
+    ngx_str_t   *name, *seen;
+    ngx_uint_t   i, n, s;
+
+    name = report->records.elts;
+    seen = report->seen.elts;
+
+    for (i = 0, n = 0, s = 0; i < report->records.nelts; i++) {
+
+        while (s < report->seen.nelts
+               && ngx_strcmp(seen[s].data, name[i].data) < 0)
+        {
+            s++;
+        }
+
+        if ((s == report->seen.nelts
+             || ngx_strcmp(seen[s].data, name[i].data) != 0)
+            && (n == 0 || ngx_strcmp(name[n - 1].data, name[i].data) != 0)
+            && (report->after_name == NULL
+                || ngx_strcmp(name[i].data, report->after_name) > 0))
+        {
+            name[n++] = name[i];
+        }
+    }
+
+    report->records.nelts = n;
+}
+
+
+/* The store's folders are in no order: all names first, then sorted. */
+
+static void
+ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
+{
+    ngx_array_t  *names;
+
+    names = &report->records;
+
+    /* by ?name= it can be but the records that were found, or its own name */
+
+    if (report->name.len) {
+        ngx_http_certctl_report_keep(report, names, report->name.data,
+                                     report->name.len);
+
+    } else if (certctl_store_each(report->conf->store,
+                                  ngx_http_certctl_report_stored, report)
+               != CERTCTL_STORE_OK)
+    {
+        report->failed = 1;
+    }
+
+    ngx_qsort(report->seen.elts, report->seen.nelts, sizeof(ngx_str_t),
+              ngx_http_certctl_report_compare);
+    ngx_qsort(names->elts, names->nelts, sizeof(ngx_str_t),
+              ngx_http_certctl_report_compare);
+
+    ngx_http_certctl_report_left(report);
+
+    report->ahead_end = 0;
+}
+
+
+static void
+ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
+    ngx_str_t *name)
+{
+    ngx_certctl_cert_t  *cert;
+
+    cert = ngx_certctl_record(report->details ? &report->full
+                                              : &report->facts, name);
+
+    if (cert == NULL) {
+        ngx_http_certctl_report_unreadable(report, name);
+        return;
+    }
+
+    if (!ngx_http_certctl_report_room(report)) {
+        return;
+    }
+
+    *ngx_snprintf((u_char *) report->next, sizeof(report->next) - 1, "u%V",
+                  name) = '\0';
+    report->given++;
+
+    report->found(report, NULL, cert, "no server here gives it to anybody",
+                  NULL, 0);
+}
+
+
+ngx_int_t
 ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
 {
     ngx_str_t   *name;
@@ -435,117 +530,4 @@ ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
     ngx_http_certctl_report_alone(report);
 
     return report->failed ? NGX_ERROR : NGX_OK;
-}
-
-
-/* The store's folders are in no order: all names first, then sorted. */
-
-static void
-ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
-{
-    ngx_array_t  *names;
-
-    names = &report->records;
-
-    /* by ?name= it can be but the records that were found, or its own name */
-
-    if (report->name.len) {
-        ngx_http_certctl_report_keep(report, names, report->name.data,
-                                     report->name.len);
-
-    } else if (certctl_store_each(report->conf->store,
-                                  ngx_http_certctl_report_stored, report)
-               != CERTCTL_STORE_OK)
-    {
-        report->failed = 1;
-    }
-
-    ngx_qsort(report->seen.elts, report->seen.nelts, sizeof(ngx_str_t),
-              ngx_http_certctl_report_compare);
-    ngx_qsort(names->elts, names->nelts, sizeof(ngx_str_t),
-              ngx_http_certctl_report_compare);
-
-    ngx_http_certctl_report_left(report);
-
-    report->ahead_end = 0;
-}
-
-
-/* Each once, and neither what a server gives nor what an earlier page had. */
-
-static void
-ngx_http_certctl_report_left(ngx_http_certctl_report_t *report)
-{
-    ngx_str_t   *name, *seen;
-    ngx_uint_t   i, n, s;
-
-    name = report->records.elts;
-    seen = report->seen.elts;
-
-    for (i = 0, n = 0, s = 0; i < report->records.nelts; i++) {
-
-        while (s < report->seen.nelts
-               && ngx_strcmp(seen[s].data, name[i].data) < 0)
-        {
-            s++;
-        }
-
-        if ((s == report->seen.nelts
-             || ngx_strcmp(seen[s].data, name[i].data) != 0)
-            && (n == 0 || ngx_strcmp(name[n - 1].data, name[i].data) != 0)
-            && (report->after_name == NULL
-                || ngx_strcmp(name[i].data, report->after_name) > 0))
-        {
-            name[n++] = name[i];
-        }
-    }
-
-    report->records.nelts = n;
-}
-
-
-static int
-ngx_http_certctl_report_stored(const char *text, void *data)
-{
-    ngx_http_certctl_report_t *report = data;
-
-    ngx_http_certctl_report_keep(report, &report->records,
-                                 (const u_char *) text, ngx_strlen(text));
-
-    return report->failed;
-}
-
-
-static void
-ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
-    ngx_str_t *name)
-{
-    ngx_certctl_cert_t  *cert;
-
-    cert = ngx_certctl_record(report->details ? &report->full
-                                              : &report->facts, name);
-
-    if (cert == NULL) {
-        ngx_http_certctl_report_unreadable(report, name);
-        return;
-    }
-
-    if (!ngx_http_certctl_report_room(report)) {
-        return;
-    }
-
-    *ngx_snprintf((u_char *) report->next, sizeof(report->next) - 1, "u%V",
-                  name) = '\0';
-    report->given++;
-
-    report->found(report, NULL, cert, "no server here gives it to anybody",
-                  NULL, 0);
-}
-
-
-static int ngx_libc_cdecl
-ngx_http_certctl_report_compare(const void *one, const void *two)
-{
-    return ngx_strcmp(((const ngx_str_t *) one)->data,
-                      ((const ngx_str_t *) two)->data);
 }

@@ -15,72 +15,11 @@
 #define NGX_HTTP_CERTCTL_PEM_MAX          1048576
 
 
-static int ngx_http_certctl_no_password(char *buf, int size, int rwflag,
-    void *data);
-
-
 static const char  *ngx_http_certctl_warning_codes[] = {
 #define X(NAME, text)  text,
     NGX_HTTP_CERTCTL_WARNINGS(X)
 #undef X
 };
-
-
-void
-ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    ngx_certctl_staple_e staple)
-{
-    /* a static one may have a staple that NGINX itself has fetched */
-
-    if (cert->must_staple
-        && staple != NGX_CERTCTL_STAPLE_FRESH
-        && !(server && server->status_cb
-             && cert->source != NGX_CERTCTL_STORE))
-    {
-        ngx_http_certctl_report_warn(report,
-            NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, &cert->name,
-            "must be stapled (RFC 7633), and there is no valid staple:"
-            " clients that insist refuse it");
-    }
-
-    if (server && cert->not_after <= report->now) {
-        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_EXPIRED,
-                                     &cert->name,
-                                     "is served and past its time");
-    }
-
-    /* the report's own copy is of the record as it last was whole */
-
-    if (cert->source == NGX_CERTCTL_STORE
-        && ((ngx_certctl_stored_t *) cert)->outdated)
-    {
-        ngx_http_certctl_report_unreadable(report, &cert->name);
-    }
-}
-
-
-/* One that was deleted since it was listed is no loss. */
-
-void
-ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
-    ngx_str_t *name)
-{
-    int               rc;
-    certctl_record_t  rec;
-
-    rc = certctl_store_read(report->conf->store, (char *) name->data, &rec);
-
-    if (rc == CERTCTL_STORE_OK) {
-        certctl_record_free(&rec);
-
-    } else if (rc != CERTCTL_STORE_NOT_FOUND) {
-        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_UNREADABLE,
-            name, rc == CERTCTL_STORE_DAMAGED
-                  ? "is damaged on the disk: push its certificate again"
-                  : "cannot be read from the disk");
-    }
-}
 
 
 void
@@ -119,6 +58,63 @@ ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
 }
 
 
+/* One that was deleted since it was listed is no loss. */
+
+void
+ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
+    ngx_str_t *name)
+{
+    int               rc;
+    certctl_record_t  rec;
+
+    rc = certctl_store_read(report->conf->store, (char *) name->data, &rec);
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_record_free(&rec);
+
+    } else if (rc != CERTCTL_STORE_NOT_FOUND) {
+        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_UNREADABLE,
+            name, rc == CERTCTL_STORE_DAMAGED
+                  ? "is damaged on the disk: push its certificate again"
+                  : "cannot be read from the disk");
+    }
+}
+
+
+void
+ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
+    ngx_certctl_staple_e staple)
+{
+    /* a static one may have a staple that NGINX itself has fetched */
+
+    if (cert->must_staple
+        && staple != NGX_CERTCTL_STAPLE_FRESH
+        && !(server && server->status_cb
+             && cert->source != NGX_CERTCTL_STORE))
+    {
+        ngx_http_certctl_report_warn(report,
+            NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, &cert->name,
+            "must be stapled (RFC 7633), and there is no valid staple:"
+            " clients that insist refuse it");
+    }
+
+    if (server && cert->not_after <= report->now) {
+        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_EXPIRED,
+                                     &cert->name,
+                                     "is served and past its time");
+    }
+
+    /* the report's own copy is of the record as it last was whole */
+
+    if (cert->source == NGX_CERTCTL_STORE
+        && ((ngx_certctl_stored_t *) cert)->outdated)
+    {
+        ngx_http_certctl_report_unreadable(report, &cert->name);
+    }
+}
+
+
 void
 ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report)
 {
@@ -142,6 +138,15 @@ ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report)
 
     ngx_http_certctl_json_close(json, ']');
     ngx_http_certctl_json_number(json, "warnings_left_out", report->quiet);
+}
+
+
+/* Without it OpenSSL would ask a terminal. */
+
+static int
+ngx_http_certctl_no_password(char *buf, int size, int rwflag, void *data)
+{
+    return -1;
 }
 
 
@@ -184,13 +189,4 @@ ngx_http_certctl_report_file(const char *path, u_char *digest)
     X509_free(x509);
 
     return NGX_OK;
-}
-
-
-/* Without it OpenSSL would ask a terminal. */
-
-static int
-ngx_http_certctl_no_password(char *buf, int size, int rwflag, void *data)
-{
-    return -1;
 }

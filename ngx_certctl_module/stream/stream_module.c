@@ -16,21 +16,6 @@
 #include "stream/stream_module.h"
 
 
-static ngx_int_t ngx_stream_certctl_preconfiguration(ngx_conf_t *cf);
-static ngx_int_t ngx_stream_certctl_postconfiguration(ngx_conf_t *cf);
-static void *ngx_stream_certctl_create_main_conf(ngx_conf_t *cf);
-static char *ngx_stream_certctl_init_main_conf(ngx_conf_t *cf, void *conf);
-static void *ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf);
-static char *ngx_stream_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent,
-    void *child);
-
-static ngx_int_t ngx_stream_certctl_preread(ngx_stream_session_t *s);
-static ngx_int_t ngx_stream_certctl_variable(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data);
-
-static char *ngx_stream_certctl_init_conf(ngx_cycle_t *cycle, void *conf);
-
-
 static ngx_command_t  ngx_stream_certctl_commands[] = {
 
     { ngx_string("certctl"),
@@ -58,55 +43,13 @@ static ngx_command_t  ngx_stream_certctl_commands[] = {
 };
 
 
-static ngx_stream_module_t  ngx_stream_certctl_module_ctx = {
-    ngx_stream_certctl_preconfiguration,   /* preconfiguration */
-    ngx_stream_certctl_postconfiguration,  /* postconfiguration */
-
-    ngx_stream_certctl_create_main_conf,   /* create main configuration */
-    ngx_stream_certctl_init_main_conf,     /* init main configuration */
-
-    ngx_stream_certctl_create_srv_conf,    /* create server configuration */
-    ngx_stream_certctl_merge_srv_conf      /* merge server configuration */
-};
-
-
-ngx_module_t  ngx_stream_certctl_module = {
-    NGX_MODULE_V1,
-    &ngx_stream_certctl_module_ctx,        /* module context */
-    ngx_stream_certctl_commands,           /* module directives */
-    NGX_STREAM_MODULE,                     /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
-
-
-static ngx_core_module_t  ngx_stream_certctl_core_module_ctx = {
-    ngx_string("stream_certctl"),
-    NULL,
-    ngx_stream_certctl_init_conf
-};
-
-
-ngx_module_t  ngx_stream_certctl_core_module = {
-    NGX_MODULE_V1,
-    &ngx_stream_certctl_core_module_ctx,   /* module context */
-    NULL,                                  /* module directives */
-    NGX_CORE_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
+static ngx_int_t
+ngx_stream_certctl_variable(ngx_stream_session_t *s,
+    ngx_stream_variable_value_t *v, uintptr_t data)
+{
+    return ngx_certctl_value_get((ngx_certctl_value_t *) data, s->connection,
+                                 s->connection->pool, v);
+}
 
 
 static ngx_int_t
@@ -139,6 +82,39 @@ ngx_stream_certctl_preconfiguration(ngx_conf_t *cf)
         var->get_handler = ngx_stream_certctl_variable;
         var->data = (uintptr_t) value;
     }
+
+    return NGX_OK;
+}
+
+
+/* The first phase behind the handshake: see ngx_certctl_acme_info_cb(). */
+
+static ngx_int_t
+ngx_stream_certctl_preread(ngx_stream_session_t *s)
+{
+    return s->connection->close ? NGX_STREAM_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_stream_certctl_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_stream_handler_pt           *preread;
+    ngx_stream_core_main_conf_t     *cmcf;
+    ngx_stream_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_certctl_module);
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    mcf->servers = &cmcf->servers;
+
+    preread = ngx_array_push(
+                  &cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
+    if (preread == NULL) {
+        return NGX_ERROR;
+    }
+
+    *preread = ngx_stream_certctl_preread;
 
     return NGX_OK;
 }
@@ -224,46 +200,32 @@ ngx_stream_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
-static ngx_int_t
-ngx_stream_certctl_postconfiguration(ngx_conf_t *cf)
-{
-    ngx_stream_handler_pt           *preread;
-    ngx_stream_core_main_conf_t     *cmcf;
-    ngx_stream_certctl_main_conf_t  *mcf;
+static ngx_stream_module_t  ngx_stream_certctl_module_ctx = {
+    ngx_stream_certctl_preconfiguration,   /* preconfiguration */
+    ngx_stream_certctl_postconfiguration,  /* postconfiguration */
 
-    mcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_certctl_module);
-    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    ngx_stream_certctl_create_main_conf,   /* create main configuration */
+    ngx_stream_certctl_init_main_conf,     /* init main configuration */
 
-    mcf->servers = &cmcf->servers;
-
-    preread = ngx_array_push(
-                  &cmcf->phases[NGX_STREAM_PREREAD_PHASE].handlers);
-    if (preread == NULL) {
-        return NGX_ERROR;
-    }
-
-    *preread = ngx_stream_certctl_preread;
-
-    return NGX_OK;
-}
+    ngx_stream_certctl_create_srv_conf,    /* create server configuration */
+    ngx_stream_certctl_merge_srv_conf      /* merge server configuration */
+};
 
 
-/* The first phase behind the handshake: see ngx_certctl_acme_info_cb(). */
-
-static ngx_int_t
-ngx_stream_certctl_preread(ngx_stream_session_t *s)
-{
-    return s->connection->close ? NGX_STREAM_OK : NGX_DECLINED;
-}
-
-
-static ngx_int_t
-ngx_stream_certctl_variable(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data)
-{
-    return ngx_certctl_value_get((ngx_certctl_value_t *) data, s->connection,
-                                 s->connection->pool, v);
-}
+ngx_module_t  ngx_stream_certctl_module = {
+    NGX_MODULE_V1,
+    &ngx_stream_certctl_module_ctx,        /* module context */
+    ngx_stream_certctl_commands,           /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
 
 
 static char *
@@ -282,3 +244,26 @@ ngx_stream_certctl_init_conf(ngx_cycle_t *cycle, void *conf)
 
     return NGX_CONF_ERROR;
 }
+
+
+static ngx_core_module_t  ngx_stream_certctl_core_module_ctx = {
+    ngx_string("stream_certctl"),
+    NULL,
+    ngx_stream_certctl_init_conf
+};
+
+
+ngx_module_t  ngx_stream_certctl_core_module = {
+    NGX_MODULE_V1,
+    &ngx_stream_certctl_core_module_ctx,   /* module context */
+    NULL,                                  /* module directives */
+    NGX_CORE_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};

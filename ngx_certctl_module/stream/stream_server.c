@@ -16,17 +16,6 @@
 #include "stream/stream_module.h"
 
 
-static ngx_int_t ngx_stream_certctl_each_server(ngx_conf_t *cf,
-    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims);
-static ngx_int_t ngx_stream_certctl_take_server(ngx_conf_t *cf,
-    ngx_certctl_t *certctl, ngx_certctl_claims_t *claims,
-    ngx_stream_core_srv_conf_t *cscf);
-static ngx_int_t ngx_stream_certctl_copy_names(ngx_conf_t *cf,
-    ngx_certctl_claims_t *claims, ngx_certctl_server_t *server,
-    ngx_stream_core_srv_conf_t *cscf);
-static void ngx_stream_certctl_close(ngx_connection_t *c);
-
-
 /* stands for a placeholder, which is another one after each start */
 
 static ngx_str_t  ngx_stream_certctl_nameless = ngx_string("placeholder");
@@ -127,71 +116,39 @@ ngx_stream_certctl_complete(ngx_conf_t *cf,
 }
 
 
-ngx_int_t
-ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
-    ngx_stream_certctl_main_conf_t *mcf)
+static void
+ngx_stream_certctl_close(ngx_connection_t *c)
 {
-    ngx_int_t             rc;
-    ngx_conf_t            cf;
-    ngx_certctl_claims_t  claims;
-
-    ngx_memzero(&cf, sizeof(ngx_conf_t));
-
-    cf.cycle = cycle;
-    cf.pool = cycle->pool;
-    cf.log = cycle->log;
-
-    if (ngx_certctl_claims_begin(&claims, cf.log) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_stream_certctl_each_server(&cf, mcf, &claims);
-
-    ngx_certctl_claims_end(&claims);
-
-    return rc;
+    ngx_stream_finalize_session(c->data, NGX_STREAM_OK);
 }
 
 
+/* The names are in memory that goes when the configuration is complete. */
+
 static ngx_int_t
-ngx_stream_certctl_each_server(ngx_conf_t *cf,
-    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
+ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+    ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf)
 {
-    ngx_uint_t                      s;
-    ngx_certctl_srv_conf_t         *scf;
-    ngx_stream_core_srv_conf_t    **cscfp;
-    ngx_http_certctl_main_conf_t   *http;
+#if (NGX_CERTCTL_STREAM_NAMES)
 
-    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
-                                               ngx_http_certctl_module);
+    ngx_uint_t                 i;
+    ngx_certctl_srv_conf_t    *scf;
+    ngx_stream_server_name_t  *sn;
 
-    if (http && !http->used) {
-        http = NULL;
-    }
+    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
+    sn = cscf->server_names.elts;
 
-    cscfp = mcf->servers->elts;
+    for (i = 0; i < cscf->server_names.nelts; i++) {
 
-    for (s = 0; s < mcf->servers->nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
-
-        if (http) {
-            if (ngx_stream_certctl_take_server(cf, &http->certctl, claims,
-                                               cscfp[s])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-        } else if (scf->enable && scf->tls) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"certctl on\" of the stream server in %s:%ui has "
-                          "no store: add an http block with "
-                          "\"certctl_store\" and a server with "
-                          "\"certctl_agent\"",
-                          cscfp[s]->file_name, cscfp[s]->line);
+        if (ngx_certctl_server_name(cf, claims, scf, server, &sn[i].name,
+                                    ngx_certctl_is_regex(&sn[i]))
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
+
+#endif
 
     return NGX_OK;
 }
@@ -269,39 +226,71 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 }
 
 
-/* The names are in memory that goes when the configuration is complete. */
-
 static ngx_int_t
-ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
-    ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_certctl_each_server(ngx_conf_t *cf,
+    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
 {
-#if (NGX_CERTCTL_STREAM_NAMES)
+    ngx_uint_t                      s;
+    ngx_certctl_srv_conf_t         *scf;
+    ngx_stream_core_srv_conf_t    **cscfp;
+    ngx_http_certctl_main_conf_t   *http;
 
-    ngx_uint_t                 i;
-    ngx_certctl_srv_conf_t    *scf;
-    ngx_stream_server_name_t  *sn;
+    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
+                                               ngx_http_certctl_module);
 
-    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
-    sn = cscf->server_names.elts;
+    if (http && !http->used) {
+        http = NULL;
+    }
 
-    for (i = 0; i < cscf->server_names.nelts; i++) {
+    cscfp = mcf->servers->elts;
 
-        if (ngx_certctl_server_name(cf, claims, scf, server, &sn[i].name,
-                                    ngx_certctl_is_regex(&sn[i]))
-            != NGX_OK)
-        {
+    for (s = 0; s < mcf->servers->nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
+
+        if (http) {
+            if (ngx_stream_certctl_take_server(cf, &http->certctl, claims,
+                                               cscfp[s])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+        } else if (scf->enable && scf->tls) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"certctl on\" of the stream server in %s:%ui has "
+                          "no store: add an http block with "
+                          "\"certctl_store\" and a server with "
+                          "\"certctl_agent\"",
+                          cscfp[s]->file_name, cscfp[s]->line);
             return NGX_ERROR;
         }
     }
-
-#endif
 
     return NGX_OK;
 }
 
 
-static void
-ngx_stream_certctl_close(ngx_connection_t *c)
+ngx_int_t
+ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
+    ngx_stream_certctl_main_conf_t *mcf)
 {
-    ngx_stream_finalize_session(c->data, NGX_STREAM_OK);
+    ngx_int_t             rc;
+    ngx_conf_t            cf;
+    ngx_certctl_claims_t  claims;
+
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.cycle = cycle;
+    cf.pool = cycle->pool;
+    cf.log = cycle->log;
+
+    if (ngx_certctl_claims_begin(&claims, cf.log) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_stream_certctl_each_server(&cf, mcf, &claims);
+
+    ngx_certctl_claims_end(&claims);
+
+    return rc;
 }

@@ -35,21 +35,6 @@ typedef struct {
 } ngx_certctl_hello_t;
 
 
-static SSL_CTX *ngx_certctl_acme_ctx(void);
-static int ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg);
-static ngx_int_t ngx_certctl_acme_asked(SSL *ssl, u_char *name,
-    size_t *len);
-static ngx_int_t ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge);
-static ngx_int_t ngx_certctl_acme_make(
-    ngx_certctl_challenge_t *challenge);
-static void ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret);
-static void ngx_certctl_acme_close(ngx_connection_t *c);
-static int ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg);
-static int ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out,
-    u_char *outlen, const u_char *in, unsigned int inlen, void *arg);
-
-
 /* the list of protocols, as it stands in the extension (RFC 7301 3.1) */
 
 static const u_char  ngx_certctl_acme_alpn[] =
@@ -62,43 +47,23 @@ static ngx_certctl_acme_t  ngx_certctl_acme;
 static int  ngx_certctl_hello_index = -1;
 
 
-ngx_int_t
-ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
+static int
+ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
+    const u_char *in, unsigned int inlen, void *arg)
 {
-    if (ngx_certctl_hello_index == -1) {
-        ngx_certctl_hello_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
-                                                       NULL);
-    }
+    /* the only one in the list: ngx_certctl_acme_asked() */
 
-    certctl->acme = ngx_certctl_acme_ctx();
+    *out = &ngx_certctl_acme_alpn[3];
+    *outlen = ngx_certctl_acme_alpn[2];
 
-    if (certctl->acme == NULL || ngx_certctl_hello_index == -1) {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "cannot make the TLS context of TLS-ALPN-01");
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 
-ngx_int_t
-ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
-    ngx_connection_handler_pt close)
+static int
+ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
 {
-    ngx_certctl_hello_t  *hello;
-
-    hello = ngx_palloc(cf->pool, sizeof(ngx_certctl_hello_t));
-    if (hello == NULL) {
-        return NGX_ERROR;
-    }
-
-    hello->certctl = certctl;
-    hello->close = close;
-
-    SSL_CTX_set_client_hello_cb(ctx, ngx_certctl_hello_cb, hello);
-
-    return NGX_OK;
+    return SSL_TLSEXT_ERR_OK;
 }
 
 
@@ -137,55 +102,23 @@ ngx_certctl_acme_ctx(void)
 }
 
 
-void
-ngx_certctl_acme_free(ngx_certctl_t *certctl)
+ngx_int_t
+ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
 {
-    SSL_CTX_free(certctl->acme);
-
-    X509_free(ngx_certctl_acme.x509);
-    EVP_PKEY_free(ngx_certctl_acme.key);
-
-    ngx_explicit_memzero(&ngx_certctl_acme,
-                         sizeof(ngx_certctl_acme_t));
-}
-
-
-static int
-ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
-{
-    ngx_certctl_hello_t  *hello = arg;
-
-    size_t                   len;
-    u_char                   name[NGX_CERTCTL_HOST_MAX];
-    ngx_connection_t        *c;
-    ngx_certctl_t           *certctl;
-    ngx_certctl_challenge_t  challenge;
-
-    c = ngx_ssl_get_connection(ssl);
-    certctl = hello->certctl;
-
-    if (certctl->zone) {
-        ngx_certctl_sessions_hello(certctl, ssl, c);
+    if (ngx_certctl_hello_index == -1) {
+        ngx_certctl_hello_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
+                                                       NULL);
     }
 
-    if (hello->close == NULL
-        || ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
-        || ngx_certctl_is_quic(c) || certctl->zone == NULL
-        || ngx_certctl_challenge_find(&certctl->zone->challenges,
-                                      NGX_CERTCTL_TLS_ALPN_01, name, len,
-                                      ngx_time(), &challenge)
-           != NGX_OK
-        || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
-    {
-        return ngx_certctl_client_hello(ssl, al);
+    certctl->acme = ngx_certctl_acme_ctx();
+
+    if (certctl->acme == NULL || ngx_certctl_hello_index == -1) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "cannot make the TLS context of TLS-ALPN-01");
+        return NGX_ERROR;
     }
 
-    ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                  "certctl: a TLS-ALPN-01 challenge is answered");
-
-    (void) ngx_atomic_fetch_add(&certctl->zone->challenges.answered, 1);
-
-    return SSL_CLIENT_HELLO_SUCCESS;
+    return NGX_OK;
 }
 
 
@@ -232,6 +165,72 @@ ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
 }
 
 
+/* The worker's certificate becomes one for this challenge. */
+
+static ngx_int_t
+ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
+{
+    ngx_certctl_acme_t  *acme;
+
+    acme = &ngx_certctl_acme;
+
+    if (acme->x509 && ngx_time() - acme->made < NGX_CERTCTL_ACME_KEEP
+        && ngx_memcmp(&acme->challenge, challenge,
+                      sizeof(ngx_certctl_challenge_t))
+           == 0)
+    {
+        return NGX_OK;
+    }
+
+    if (acme->key == NULL) {
+        acme->key = EVP_EC_gen("P-256");
+    }
+
+    X509_free(acme->x509);
+    acme->x509 = acme->key ? ngx_certctl_acme_cert(challenge, acme->key)
+                           : NULL;
+    acme->made = ngx_time();
+    acme->challenge = *challenge;
+
+    return acme->x509 ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_certctl_acme_close(ngx_connection_t *c)
+{
+    ngx_certctl_hello_t  *hello;
+
+    hello = SSL_get_ex_data(c->ssl->connection, ngx_certctl_hello_index);
+
+    if (c->ssl->handshaked) {
+        c->ssl->no_wait_shutdown = 1;
+    }
+
+    hello->close(c);
+}
+
+
+/*
+ * Nothing but a handshake is for this client.  NGINX sets its own handler
+ * after the first flight of it, so ours is set after the last.  Of a client so
+ * quick that the first call has read both, no handler is called: http looks at
+ * c->close before it reads a request, and our stream module in its next phase.
+ */
+
+static void
+ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
+{
+    ngx_connection_t  *c;
+
+    if (where & SSL_CB_HANDSHAKE_DONE) {
+        c = ngx_ssl_get_connection((SSL *) ssl);
+        c->ssl->handler = ngx_certctl_acme_close;
+        c->close = 1;
+    }
+}
+
+
 static ngx_int_t
 ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge)
@@ -271,87 +270,73 @@ ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
 }
 
 
-/* The worker's certificate becomes one for this challenge. */
-
-static ngx_int_t
-ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
+static int
+ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
 {
-    ngx_certctl_acme_t  *acme;
+    ngx_certctl_hello_t  *hello = arg;
 
-    acme = &ngx_certctl_acme;
+    size_t                   len;
+    u_char                   name[NGX_CERTCTL_HOST_MAX];
+    ngx_connection_t        *c;
+    ngx_certctl_t           *certctl;
+    ngx_certctl_challenge_t  challenge;
 
-    if (acme->x509 && ngx_time() - acme->made < NGX_CERTCTL_ACME_KEEP
-        && ngx_memcmp(&acme->challenge, challenge,
-                      sizeof(ngx_certctl_challenge_t))
-           == 0)
+    c = ngx_ssl_get_connection(ssl);
+    certctl = hello->certctl;
+
+    if (certctl->zone) {
+        ngx_certctl_sessions_hello(certctl, ssl, c);
+    }
+
+    if (hello->close == NULL
+        || ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
+        || ngx_certctl_is_quic(c) || certctl->zone == NULL
+        || ngx_certctl_challenge_find(&certctl->zone->challenges,
+                                      NGX_CERTCTL_TLS_ALPN_01, name, len,
+                                      ngx_time(), &challenge)
+           != NGX_OK
+        || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
     {
-        return NGX_OK;
+        return ngx_certctl_client_hello(ssl, al);
     }
 
-    if (acme->key == NULL) {
-        acme->key = EVP_EC_gen("P-256");
-    }
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "certctl: a TLS-ALPN-01 challenge is answered");
 
-    X509_free(acme->x509);
-    acme->x509 = acme->key ? ngx_certctl_acme_cert(challenge, acme->key)
-                           : NULL;
-    acme->made = ngx_time();
-    acme->challenge = *challenge;
+    (void) ngx_atomic_fetch_add(&certctl->zone->challenges.answered, 1);
 
-    return acme->x509 ? NGX_OK : NGX_ERROR;
+    return SSL_CLIENT_HELLO_SUCCESS;
 }
 
 
-/*
- * Nothing but a handshake is for this client.  NGINX sets its own handler
- * after the first flight of it, so ours is set after the last.  Of a client so
- * quick that the first call has read both, no handler is called: http looks at
- * c->close before it reads a request, and our stream module in its next phase.
- */
-
-static void
-ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
-{
-    ngx_connection_t  *c;
-
-    if (where & SSL_CB_HANDSHAKE_DONE) {
-        c = ngx_ssl_get_connection((SSL *) ssl);
-        c->ssl->handler = ngx_certctl_acme_close;
-        c->close = 1;
-    }
-}
-
-
-static void
-ngx_certctl_acme_close(ngx_connection_t *c)
+ngx_int_t
+ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+    ngx_connection_handler_pt close)
 {
     ngx_certctl_hello_t  *hello;
 
-    hello = SSL_get_ex_data(c->ssl->connection, ngx_certctl_hello_index);
-
-    if (c->ssl->handshaked) {
-        c->ssl->no_wait_shutdown = 1;
+    hello = ngx_palloc(cf->pool, sizeof(ngx_certctl_hello_t));
+    if (hello == NULL) {
+        return NGX_ERROR;
     }
 
-    hello->close(c);
+    hello->certctl = certctl;
+    hello->close = close;
+
+    SSL_CTX_set_client_hello_cb(ctx, ngx_certctl_hello_cb, hello);
+
+    return NGX_OK;
 }
 
 
-static int
-ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
+void
+ngx_certctl_acme_free(ngx_certctl_t *certctl)
 {
-    return SSL_TLSEXT_ERR_OK;
-}
+    SSL_CTX_free(certctl->acme);
 
+    X509_free(ngx_certctl_acme.x509);
+    EVP_PKEY_free(ngx_certctl_acme.key);
 
-static int
-ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
-    const u_char *in, unsigned int inlen, void *arg)
-{
-    /* the only one in the list: ngx_certctl_acme_asked() */
-
-    *out = &ngx_certctl_acme_alpn[3];
-    *outlen = ngx_certctl_acme_alpn[2];
-
-    return SSL_TLSEXT_ERR_OK;
+    ngx_explicit_memzero(&ngx_certctl_acme,
+                         sizeof(ngx_certctl_acme_t));
 }

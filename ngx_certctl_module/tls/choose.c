@@ -30,71 +30,6 @@ static const char  *ngx_certctl_variable =
     "the store has none for this name, ssl_certificate has variables";
 
 
-static void ngx_certctl_name_set(ngx_str_t *text,
-    ngx_certctl_name_t *ret);
-static ngx_uint_t ngx_certctl_take(ngx_certctl_choice_t *choice,
-    ngx_certctl_stored_t **stored, const char *why);
-static void ngx_certctl_by_name(ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
-static const char *ngx_certctl_static_wins(
-    ngx_certctl_server_t *server, ngx_certctl_name_t *name,
-    ngx_certctl_choice_t *choice, time_t now);
-static ngx_uint_t ngx_certctl_fits(ngx_certctl_cert_t *cert,
-    ngx_certctl_name_t *name, time_t now);
-static ngx_uint_t ngx_certctl_covers(ngx_certctl_cert_t *cert,
-    ngx_certctl_name_t *name);
-static void ngx_certctl_step_back(ngx_certctl_choice_t *choice, time_t now);
-static void ngx_certctl_configured(ngx_certctl_server_t *server,
-    ngx_certctl_choice_t *ret, const char *why);
-
-
-ngx_int_t
-ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *asked,
-    ngx_certctl_choice_t *ret)
-{
-    ngx_certctl_name_t  name;
-
-    /* NGINX ends its handshakes before a certificate is looked for */
-
-    if (server->reject) {
-        ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
-        return NGX_OK;
-    }
-
-    ngx_certctl_name(server, asked, &name);
-    ngx_certctl_choose_first(server, &name, ret);
-    ngx_certctl_choose_second(server, &name, ret);
-
-    return NGX_OK;
-}
-
-
-void
-ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *asked,
-    ngx_certctl_name_t *ret)
-{
-    ngx_str_t   *name;
-    ngx_uint_t   i;
-
-    if (asked && asked->len) {
-        ngx_certctl_name_set(asked, ret);
-        return;
-    }
-
-    /* the first that can have a certificate: no regular expression, no "a.*" */
-
-    ret->len = 0;
-    name = server->names.elts;
-
-    for (i = 0; i < server->names.nelts && ret->len == 0; i++) {
-
-        if (name[i].data[name[i].len - 1] != '*') {
-            ngx_certctl_name_set(&name[i], ret);
-        }
-    }
-}
-
-
 static void
 ngx_certctl_name_set(ngx_str_t *text, ngx_certctl_name_t *ret)
 {
@@ -134,107 +69,28 @@ ngx_certctl_name_set(ngx_str_t *text, ngx_certctl_name_t *ret)
 
 
 void
-ngx_certctl_choose_first(ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
+ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *asked,
+    ngx_certctl_name_t *ret)
 {
-    time_t                  now;
-    const char             *why;
-    ngx_certctl_stored_t  **stored;
+    ngx_str_t   *name;
+    ngx_uint_t   i;
 
-    ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
-
-    if (server->pinned.len) {
-        stored = ngx_certctl_lookup(server->certctl, &server->pinned, 1);
-
-        if (!ngx_certctl_take(ret, stored, ngx_certctl_pinned)
-            && !server->agent)
-        {
-            ngx_certctl_by_name(server, name, ret);
-        }
-
-    } else {
-        ngx_certctl_by_name(server, name, ret);
-    }
-
-    if (ret->why == NULL) {
-        ngx_certctl_configured(server, ret,
-                                    server->expressions
-                                    ? ngx_certctl_variable
-                                    : ngx_certctl_nothing);
+    if (asked && asked->len) {
+        ngx_certctl_name_set(asked, ret);
         return;
     }
 
-    if (server->agent || server->placeholder) {
-        return;
-    }
+    /* the first that can have a certificate: no regular expression, no "a.*" */
 
-    now = ngx_time();
-    why = ngx_certctl_static_wins(server, name, ret, now);
+    ret->len = 0;
+    name = server->names.elts;
 
-    if (why) {
-        ngx_certctl_step_back(ret, now);
-        ngx_certctl_configured(server, ret, why);
-    }
-}
+    for (i = 0; i < server->names.nelts && ret->len == 0; i++) {
 
-
-/* What static ones win over, and clients may need that know no other kind. */
-
-static void
-ngx_certctl_step_back(ngx_certctl_choice_t *choice, time_t now)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (choice->cert[i] && ngx_certctl_cert_valid(choice->cert[i], now)) {
-            choice->second[i] = choice->cert[i];
-        }
-
-        choice->cert[i] = NULL;
-    }
-}
-
-
-void
-ngx_certctl_choose_second(ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
-{
-    time_t               now;
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *cert;
-
-    if (server->agent) {
-        return;
-    }
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (ret->cert[i] == NULL) {
-            ret->cert[i] = ret->second[i];
+        if (name[i].data[name[i].len - 1] != '*') {
+            ngx_certctl_name_set(&name[i], ret);
         }
     }
-
-    now = ngx_time();
-    cert = server->certs.elts;
-
-    for (i = 0; i < server->certs.nelts; i++) {
-
-        if (ret->cert[cert[i].kind] == NULL
-            && cert[i].source == NGX_CERTCTL_STATIC
-            && ngx_certctl_fits(&cert[i], name, now))
-        {
-            ret->cert[cert[i].kind] = &cert[i];
-        }
-    }
-}
-
-
-const char *
-ngx_certctl_choose_why(ngx_certctl_choice_t *choice, certctl_kind_e kind)
-{
-    return choice->second[kind] && choice->cert[kind] == choice->second[kind]
-           ? ngx_certctl_kind : choice->why;
 }
 
 
@@ -318,6 +174,44 @@ ngx_certctl_by_name(ngx_certctl_server_t *server,
 }
 
 
+static void
+ngx_certctl_configured(ngx_certctl_server_t *server,
+    ngx_certctl_choice_t *ret, const char *why)
+{
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *cert;
+
+    ret->why = why;
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+        ret->cert[cert[i].kind] = &cert[i];
+    }
+}
+
+
+static ngx_uint_t
+ngx_certctl_covers(ngx_certctl_cert_t *cert,
+    ngx_certctl_name_t *name)
+{
+    ngx_certctl_name_t  host;
+
+    if (name->len == 0) {
+        return 1;
+    }
+
+    /* a server_name may be a wildcard: then any host of it must be covered */
+
+    host = *name;
+
+    if (host.data[0] == '*') {
+        host.data[0] = 'x';
+    }
+
+    return certctl_x509_covers(cert->x509, (char *) host.data);
+}
+
+
 /*
  * A certificate that somebody renewed by hand is never undone: the newer one
  * wins.  So does one that is still valid over one that is not.  Where none is,
@@ -363,6 +257,69 @@ ngx_certctl_static_wins(ngx_certctl_server_t *server,
 }
 
 
+/* What static ones win over, and clients may need that know no other kind. */
+
+static void
+ngx_certctl_step_back(ngx_certctl_choice_t *choice, time_t now)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (choice->cert[i] && ngx_certctl_cert_valid(choice->cert[i], now)) {
+            choice->second[i] = choice->cert[i];
+        }
+
+        choice->cert[i] = NULL;
+    }
+}
+
+
+void
+ngx_certctl_choose_first(ngx_certctl_server_t *server,
+    ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
+{
+    time_t                  now;
+    const char             *why;
+    ngx_certctl_stored_t  **stored;
+
+    ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
+
+    if (server->pinned.len) {
+        stored = ngx_certctl_lookup(server->certctl, &server->pinned, 1);
+
+        if (!ngx_certctl_take(ret, stored, ngx_certctl_pinned)
+            && !server->agent)
+        {
+            ngx_certctl_by_name(server, name, ret);
+        }
+
+    } else {
+        ngx_certctl_by_name(server, name, ret);
+    }
+
+    if (ret->why == NULL) {
+        ngx_certctl_configured(server, ret,
+                                    server->expressions
+                                    ? ngx_certctl_variable
+                                    : ngx_certctl_nothing);
+        return;
+    }
+
+    if (server->agent || server->placeholder) {
+        return;
+    }
+
+    now = ngx_time();
+    why = ngx_certctl_static_wins(server, name, ret, now);
+
+    if (why) {
+        ngx_certctl_step_back(ret, now);
+        ngx_certctl_configured(server, ret, why);
+    }
+}
+
+
 static ngx_uint_t
 ngx_certctl_fits(ngx_certctl_cert_t *cert,
     ngx_certctl_name_t *name, time_t now)
@@ -372,39 +329,64 @@ ngx_certctl_fits(ngx_certctl_cert_t *cert,
 }
 
 
-static ngx_uint_t
-ngx_certctl_covers(ngx_certctl_cert_t *cert,
-    ngx_certctl_name_t *name)
+void
+ngx_certctl_choose_second(ngx_certctl_server_t *server,
+    ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
-    ngx_certctl_name_t  host;
-
-    if (name->len == 0) {
-        return 1;
-    }
-
-    /* a server_name may be a wildcard: then any host of it must be covered */
-
-    host = *name;
-
-    if (host.data[0] == '*') {
-        host.data[0] = 'x';
-    }
-
-    return certctl_x509_covers(cert->x509, (char *) host.data);
-}
-
-
-static void
-ngx_certctl_configured(ngx_certctl_server_t *server,
-    ngx_certctl_choice_t *ret, const char *why)
-{
+    time_t               now;
     ngx_uint_t           i;
     ngx_certctl_cert_t  *cert;
 
-    ret->why = why;
+    if (server->agent) {
+        return;
+    }
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (ret->cert[i] == NULL) {
+            ret->cert[i] = ret->second[i];
+        }
+    }
+
+    now = ngx_time();
     cert = server->certs.elts;
 
     for (i = 0; i < server->certs.nelts; i++) {
-        ret->cert[cert[i].kind] = &cert[i];
+
+        if (ret->cert[cert[i].kind] == NULL
+            && cert[i].source == NGX_CERTCTL_STATIC
+            && ngx_certctl_fits(&cert[i], name, now))
+        {
+            ret->cert[cert[i].kind] = &cert[i];
+        }
     }
+}
+
+
+ngx_int_t
+ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *asked,
+    ngx_certctl_choice_t *ret)
+{
+    ngx_certctl_name_t  name;
+
+    /* NGINX ends its handshakes before a certificate is looked for */
+
+    if (server->reject) {
+        ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
+        return NGX_OK;
+    }
+
+    ngx_certctl_name(server, asked, &name);
+    ngx_certctl_choose_first(server, &name, ret);
+    ngx_certctl_choose_second(server, &name, ret);
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_certctl_choose_why(ngx_certctl_choice_t *choice, certctl_kind_e kind)
+{
+    return choice->second[kind] && choice->cert[kind] == choice->second[kind]
+           ? ngx_certctl_kind : choice->why;
 }

@@ -11,12 +11,6 @@
 #include "tls/claims.h"
 
 
-static ngx_int_t ngx_certctl_claim_at(ngx_certctl_claims_t *claims,
-    ngx_str_t *addr, ngx_str_t *name);
-static ngx_int_t ngx_certctl_claim_text(ngx_certctl_claims_t *claims,
-    ngx_str_t *addr, const char *prefix, u_char *data, size_t len);
-
-
 ngx_int_t
 ngx_certctl_claims_begin(ngx_certctl_claims_t *claims, ngx_log_t *log)
 {
@@ -33,59 +27,6 @@ void
 ngx_certctl_claims_end(ngx_certctl_claims_t *claims)
 {
     ngx_destroy_pool(claims->pool);
-}
-
-
-ngx_int_t
-ngx_certctl_claim(ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *name, ngx_uint_t *reached)
-{
-    ngx_int_t    rc;
-    ngx_str_t   *addr;
-    ngx_uint_t   i;
-
-    /* alone at each of its addresses it has no rival */
-
-    *reached = !conf->shared;
-
-    if (!conf->shared) {
-        return NGX_OK;
-    }
-
-    addr = conf->listens->elts;
-
-    for (i = 0; i < conf->listens->nelts; i++) {
-        rc = ngx_certctl_claim_at(claims, &addr[i], name);
-
-        if (rc == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        *reached |= (rc == NGX_OK);
-    }
-
-    return NGX_OK;
-}
-
-
-/* ".example.com" is two names, and needs both (see ngx_hash_add_key()). */
-
-static ngx_int_t
-ngx_certctl_claim_at(ngx_certctl_claims_t *claims, ngx_str_t *addr,
-    ngx_str_t *name)
-{
-    ngx_int_t  rc;
-
-    if (name->len < 2 || name->data[0] != '.') {
-        return ngx_certctl_claim_text(claims, addr, "", name->data, name->len);
-    }
-
-    rc = ngx_certctl_claim_text(claims, addr, "", name->data + 1,
-                                name->len - 1);
-
-    return rc == NGX_OK
-           ? ngx_certctl_claim_text(claims, addr, "*", name->data, name->len)
-           : rc;
 }
 
 
@@ -121,6 +62,59 @@ ngx_certctl_claim_text(ngx_certctl_claims_t *claims, ngx_str_t *addr,
 
     claim->node.key = hash;
     ngx_rbtree_insert(&claims->tree, &claim->node);
+
+    return NGX_OK;
+}
+
+
+/* ".example.com" is two names, and needs both (see ngx_hash_add_key()). */
+
+static ngx_int_t
+ngx_certctl_claim_at(ngx_certctl_claims_t *claims, ngx_str_t *addr,
+    ngx_str_t *name)
+{
+    ngx_int_t  rc;
+
+    if (name->len < 2 || name->data[0] != '.') {
+        return ngx_certctl_claim_text(claims, addr, "", name->data, name->len);
+    }
+
+    rc = ngx_certctl_claim_text(claims, addr, "", name->data + 1,
+                                name->len - 1);
+
+    return rc == NGX_OK
+           ? ngx_certctl_claim_text(claims, addr, "*", name->data, name->len)
+           : rc;
+}
+
+
+ngx_int_t
+ngx_certctl_claim(ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
+    ngx_str_t *name, ngx_uint_t *reached)
+{
+    ngx_int_t    rc;
+    ngx_str_t   *addr;
+    ngx_uint_t   i;
+
+    /* alone at each of its addresses it has no rival */
+
+    *reached = !conf->shared;
+
+    if (!conf->shared) {
+        return NGX_OK;
+    }
+
+    addr = conf->listens->elts;
+
+    for (i = 0; i < conf->listens->nelts; i++) {
+        rc = ngx_certctl_claim_at(claims, &addr[i], name);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        *reached |= (rc == NGX_OK);
+    }
 
     return NGX_OK;
 }

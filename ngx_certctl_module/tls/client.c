@@ -44,54 +44,6 @@ static const ngx_certctl_scheme_t  ngx_certctl_schemes[] = {
 };
 
 
-static ngx_uint_t ngx_certctl_client_suite(SSL *ssl,
-    ngx_certctl_cert_t *cert);
-static ngx_uint_t ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key);
-static ngx_uint_t ngx_certctl_client_takes(SSL *ssl,
-    ngx_certctl_cert_t *cert);
-static ngx_uint_t ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme,
-    ngx_uint_t tls13);
-
-
-ngx_uint_t
-ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
-{
-    int         i, n;
-    u_char      sig, hash;
-    EVP_PKEY   *key;
-    ngx_uint_t  tls13;
-
-    tls13 = (SSL_version(ssl) >= TLS1_3_VERSION);
-    key = X509_get0_pubkey(cert->x509);
-
-    if (!tls13
-        && (!ngx_certctl_client_suite(ssl, cert)
-            || !ngx_certctl_client_curve(ssl, key)))
-    {
-        return 0;
-    }
-
-    /* of those that the server's configuration allows */
-
-    n = SSL_get_shared_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL);
-
-    if (n == 0) {
-        /* a TLS 1.2 client may leave them out: RFC 5246 7.4.1.4.1 */
-        return !tls13;
-    }
-
-    for (i = 0; key && i < n; i++) {
-        SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
-
-        if (ngx_certctl_key_signs(key, hash << 8 | sig, tls13)) {
-            return !tls13 || ngx_certctl_client_takes(ssl, cert);
-        }
-    }
-
-    return 0;
-}
-
-
 /* Whether both sides have a suite of TLS 1.2 for this kind of key. */
 
 static ngx_uint_t
@@ -156,6 +108,26 @@ ngx_certctl_client_curve(SSL *ssl, EVP_PKEY *key)
 }
 
 
+static ngx_uint_t
+ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme, ngx_uint_t tls13)
+{
+    const ngx_certctl_scheme_t  *s;
+
+    for (s = ngx_certctl_schemes; s->type; s++) {
+
+        if (s->scheme == scheme
+            && !(tls13 && s->tls12)
+            && (s->bits == 0 || s->bits == EVP_PKEY_get_bits(key))
+            && EVP_PKEY_is_a(key, s->type))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /*
  * What the certificate itself may be signed with a client says apart (RFC 8446
  * 4.2.3, signature_algorithms_cert): OpenSSL would send none that does not fit.
@@ -174,19 +146,38 @@ ngx_certctl_client_takes(SSL *ssl, ngx_certctl_cert_t *cert)
 }
 
 
-static ngx_uint_t
-ngx_certctl_key_signs(EVP_PKEY *key, ngx_uint_t scheme, ngx_uint_t tls13)
+ngx_uint_t
+ngx_certctl_client_knows(SSL *ssl, ngx_certctl_cert_t *cert)
 {
-    const ngx_certctl_scheme_t  *s;
+    int         i, n;
+    u_char      sig, hash;
+    EVP_PKEY   *key;
+    ngx_uint_t  tls13;
 
-    for (s = ngx_certctl_schemes; s->type; s++) {
+    tls13 = (SSL_version(ssl) >= TLS1_3_VERSION);
+    key = X509_get0_pubkey(cert->x509);
 
-        if (s->scheme == scheme
-            && !(tls13 && s->tls12)
-            && (s->bits == 0 || s->bits == EVP_PKEY_get_bits(key))
-            && EVP_PKEY_is_a(key, s->type))
-        {
-            return 1;
+    if (!tls13
+        && (!ngx_certctl_client_suite(ssl, cert)
+            || !ngx_certctl_client_curve(ssl, key)))
+    {
+        return 0;
+    }
+
+    /* of those that the server's configuration allows */
+
+    n = SSL_get_shared_sigalgs(ssl, 0, NULL, NULL, NULL, NULL, NULL);
+
+    if (n == 0) {
+        /* a TLS 1.2 client may leave them out: RFC 5246 7.4.1.4.1 */
+        return !tls13;
+    }
+
+    for (i = 0; key && i < n; i++) {
+        SSL_get_shared_sigalgs(ssl, i, NULL, NULL, NULL, &sig, &hash);
+
+        if (ngx_certctl_key_signs(key, hash << 8 | sig, tls13)) {
+            return !tls13 || ngx_certctl_client_takes(ssl, cert);
         }
     }
 

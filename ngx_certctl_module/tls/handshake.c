@@ -22,20 +22,6 @@ typedef struct {
 } ngx_certctl_given_t;
 
 
-static int ngx_certctl_cert_cb(SSL *ssl, void *arg);
-static int ngx_certctl_give(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server);
-static ngx_certctl_cert_t *ngx_certctl_pick(SSL *ssl,
-    ngx_certctl_server_t *server, ngx_certctl_name_t *name,
-    ngx_certctl_choice_t *choice);
-static ngx_certctl_given_t *ngx_certctl_given(SSL *ssl,
-    ngx_connection_t *c, ngx_certctl_server_t *server);
-static void ngx_certctl_given_cleanup(void *data);
-static ngx_int_t ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert);
-static void ngx_certctl_asked(SSL *ssl, ngx_str_t *name);
-
-
 /* index of ngx_certctl_given_t in an SSL's ex_data */
 
 static int  ngx_certctl_ssl_index = -1;
@@ -53,38 +39,156 @@ ngx_certctl_init_handshake(void)
 }
 
 
-void
-ngx_certctl_hook(ngx_certctl_server_t *server)
+static void
+ngx_certctl_asked(SSL *ssl, ngx_str_t *name)
 {
-    SSL_CTX_set_cert_cb(server->ctx, ngx_certctl_cert_cb, server);
-
-    SSL_CTX_get_tlsext_status_cb(server->ctx, &server->status_cb);
-    SSL_CTX_get_tlsext_status_arg(server->ctx, &server->status_arg);
-
-    SSL_CTX_set_tlsext_status_cb(server->ctx, ngx_certctl_status_cb);
-    SSL_CTX_set_tlsext_status_arg(server->ctx, server);
+    name->data = (u_char *) SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    name->len = name->data ? ngx_strlen(name->data) : 0;
 }
 
 
-static int
-ngx_certctl_cert_cb(SSL *ssl, void *arg)
+/* ECDSA before RSA, where both kinds are there and the client knows both. */
+
+static ngx_certctl_cert_t *
+ngx_certctl_pick(SSL *ssl, ngx_certctl_server_t *server,
+    ngx_certctl_name_t *name, ngx_certctl_choice_t *choice)
 {
-    ngx_certctl_server_t  *server = arg;
+    ngx_uint_t           i, kinds;
+    ngx_certctl_cert_t *cert, *first;
 
-    int                rc;
-    char              *action;
-    ngx_connection_t  *c;
+    kinds = 0;
 
-    c = ngx_ssl_get_connection(ssl);
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        kinds += (choice->cert[i] || choice->second[i]);
+    }
 
-    action = c->log->action;
-    c->log->action = "choosing a certificate";
+    /* nothing to pick from: the usual case, and the cheapest */
 
-    rc = ngx_certctl_give(ssl, c, server);
+    if (kinds == 1 && server->certs.nelts < 2) {
+        cert = server->certs.elts;
+        first = choice->cert[0] ? choice->cert[0] : choice->cert[1];
 
-    c->log->action = action;
+        if (server->certs.nelts == 0
+            || cert->source != NGX_CERTCTL_STATIC
+            || cert->kind == first->kind)
+        {
+            return first;
+        }
+    }
 
-    return rc;
+    first = NULL;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        cert = choice->cert[i];
+
+        if (cert && ngx_certctl_client_knows(ssl, cert)) {
+            return cert;
+        }
+
+        if (first == NULL) {
+            first = cert;
+        }
+    }
+
+    if (first == NULL) {
+        return NULL;
+    }
+
+    /* the client knows none of these: is there one of the other kind? */
+
+    ngx_certctl_choose_second(server, name, choice);
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        cert = choice->cert[i];
+
+        if (cert && ngx_certctl_client_knows(ssl, cert)) {
+            return cert;
+        }
+    }
+
+    return first;
+}
+
+
+static void
+ngx_certctl_given_cleanup(void *data)
+{
+    ngx_certctl_given_t  *given = data;
+
+    ngx_certctl_unhold(given->certctl, given->stored);
+}
+
+
+static ngx_certctl_given_t *
+ngx_certctl_given(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_server_t *server)
+{
+    ngx_pool_cleanup_t   *cln;
+    ngx_certctl_given_t  *given;
+
+    given = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
+    if (given) {
+        return given;
+    }
+
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_certctl_given_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    given = cln->data;
+    given->certctl = server->certctl;
+    given->stored = NULL;
+
+    cln->handler = ngx_certctl_given_cleanup;
+
+    if (SSL_set_ex_data(ssl, ngx_certctl_ssl_index, given) != 1) {
+        ngx_ssl_error(NGX_LOG_ALERT, c->log, 0, "SSL_set_ex_data() failed");
+        return NULL;
+    }
+
+    return given;
+}
+
+
+/*
+ * Clearing first takes away what the context has of the other kind, and what
+ * was compressed of it (RFC 8879), so that nothing but cert can be sent.
+ */
+
+static ngx_int_t
+ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
+    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
+{
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *own;
+
+    SSL_certs_clear(ssl);
+
+    if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
+        == 1)
+    {
+        return NGX_OK;
+    }
+
+    ngx_ssl_error(NGX_LOG_CRIT, c->log, 0,
+                  "the stored certificate \"%V\" cannot be used",
+                  &cert->name);
+
+    /* such as a key that is too weak for the server's security level */
+
+    own = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+        (void) SSL_use_cert_and_key(ssl, own[i].x509, own[i].key,
+                                    own[i].chain, 1);
+    }
+
+    /* else NGINX would take a stale error for the handshake's */
+
+    ERR_clear_error();
+
+    return NGX_DECLINED;
 }
 
 
@@ -157,156 +261,38 @@ ngx_certctl_give(SSL *ssl, ngx_connection_t *c,
 }
 
 
-/* ECDSA before RSA, where both kinds are there and the client knows both. */
-
-static ngx_certctl_cert_t *
-ngx_certctl_pick(SSL *ssl, ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, ngx_certctl_choice_t *choice)
+static int
+ngx_certctl_cert_cb(SSL *ssl, void *arg)
 {
-    ngx_uint_t           i, kinds;
-    ngx_certctl_cert_t *cert, *first;
+    ngx_certctl_server_t  *server = arg;
 
-    kinds = 0;
+    int                rc;
+    char              *action;
+    ngx_connection_t  *c;
 
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        kinds += (choice->cert[i] || choice->second[i]);
-    }
+    c = ngx_ssl_get_connection(ssl);
 
-    /* nothing to pick from: the usual case, and the cheapest */
+    action = c->log->action;
+    c->log->action = "choosing a certificate";
 
-    if (kinds == 1 && server->certs.nelts < 2) {
-        cert = server->certs.elts;
-        first = choice->cert[0] ? choice->cert[0] : choice->cert[1];
+    rc = ngx_certctl_give(ssl, c, server);
 
-        if (server->certs.nelts == 0
-            || cert->source != NGX_CERTCTL_STATIC
-            || cert->kind == first->kind)
-        {
-            return first;
-        }
-    }
+    c->log->action = action;
 
-    first = NULL;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        cert = choice->cert[i];
-
-        if (cert && ngx_certctl_client_knows(ssl, cert)) {
-            return cert;
-        }
-
-        if (first == NULL) {
-            first = cert;
-        }
-    }
-
-    if (first == NULL) {
-        return NULL;
-    }
-
-    /* the client knows none of these: is there one of the other kind? */
-
-    ngx_certctl_choose_second(server, name, choice);
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        cert = choice->cert[i];
-
-        if (cert && ngx_certctl_client_knows(ssl, cert)) {
-            return cert;
-        }
-    }
-
-    return first;
+    return rc;
 }
 
 
-static ngx_certctl_given_t *
-ngx_certctl_given(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server)
+void
+ngx_certctl_hook(ngx_certctl_server_t *server)
 {
-    ngx_pool_cleanup_t   *cln;
-    ngx_certctl_given_t  *given;
+    SSL_CTX_set_cert_cb(server->ctx, ngx_certctl_cert_cb, server);
 
-    given = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
-    if (given) {
-        return given;
-    }
+    SSL_CTX_get_tlsext_status_cb(server->ctx, &server->status_cb);
+    SSL_CTX_get_tlsext_status_arg(server->ctx, &server->status_arg);
 
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_certctl_given_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    given = cln->data;
-    given->certctl = server->certctl;
-    given->stored = NULL;
-
-    cln->handler = ngx_certctl_given_cleanup;
-
-    if (SSL_set_ex_data(ssl, ngx_certctl_ssl_index, given) != 1) {
-        ngx_ssl_error(NGX_LOG_ALERT, c->log, 0, "SSL_set_ex_data() failed");
-        return NULL;
-    }
-
-    return given;
-}
-
-
-static void
-ngx_certctl_given_cleanup(void *data)
-{
-    ngx_certctl_given_t  *given = data;
-
-    ngx_certctl_unhold(given->certctl, given->stored);
-}
-
-
-/*
- * Clearing first takes away what the context has of the other kind, and what
- * was compressed of it (RFC 8879), so that nothing but cert can be sent.
- */
-
-static ngx_int_t
-ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
-{
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *own;
-
-    SSL_certs_clear(ssl);
-
-    if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
-        == 1)
-    {
-        return NGX_OK;
-    }
-
-    ngx_ssl_error(NGX_LOG_CRIT, c->log, 0,
-                  "the stored certificate \"%V\" cannot be used",
-                  &cert->name);
-
-    /* such as a key that is too weak for the server's security level */
-
-    own = server->certs.elts;
-
-    for (i = 0; i < server->certs.nelts; i++) {
-        (void) SSL_use_cert_and_key(ssl, own[i].x509, own[i].key,
-                                    own[i].chain, 1);
-    }
-
-    /* else NGINX would take a stale error for the handshake's */
-
-    ERR_clear_error();
-
-    return NGX_DECLINED;
-}
-
-
-static void
-ngx_certctl_asked(SSL *ssl, ngx_str_t *name)
-{
-    name->data = (u_char *) SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    name->len = name->data ? ngx_strlen(name->data) : 0;
+    SSL_CTX_set_tlsext_status_cb(server->ctx, ngx_certctl_status_cb);
+    SSL_CTX_set_tlsext_status_arg(server->ctx, server);
 }
 
 

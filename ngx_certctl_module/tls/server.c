@@ -12,10 +12,6 @@
 #include "tls/server.h"
 
 
-static ngx_int_t ngx_certctl_find_certs(ngx_conf_t *cf,
-    ngx_certctl_server_t *server);
-
-
 /* index of our server in an SSL_CTX's ex_data; stays for the process */
 
 static int  ngx_certctl_ctx_index = -1;
@@ -99,33 +95,6 @@ ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
 }
 
 
-ngx_int_t
-ngx_certctl_server_hook(ngx_conf_t *cf, ngx_certctl_server_t *server)
-{
-    if (ngx_certctl_ctx_index == -1) {
-        ngx_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
-                                                         NULL);
-    }
-
-    if (ngx_certctl_ctx_index == -1
-        || ngx_certctl_init_handshake() != NGX_OK
-        || SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server)
-           != 1)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "no place in OpenSSL");
-        return NGX_ERROR;
-    }
-
-    if (ngx_certctl_find_certs(cf, server) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_certctl_hook(server);
-
-    return NGX_OK;
-}
-
-
 /*
  * What the context really holds: of two certificates of one type OpenSSL has
  * kept the last, whatever the configuration says.
@@ -169,6 +138,33 @@ ngx_certctl_find_certs(ngx_conf_t *cf, ngx_certctl_server_t *server)
     if (current) {
         (void) SSL_CTX_select_current_cert(ctx, current);
     }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_server_hook(ngx_conf_t *cf, ngx_certctl_server_t *server)
+{
+    if (ngx_certctl_ctx_index == -1) {
+        ngx_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
+                                                         NULL);
+    }
+
+    if (ngx_certctl_ctx_index == -1
+        || ngx_certctl_init_handshake() != NGX_OK
+        || SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server)
+           != 1)
+    {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "no place in OpenSSL");
+        return NGX_ERROR;
+    }
+
+    if (ngx_certctl_find_certs(cf, server) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_certctl_hook(server);
 
     return NGX_OK;
 }

@@ -22,8 +22,58 @@ typedef struct {
 } ngx_certctl_sessions_t;
 
 
-static ngx_int_t ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx);
-static ngx_int_t ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx);
+static ngx_int_t
+ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx)
+{
+    int      rc;
+    X509    *x509, *current;
+    u_char   digest[32];
+
+    current = SSL_CTX_get0_certificate(ctx);
+
+    for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
+         rc == 1;
+         rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
+    {
+        x509 = SSL_CTX_get0_certificate(ctx);
+
+        if (X509_digest(x509, EVP_sha256(), digest, NULL) != 1
+            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (current) {
+        (void) SSL_CTX_select_current_cert(ctx, current);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx)
+{
+    int                   i;
+    u_char                digest[32];
+    STACK_OF(X509_NAME)  *names;
+
+    names = SSL_CTX_get_client_CA_list(ctx);
+
+    for (i = 0; i < sk_X509_NAME_num(names); i++) {
+
+        if (X509_NAME_digest(sk_X509_NAME_value(names, i), EVP_sha256(),
+                             digest, NULL)
+            != 1
+            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
 
 
 ngx_int_t
@@ -79,57 +129,19 @@ done:
 }
 
 
-static ngx_int_t
-ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx)
+void
+ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
 {
-    int      rc;
-    X509    *x509, *current;
-    u_char   digest[32];
+    ngx_atomic_uint_t  last;
 
-    current = SSL_CTX_get0_certificate(ctx);
+    do {
+        last = zone->sessions;
 
-    for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
-         rc == 1;
-         rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
-    {
-        x509 = SSL_CTX_get0_certificate(ctx);
-
-        if (X509_digest(x509, EVP_sha256(), digest, NULL) != 1
-            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
-        {
-            return NGX_ERROR;
+        if (last >= epoch) {
+            return;
         }
-    }
 
-    if (current) {
-        (void) SSL_CTX_select_current_cert(ctx, current);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx)
-{
-    int                   i;
-    u_char                digest[32];
-    STACK_OF(X509_NAME)  *names;
-
-    names = SSL_CTX_get_client_CA_list(ctx);
-
-    for (i = 0; i < sk_X509_NAME_num(names); i++) {
-
-        if (X509_NAME_digest(sk_X509_NAME_value(names, i), EVP_sha256(),
-                             digest, NULL)
-            != 1
-            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
+    } while (!ngx_atomic_cmp_set(&zone->sessions, last, epoch));
 }
 
 
@@ -169,22 +181,6 @@ ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
     {
         ngx_certctl_sessions_flush(certctl->zone, epoch);
     }
-}
-
-
-void
-ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
-{
-    ngx_atomic_uint_t  last;
-
-    do {
-        last = zone->sessions;
-
-        if (last >= epoch) {
-            return;
-        }
-
-    } while (!ngx_atomic_cmp_set(&zone->sessions, last, epoch));
 }
 
 

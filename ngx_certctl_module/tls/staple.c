@@ -25,68 +25,21 @@ const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {
 #define NGX_CERTCTL_STAPLE_RECHECK  60
 
 
-static void ngx_certctl_staple_read(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, time_t now);
-static ngx_uint_t ngx_certctl_staple_current(
-    ngx_certctl_cert_t *cert, time_t now);
-static X509 *ngx_certctl_issuer(ngx_certctl_cert_t *cert);
-
-
-int
-ngx_certctl_status_cb(SSL *ssl, void *arg)
+static X509 *
+ngx_certctl_issuer(ngx_certctl_cert_t *cert)
 {
-    u_char                *der;
-    ngx_certctl_cert_t    *cert;
-    ngx_certctl_server_t  *server = arg;
+    int    i;
+    X509  *x509;
 
-    cert = ngx_certctl_sent(ssl, server);
+    for (i = 0; i < sk_X509_num(cert->chain); i++) {
+        x509 = sk_X509_value(cert->chain, i);
 
-    if (cert
-        && ngx_certctl_staple_state(server->certctl, cert, ngx_time())
-           == NGX_CERTCTL_STAPLE_FRESH)
-    {
-        /* OpenSSL frees it */
-
-        der = OPENSSL_malloc(cert->staple.len);
-        if (der == NULL) {
-            return SSL_TLSEXT_ERR_NOACK;
+        if (X509_check_issued(x509, cert->x509) == X509_V_OK) {
+            return x509;
         }
-
-        ngx_memcpy(der, cert->staple.data, cert->staple.len);
-        SSL_set_tlsext_status_ocsp_resp(ssl, der, cert->staple.len);
-
-        (void) ngx_atomic_fetch_add(&server->certctl->zone->staples, 1);
-
-        return SSL_TLSEXT_ERR_OK;
     }
 
-    /* what "ssl_stapling on" has found fits what NGINX loaded itself */
-
-    if (server->status_cb
-        && (cert == NULL || cert->source != NGX_CERTCTL_STORE))
-    {
-        return server->status_cb(ssl, server->status_arg);
-    }
-
-    return SSL_TLSEXT_ERR_NOACK;
-}
-
-
-ngx_certctl_staple_e
-ngx_certctl_staple_state(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, time_t now)
-{
-    if (cert->source == NGX_CERTCTL_STATIC) {
-        ngx_certctl_staple_read(certctl, cert, now);
-    }
-
-    if (cert->staple.len == 0) {
-        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
-                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
-    }
-
-    return ngx_certctl_staple_current(cert, now)
-           ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
+    return NULL;
 }
 
 
@@ -111,31 +64,42 @@ ngx_certctl_staple_check(ngx_certctl_cert_t *cert, ngx_str_t *der,
 }
 
 
-ngx_certctl_cert_t *
-ngx_certctl_static(ngx_certctl_t *certctl,
-    const u_char *digest)
+/* The signature is verified once, the times at each use. */
+
+static ngx_uint_t
+ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
 {
-    ngx_uint_t              s, i;
-    ngx_certctl_cert_t     *cert;
-    ngx_certctl_server_t  **server;
+    const char  *rule;
 
-    server = certctl->servers.elts;
-
-    for (s = 0; s < certctl->servers.nelts; s++) {
-        cert = server[s]->certs.elts;
-
-        for (i = 0; i < server[s]->certs.nelts; i++) {
-
-            if (cert[i].source == NGX_CERTCTL_STATIC
-                && ngx_memcmp(cert[i].digest, digest, sizeof(cert[i].digest))
-                   == 0)
-            {
-                return &cert[i];
-            }
-        }
+    if (cert->staple.len == 0) {
+        return 0;
     }
 
-    return NULL;
+    if (cert->staple_good) {
+        return certctl_ocsp_staple_check(&cert->staple_info, cert->x509, now)
+               == NULL;
+    }
+
+    if (cert->staple_bad
+        && now >= cert->staple_bad
+        && now - cert->staple_bad < NGX_CERTCTL_STAPLE_RECHECK)
+    {
+        return 0;
+    }
+
+    rule = ngx_certctl_staple_check(cert, &cert->staple, now,
+                                         &cert->staple_info);
+    if (rule) {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "the OCSP response for \"%V\" is not stapled: %s",
+                      &cert->name, rule);
+        cert->staple_bad = now;
+        return 0;
+    }
+
+    cert->staple_good = 1;
+
+    return 1;
 }
 
 
@@ -189,56 +153,85 @@ ngx_certctl_staple_read(ngx_certctl_t *certctl,
 }
 
 
-/* The signature is verified once, the times at each use. */
-
-static ngx_uint_t
-ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
+ngx_certctl_staple_e
+ngx_certctl_staple_state(ngx_certctl_t *certctl,
+    ngx_certctl_cert_t *cert, time_t now)
 {
-    const char  *rule;
+    if (cert->source == NGX_CERTCTL_STATIC) {
+        ngx_certctl_staple_read(certctl, cert, now);
+    }
 
     if (cert->staple.len == 0) {
-        return 0;
+        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
+                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
     }
 
-    if (cert->staple_good) {
-        return certctl_ocsp_staple_check(&cert->staple_info, cert->x509, now)
-               == NULL;
-    }
-
-    if (cert->staple_bad
-        && now >= cert->staple_bad
-        && now - cert->staple_bad < NGX_CERTCTL_STAPLE_RECHECK)
-    {
-        return 0;
-    }
-
-    rule = ngx_certctl_staple_check(cert, &cert->staple, now,
-                                         &cert->staple_info);
-    if (rule) {
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "the OCSP response for \"%V\" is not stapled: %s",
-                      &cert->name, rule);
-        cert->staple_bad = now;
-        return 0;
-    }
-
-    cert->staple_good = 1;
-
-    return 1;
+    return ngx_certctl_staple_current(cert, now)
+           ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
 }
 
 
-static X509 *
-ngx_certctl_issuer(ngx_certctl_cert_t *cert)
+int
+ngx_certctl_status_cb(SSL *ssl, void *arg)
 {
-    int    i;
-    X509  *x509;
+    u_char                *der;
+    ngx_certctl_cert_t    *cert;
+    ngx_certctl_server_t  *server = arg;
 
-    for (i = 0; i < sk_X509_num(cert->chain); i++) {
-        x509 = sk_X509_value(cert->chain, i);
+    cert = ngx_certctl_sent(ssl, server);
 
-        if (X509_check_issued(x509, cert->x509) == X509_V_OK) {
-            return x509;
+    if (cert
+        && ngx_certctl_staple_state(server->certctl, cert, ngx_time())
+           == NGX_CERTCTL_STAPLE_FRESH)
+    {
+        /* OpenSSL frees it */
+
+        der = OPENSSL_malloc(cert->staple.len);
+        if (der == NULL) {
+            return SSL_TLSEXT_ERR_NOACK;
+        }
+
+        ngx_memcpy(der, cert->staple.data, cert->staple.len);
+        SSL_set_tlsext_status_ocsp_resp(ssl, der, cert->staple.len);
+
+        (void) ngx_atomic_fetch_add(&server->certctl->zone->staples, 1);
+
+        return SSL_TLSEXT_ERR_OK;
+    }
+
+    /* what "ssl_stapling on" has found fits what NGINX loaded itself */
+
+    if (server->status_cb
+        && (cert == NULL || cert->source != NGX_CERTCTL_STORE))
+    {
+        return server->status_cb(ssl, server->status_arg);
+    }
+
+    return SSL_TLSEXT_ERR_NOACK;
+}
+
+
+ngx_certctl_cert_t *
+ngx_certctl_static(ngx_certctl_t *certctl,
+    const u_char *digest)
+{
+    ngx_uint_t              s, i;
+    ngx_certctl_cert_t     *cert;
+    ngx_certctl_server_t  **server;
+
+    server = certctl->servers.elts;
+
+    for (s = 0; s < certctl->servers.nelts; s++) {
+        cert = server[s]->certs.elts;
+
+        for (i = 0; i < server[s]->certs.nelts; i++) {
+
+            if (cert[i].source == NGX_CERTCTL_STATIC
+                && ngx_memcmp(cert[i].digest, digest, sizeof(cert[i].digest))
+                   == 0)
+            {
+                return &cert[i];
+            }
         }
     }
 

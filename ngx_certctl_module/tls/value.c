@@ -20,115 +20,6 @@
 #define NGX_CERTCTL_VALUE_LEN  CERTCTL_HEX256
 
 
-static ngx_int_t ngx_certctl_value_print(ngx_certctl_value_t *value,
-    ngx_connection_t *c, ngx_pool_t *pool, ngx_str_t *ret);
-
-/* Each fills value, whose data has room for NGX_CERTCTL_VALUE_LEN bytes and the
-   name; or leaves it empty when there is none. */
-
-static void ngx_certctl_print_name(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_certctl_print_source(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_certctl_print_fingerprint(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_certctl_print_not_after(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_certctl_print_days_left(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-static void ngx_certctl_print_staple(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value);
-
-
-ngx_certctl_value_t  ngx_certctl_values[] = {
-    { ngx_string("certctl_certificate"), ngx_certctl_print_name },
-    { ngx_string("certctl_source"),      ngx_certctl_print_source },
-    { ngx_string("certctl_fingerprint"), ngx_certctl_print_fingerprint },
-    { ngx_string("certctl_not_after"),   ngx_certctl_print_not_after },
-    { ngx_string("certctl_days_left"),   ngx_certctl_print_days_left },
-    { ngx_string("certctl_staple"),      ngx_certctl_print_staple },
-    { ngx_null_string,                   NULL }
-};
-
-
-ngx_int_t
-ngx_certctl_value_get(ngx_certctl_value_t *value, ngx_connection_t *c,
-    ngx_pool_t *pool, ngx_variable_value_t *v)
-{
-    ngx_str_t  text;
-
-    switch (ngx_certctl_value_print(value, c, pool, &text)) {
-
-    case NGX_OK:
-        v->data = text.data;
-        v->len = text.len;
-        v->valid = 1;
-        v->no_cacheable = 0;
-        v->not_found = 0;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        v->not_found = 1;
-        return NGX_OK;
-
-    default:
-        return NGX_ERROR;
-    }
-}
-
-
-/* NGX_DECLINED when there is none. */
-
-static ngx_int_t
-ngx_certctl_value_print(ngx_certctl_value_t *value, ngx_connection_t *c,
-    ngx_pool_t *pool, ngx_str_t *ret)
-{
-    SSL                   *ssl;
-    X509                  *x509;
-    ngx_certctl_cert_t    *cert, configured;
-    ngx_certctl_server_t  *server;
-
-    if (c->ssl == NULL) {
-        return NGX_DECLINED;
-    }
-
-    ssl = c->ssl->connection;
-    server = ngx_certctl_ssl_server(ssl);
-
-    if (server == NULL) {
-        return NGX_DECLINED;
-    }
-
-    cert = ngx_certctl_served(ssl, server);
-
-    if (cert == NULL) {
-        /* what variables in ssl_certificate have loaded for this client */
-
-        x509 = SSL_get_certificate(ssl);
-
-        if (x509 == NULL
-            || ngx_certctl_cert_fill(&configured, x509) != NULL)
-        {
-            return NGX_DECLINED;
-        }
-
-        cert = &configured;
-        cert->source = NGX_CERTCTL_VARIABLE;
-    }
-
-    ret->len = 0;
-    ret->data = ngx_pnalloc(pool, NGX_CERTCTL_VALUE_LEN + cert->name.len);
-
-    if (ret->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value->print(server->certctl, cert, ret);
-
-    return ret->len ? NGX_OK : NGX_DECLINED;
-}
-
-
 static void
 ngx_certctl_print_name(ngx_certctl_t *certctl,
     ngx_certctl_cert_t *cert, ngx_str_t *value)
@@ -202,4 +93,93 @@ ngx_certctl_print_staple(ngx_certctl_t *certctl,
 
     value->data = (u_char *) ngx_certctl_staple_text[state];
     value->len = ngx_strlen(value->data);
+}
+
+
+ngx_certctl_value_t  ngx_certctl_values[] = {
+    { ngx_string("certctl_certificate"), ngx_certctl_print_name },
+    { ngx_string("certctl_source"),      ngx_certctl_print_source },
+    { ngx_string("certctl_fingerprint"), ngx_certctl_print_fingerprint },
+    { ngx_string("certctl_not_after"),   ngx_certctl_print_not_after },
+    { ngx_string("certctl_days_left"),   ngx_certctl_print_days_left },
+    { ngx_string("certctl_staple"),      ngx_certctl_print_staple },
+    { ngx_null_string,                   NULL }
+};
+
+
+/* NGX_DECLINED when there is none. */
+
+static ngx_int_t
+ngx_certctl_value_print(ngx_certctl_value_t *value, ngx_connection_t *c,
+    ngx_pool_t *pool, ngx_str_t *ret)
+{
+    SSL                   *ssl;
+    X509                  *x509;
+    ngx_certctl_cert_t    *cert, configured;
+    ngx_certctl_server_t  *server;
+
+    if (c->ssl == NULL) {
+        return NGX_DECLINED;
+    }
+
+    ssl = c->ssl->connection;
+    server = ngx_certctl_ssl_server(ssl);
+
+    if (server == NULL) {
+        return NGX_DECLINED;
+    }
+
+    cert = ngx_certctl_served(ssl, server);
+
+    if (cert == NULL) {
+        /* what variables in ssl_certificate have loaded for this client */
+
+        x509 = SSL_get_certificate(ssl);
+
+        if (x509 == NULL
+            || ngx_certctl_cert_fill(&configured, x509) != NULL)
+        {
+            return NGX_DECLINED;
+        }
+
+        cert = &configured;
+        cert->source = NGX_CERTCTL_VARIABLE;
+    }
+
+    ret->len = 0;
+    ret->data = ngx_pnalloc(pool, NGX_CERTCTL_VALUE_LEN + cert->name.len);
+
+    if (ret->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->print(server->certctl, cert, ret);
+
+    return ret->len ? NGX_OK : NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_certctl_value_get(ngx_certctl_value_t *value, ngx_connection_t *c,
+    ngx_pool_t *pool, ngx_variable_value_t *v)
+{
+    ngx_str_t  text;
+
+    switch (ngx_certctl_value_print(value, c, pool, &text)) {
+
+    case NGX_OK:
+        v->data = text.data;
+        v->len = text.len;
+        v->valid = 1;
+        v->no_cacheable = 0;
+        v->not_found = 0;
+        return NGX_OK;
+
+    case NGX_DECLINED:
+        v->not_found = 1;
+        return NGX_OK;
+
+    default:
+        return NGX_ERROR;
+    }
 }

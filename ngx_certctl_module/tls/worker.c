@@ -15,12 +15,41 @@
 #define NGX_CERTCTL_WORKER_STUCK 10      /* seconds without a look */
 
 
-static void ngx_certctl_worker_timer(ngx_event_t *ev);
-
-
 static ngx_event_t       ngx_certctl_worker_event;
 static ngx_connection_t  ngx_certctl_worker_dummy;
 static ngx_certctl_t    *ngx_certctl_worker_of;
+
+
+void
+ngx_certctl_worker_look(ngx_certctl_zone_t *zone)
+{
+    ngx_certctl_worker_t  *worker;
+
+    /* one that only finishes what it has gives its place to its successor */
+
+    if (ngx_worker >= NGX_CERTCTL_WORKERS || ngx_exiting) {
+        return;
+    }
+
+    worker = &zone->workers[ngx_worker];
+
+    worker->pid = ngx_pid;
+    worker->generation = zone->generation;
+    worker->looked = ngx_time();
+}
+
+
+static void
+ngx_certctl_worker_timer(ngx_event_t *ev)
+{
+    if (ngx_exiting) {
+        return;
+    }
+
+    ngx_certctl_worker_look(ngx_certctl_worker_of->zone);
+    ngx_certctl_sessions_look(ngx_certctl_worker_of);
+    ngx_add_timer(ev, NGX_CERTCTL_WORKER_LOOK);
+}
 
 
 ngx_int_t
@@ -63,25 +92,6 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
 }
 
 
-void
-ngx_certctl_worker_look(ngx_certctl_zone_t *zone)
-{
-    ngx_certctl_worker_t  *worker;
-
-    /* one that only finishes what it has gives its place to its successor */
-
-    if (ngx_worker >= NGX_CERTCTL_WORKERS || ngx_exiting) {
-        return;
-    }
-
-    worker = &zone->workers[ngx_worker];
-
-    worker->pid = ngx_pid;
-    worker->generation = zone->generation;
-    worker->looked = ngx_time();
-}
-
-
 ngx_uint_t
 ngx_certctl_worker_at(ngx_certctl_worker_t *worker,
     ngx_atomic_uint_t generation)
@@ -92,17 +102,4 @@ ngx_certctl_worker_at(ngx_certctl_worker_t *worker,
 
     return worker->pid && worker->generation >= generation
            && ago <= NGX_CERTCTL_WORKER_STUCK;
-}
-
-
-static void
-ngx_certctl_worker_timer(ngx_event_t *ev)
-{
-    if (ngx_exiting) {
-        return;
-    }
-
-    ngx_certctl_worker_look(ngx_certctl_worker_of->zone);
-    ngx_certctl_sessions_look(ngx_certctl_worker_of);
-    ngx_add_timer(ev, NGX_CERTCTL_WORKER_LOOK);
 }

@@ -15,21 +15,142 @@
 #define NGX_CERTCTL_READ_TRIES  1000
 
 
-static ngx_int_t ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table);
-static ngx_uint_t ngx_certctl_challenge_gone(ngx_atomic_uint_t holder);
-static void ngx_certctl_challenge_leave(ngx_certctl_challenges_t *table);
-static void ngx_certctl_challenge_sweep(ngx_certctl_challenges_t *table,
-    time_t now);
-static ngx_uint_t ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
-    ngx_certctl_challenge_e type, u_char *key, size_t len);
-static void ngx_certctl_challenge_write(ngx_certctl_challenges_t *table,
-    ngx_uint_t n, ngx_certctl_challenge_t *challenge);
-static ngx_int_t ngx_certctl_challenge_read(
-    ngx_certctl_challenge_slot_t *slot, ngx_certctl_challenge_t *ret);
-static ngx_uint_t ngx_certctl_challenge_is(ngx_certctl_challenge_t *challenge,
-    ngx_certctl_challenge_e type, u_char *key, size_t len);
-static ngx_atomic_uint_t ngx_certctl_challenge_tag(
-    ngx_certctl_challenge_e type, u_char *key, size_t len);
+static ngx_uint_t
+ngx_certctl_challenge_gone(ngx_atomic_uint_t holder)
+{
+    return kill((pid_t) holder, 0) == -1 && ngx_errno == ESRCH;
+}
+
+
+/*
+ * Takes the writers' seat.  A process that is gone cannot come back, so its
+ * seat may be taken; of several that see this, the exchange lets one.
+ */
+
+static ngx_int_t
+ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
+{
+    pid_t              pid;
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  holder;
+
+    pid = getpid();
+
+    for (i = 0; i < NGX_CERTCTL_SEAT_TRIES; i++) {
+
+        holder = table->seat;
+
+        if ((holder == 0 || ngx_certctl_challenge_gone(holder))
+            && ngx_atomic_cmp_set(&table->seat, holder, pid))
+        {
+            return NGX_OK;
+        }
+
+        ngx_msleep(1);
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_atomic_uint_t
+ngx_certctl_challenge_tag(ngx_certctl_challenge_e type, u_char *key,
+    size_t len)
+{
+    /* never 0, which is a free slot */
+
+    return ((ngx_atomic_uint_t) ngx_murmur_hash2(key, len) << 2) | type;
+}
+
+
+/* NULL wipes the slot.  The sequence is odd from the first byte to the last. */
+
+static void
+ngx_certctl_challenge_write(ngx_certctl_challenges_t *table, ngx_uint_t n,
+    ngx_certctl_challenge_t *challenge)
+{
+    ngx_certctl_challenge_slot_t  *slot;
+
+    slot = &table->slots[n];
+
+    slot->sequence |= 1;
+    ngx_memory_barrier();
+
+    table->tags[n] = 0;
+    ngx_explicit_memzero(&slot->challenge, sizeof(ngx_certctl_challenge_t));
+
+    if (challenge) {
+        CERTCTL_POINT("challenge.write.begun");
+
+        slot->challenge = *challenge;
+        table->tags[n] = ngx_certctl_challenge_tag(challenge->type,
+                                                   challenge->key,
+                                                   challenge->key_len);
+
+        CERTCTL_POINT("challenge.write.copied");
+    }
+
+    ngx_memory_barrier();
+    slot->sequence++;
+}
+
+
+/* Wipes what has expired, and what a writer that was killed has left. */
+
+static void
+ngx_certctl_challenge_sweep(ngx_certctl_challenges_t *table, time_t now)
+{
+    ngx_uint_t                     n;
+    ngx_certctl_challenge_slot_t  *slot;
+
+    for (n = 0; n < NGX_CERTCTL_CHALLENGES; n++) {
+        slot = &table->slots[n];
+
+        if ((slot->sequence & 1)
+            || (table->tags[n] == 0) != (slot->challenge.type == 0)
+            || (slot->challenge.type && slot->challenge.expires <= now))
+        {
+            ngx_certctl_challenge_write(table, n, NULL);
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_certctl_challenge_is(ngx_certctl_challenge_t *challenge,
+    ngx_certctl_challenge_e type, u_char *key, size_t len)
+{
+    return challenge->type == type && challenge->key_len == len
+           && ngx_memcmp(challenge->key, key, len) == 0;
+}
+
+
+/* For the writer in its seat: nobody else changes a slot. */
+
+static ngx_uint_t
+ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
+    ngx_certctl_challenge_e type, u_char *key, size_t len)
+{
+    ngx_uint_t  n;
+
+    for (n = 0; n < NGX_CERTCTL_CHALLENGES; n++) {
+        if (ngx_certctl_challenge_is(&table->slots[n].challenge, type, key,
+                                     len))
+        {
+            break;
+        }
+    }
+
+    return n;
+}
+
+
+static void
+ngx_certctl_challenge_leave(ngx_certctl_challenges_t *table)
+{
+    ngx_memory_barrier();
+    table->seat = 0;
+}
 
 
 ngx_int_t
@@ -91,6 +212,35 @@ ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
 }
 
 
+static ngx_int_t
+ngx_certctl_challenge_read(ngx_certctl_challenge_slot_t *slot,
+    ngx_certctl_challenge_t *ret)
+{
+    ngx_uint_t         i;
+    ngx_atomic_uint_t  sequence;
+
+    for (i = 0; i < NGX_CERTCTL_READ_TRIES; i++) {
+
+        sequence = slot->sequence;
+
+        if (sequence & 1) {
+            ngx_cpu_pause();
+            continue;
+        }
+
+        ngx_memory_barrier();
+        *ret = slot->challenge;
+        ngx_memory_barrier();
+
+        if (slot->sequence == sequence) {
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
 ngx_int_t
 ngx_certctl_challenge_find(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now,
@@ -144,44 +294,6 @@ ngx_certctl_challenge_count(ngx_certctl_challenges_t *table, time_t now)
 
 
 /*
- * Takes the writers' seat.  A process that is gone cannot come back, so its
- * seat may be taken; of several that see this, the exchange lets one.
- */
-
-static ngx_int_t
-ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
-{
-    pid_t              pid;
-    ngx_uint_t         i;
-    ngx_atomic_uint_t  holder;
-
-    pid = getpid();
-
-    for (i = 0; i < NGX_CERTCTL_SEAT_TRIES; i++) {
-
-        holder = table->seat;
-
-        if ((holder == 0 || ngx_certctl_challenge_gone(holder))
-            && ngx_atomic_cmp_set(&table->seat, holder, pid))
-        {
-            return NGX_OK;
-        }
-
-        ngx_msleep(1);
-    }
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_uint_t
-ngx_certctl_challenge_gone(ngx_atomic_uint_t holder)
-{
-    return kill((pid_t) holder, 0) == -1 && ngx_errno == ESRCH;
-}
-
-
-/*
  * Its number is given to another process one day, which then would keep the
  * seat.  None of our own threads has been there yet.
  */
@@ -198,133 +310,4 @@ ngx_certctl_challenge_heal(ngx_certctl_challenges_t *table)
     {
         (void) ngx_atomic_cmp_set(&table->seat, holder, 0);
     }
-}
-
-
-static void
-ngx_certctl_challenge_leave(ngx_certctl_challenges_t *table)
-{
-    ngx_memory_barrier();
-    table->seat = 0;
-}
-
-
-/* Wipes what has expired, and what a writer that was killed has left. */
-
-static void
-ngx_certctl_challenge_sweep(ngx_certctl_challenges_t *table, time_t now)
-{
-    ngx_uint_t                     n;
-    ngx_certctl_challenge_slot_t  *slot;
-
-    for (n = 0; n < NGX_CERTCTL_CHALLENGES; n++) {
-        slot = &table->slots[n];
-
-        if ((slot->sequence & 1)
-            || (table->tags[n] == 0) != (slot->challenge.type == 0)
-            || (slot->challenge.type && slot->challenge.expires <= now))
-        {
-            ngx_certctl_challenge_write(table, n, NULL);
-        }
-    }
-}
-
-
-/* For the writer in its seat: nobody else changes a slot. */
-
-static ngx_uint_t
-ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
-    ngx_certctl_challenge_e type, u_char *key, size_t len)
-{
-    ngx_uint_t  n;
-
-    for (n = 0; n < NGX_CERTCTL_CHALLENGES; n++) {
-        if (ngx_certctl_challenge_is(&table->slots[n].challenge, type, key,
-                                     len))
-        {
-            break;
-        }
-    }
-
-    return n;
-}
-
-
-/* NULL wipes the slot.  The sequence is odd from the first byte to the last. */
-
-static void
-ngx_certctl_challenge_write(ngx_certctl_challenges_t *table, ngx_uint_t n,
-    ngx_certctl_challenge_t *challenge)
-{
-    ngx_certctl_challenge_slot_t  *slot;
-
-    slot = &table->slots[n];
-
-    slot->sequence |= 1;
-    ngx_memory_barrier();
-
-    table->tags[n] = 0;
-    ngx_explicit_memzero(&slot->challenge, sizeof(ngx_certctl_challenge_t));
-
-    if (challenge) {
-        CERTCTL_POINT("challenge.write.begun");
-
-        slot->challenge = *challenge;
-        table->tags[n] = ngx_certctl_challenge_tag(challenge->type,
-                                                   challenge->key,
-                                                   challenge->key_len);
-
-        CERTCTL_POINT("challenge.write.copied");
-    }
-
-    ngx_memory_barrier();
-    slot->sequence++;
-}
-
-
-static ngx_int_t
-ngx_certctl_challenge_read(ngx_certctl_challenge_slot_t *slot,
-    ngx_certctl_challenge_t *ret)
-{
-    ngx_uint_t         i;
-    ngx_atomic_uint_t  sequence;
-
-    for (i = 0; i < NGX_CERTCTL_READ_TRIES; i++) {
-
-        sequence = slot->sequence;
-
-        if (sequence & 1) {
-            ngx_cpu_pause();
-            continue;
-        }
-
-        ngx_memory_barrier();
-        *ret = slot->challenge;
-        ngx_memory_barrier();
-
-        if (slot->sequence == sequence) {
-            return NGX_OK;
-        }
-    }
-
-    return NGX_DECLINED;
-}
-
-
-static ngx_uint_t
-ngx_certctl_challenge_is(ngx_certctl_challenge_t *challenge,
-    ngx_certctl_challenge_e type, u_char *key, size_t len)
-{
-    return challenge->type == type && challenge->key_len == len
-           && ngx_memcmp(challenge->key, key, len) == 0;
-}
-
-
-static ngx_atomic_uint_t
-ngx_certctl_challenge_tag(ngx_certctl_challenge_e type, u_char *key,
-    size_t len)
-{
-    /* never 0, which is a free slot */
-
-    return ((ngx_atomic_uint_t) ngx_murmur_hash2(key, len) << 2) | type;
 }

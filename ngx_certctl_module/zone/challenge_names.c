@@ -11,10 +11,6 @@
 #define NGX_CERTCTL_LABEL_MAX  63
 
 
-static ngx_uint_t ngx_certctl_challenge_host(const u_char *p, size_t len);
-static void ngx_certctl_challenge_reverse(ngx_certctl_challenge_t *challenge);
-
-
 ngx_uint_t
 ngx_certctl_challenge_token(const u_char *p, size_t len)
 {
@@ -30,34 +26,32 @@ ngx_certctl_challenge_token(const u_char *p, size_t len)
 }
 
 
-ngx_int_t
-ngx_certctl_challenge_identifier(ngx_certctl_challenge_t *challenge,
-    const char *text)
+/* RFC 8738 6: the SNI for an address is its reverse name (RFC 1034, 3596). */
+
+static void
+ngx_certctl_challenge_reverse(ngx_certctl_challenge_t *challenge)
 {
-    size_t  len;
+    u_char      *p, *addr;
+    ngx_uint_t   i;
 
-    if (inet_pton(AF_INET, text, challenge->addr) == 1) {
-        challenge->addr_len = 4;
+    p = challenge->key;
+    addr = challenge->addr;
 
-    } else if (inet_pton(AF_INET6, text, challenge->addr) == 1) {
-        challenge->addr_len = 16;
+    if (challenge->addr_len == 4) {
+        p = ngx_sprintf(p, "%ui.%ui.%ui.%ui.in-addr.arpa",
+                        (ngx_uint_t) addr[3], (ngx_uint_t) addr[2],
+                        (ngx_uint_t) addr[1], (ngx_uint_t) addr[0]);
+
+    } else {
+        for (i = challenge->addr_len; i-- > 0; ) {
+            p = ngx_sprintf(p, "%xi.%xi.", (ngx_int_t) (addr[i] & 0x0f),
+                            (ngx_int_t) (addr[i] >> 4));
+        }
+
+        p = ngx_sprintf(p, "ip6.arpa");
     }
 
-    if (challenge->addr_len) {
-        ngx_certctl_challenge_reverse(challenge);
-        return NGX_OK;
-    }
-
-    len = ngx_strlen(text);
-
-    if (!ngx_certctl_challenge_host((const u_char *) text, len)) {
-        return NGX_ERROR;
-    }
-
-    ngx_strlow(challenge->key, (u_char *) text, len);
-    challenge->key_len = len;
-
-    return NGX_OK;
+    challenge->key_len = p - challenge->key;
 }
 
 
@@ -93,30 +87,32 @@ ngx_certctl_challenge_host(const u_char *p, size_t len)
 }
 
 
-/* RFC 8738 6: the SNI for an address is its reverse name (RFC 1034, 3596). */
-
-static void
-ngx_certctl_challenge_reverse(ngx_certctl_challenge_t *challenge)
+ngx_int_t
+ngx_certctl_challenge_identifier(ngx_certctl_challenge_t *challenge,
+    const char *text)
 {
-    u_char      *p, *addr;
-    ngx_uint_t   i;
+    size_t  len;
 
-    p = challenge->key;
-    addr = challenge->addr;
+    if (inet_pton(AF_INET, text, challenge->addr) == 1) {
+        challenge->addr_len = 4;
 
-    if (challenge->addr_len == 4) {
-        p = ngx_sprintf(p, "%ui.%ui.%ui.%ui.in-addr.arpa",
-                        (ngx_uint_t) addr[3], (ngx_uint_t) addr[2],
-                        (ngx_uint_t) addr[1], (ngx_uint_t) addr[0]);
-
-    } else {
-        for (i = challenge->addr_len; i-- > 0; ) {
-            p = ngx_sprintf(p, "%xi.%xi.", (ngx_int_t) (addr[i] & 0x0f),
-                            (ngx_int_t) (addr[i] >> 4));
-        }
-
-        p = ngx_sprintf(p, "ip6.arpa");
+    } else if (inet_pton(AF_INET6, text, challenge->addr) == 1) {
+        challenge->addr_len = 16;
     }
 
-    challenge->key_len = p - challenge->key;
+    if (challenge->addr_len) {
+        ngx_certctl_challenge_reverse(challenge);
+        return NGX_OK;
+    }
+
+    len = ngx_strlen(text);
+
+    if (!ngx_certctl_challenge_host((const u_char *) text, len)) {
+        return NGX_ERROR;
+    }
+
+    ngx_strlow(challenge->key, (u_char *) text, len);
+    challenge->key_len = len;
+
+    return NGX_OK;
 }

@@ -14,11 +14,6 @@
 #define NGX_CERTCTL_PROBES    8
 
 
-static ngx_certctl_use_t *ngx_certctl_zone_find(ngx_certctl_zone_t *zone,
-    ngx_atomic_uint_t tag);
-static ngx_atomic_uint_t ngx_certctl_zone_tag(const u_char *digest);
-
-
 ngx_atomic_t *
 ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name, size_t len)
 {
@@ -54,6 +49,35 @@ ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone)
     }
 
     (void) ngx_atomic_fetch_add(&zone->generation, 1);
+}
+
+
+static ngx_atomic_uint_t
+ngx_certctl_zone_tag(const u_char *digest)
+{
+    ngx_atomic_uint_t  tag;
+
+    ngx_memcpy(&tag, digest, sizeof(tag));
+
+    return tag ? tag : 1;
+}
+
+
+static ngx_certctl_use_t *
+ngx_certctl_zone_find(ngx_certctl_zone_t *zone, ngx_atomic_uint_t tag)
+{
+    ngx_uint_t          i;
+    ngx_certctl_use_t  *use;
+
+    for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
+        use = &zone->uses[(tag + i) & (NGX_CERTCTL_USES - 1)];
+
+        if (use->tag == tag) {
+            return use;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -106,33 +130,4 @@ ngx_certctl_zone_used(ngx_certctl_zone_t *zone, const u_char *digest,
 
     *handshakes = use ? use->handshakes : 0;
     *last = use ? (time_t) use->last : 0;
-}
-
-
-static ngx_certctl_use_t *
-ngx_certctl_zone_find(ngx_certctl_zone_t *zone, ngx_atomic_uint_t tag)
-{
-    ngx_uint_t          i;
-    ngx_certctl_use_t  *use;
-
-    for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
-        use = &zone->uses[(tag + i) & (NGX_CERTCTL_USES - 1)];
-
-        if (use->tag == tag) {
-            return use;
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_atomic_uint_t
-ngx_certctl_zone_tag(const u_char *digest)
-{
-    ngx_atomic_uint_t  tag;
-
-    ngx_memcpy(&tag, digest, sizeof(tag));
-
-    return tag ? tag : 1;
 }
