@@ -10,6 +10,7 @@
 #include <ngx_http.h>
 #include <openssl/x509v3.h>
 #include "agent/agent.h"
+#include "cert/self_signed.h"
 #include "command/command.h"
 #include "x509_key.h"
 #include "x509_leaf.h"
@@ -19,34 +20,35 @@
 #define NGX_HTTP_CERTCTL_IDENTITY_LIFE  (10 * 365 * 86400L)
 
 
-static ngx_uint_t
-ngx_http_certctl_identity_extend(X509 *cert, int nid, const char *value)
+static ngx_int_t
+ngx_http_certctl_identity_extend(X509 *x509, void *data)
 {
-    int              rc;
-    X509V3_CTX       ctx;
-    X509_EXTENSION  *ext;
-
-    X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-
-    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    if (ext == NULL) {
-        return 0;
+    if (ngx_certctl_self_signed_extend(x509, NID_basic_constraints,
+                                       "critical,CA:FALSE")
+           != NGX_OK
+        || ngx_certctl_self_signed_extend(x509, NID_key_usage,
+                                          "critical,digitalSignature")
+           != NGX_OK
+        || ngx_certctl_self_signed_extend(x509, NID_ext_key_usage,
+                                          "serverAuth")
+           != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
-    rc = X509_add_ext(cert, ext, -1);
-    X509_EXTENSION_free(ext);
-
-    return rc == 1;
+    return ngx_certctl_self_signed_extend(x509, NID_subject_alt_name, data);
 }
 
 
 static X509 *
 ngx_http_certctl_identity_sign(EVP_PKEY *key)
 {
-    X509       *cert;
-    char        host[256], san[sizeof(host) + sizeof("DNS:")];
-    BIGNUM     *serial;
-    X509_NAME  *name;
+    char  host[256], san[sizeof(host) + sizeof("DNS:")];
+
+    ngx_certctl_self_signed_t  form = {
+        NGX_HTTP_CERTCTL_IDENTITY_CN, 300, NGX_HTTP_CERTCTL_IDENTITY_LIFE,
+        ngx_http_certctl_identity_extend, san
+    };
 
     if (gethostname(host, sizeof(host)) == -1) {
         host[0] = '\0';
@@ -60,48 +62,7 @@ ngx_http_certctl_identity_sign(EVP_PKEY *key)
                    sizeof("DNS:" NGX_HTTP_CERTCTL_IDENTITY_CN));
     }
 
-    cert = X509_new();
-    serial = BN_new();
-
-    if (cert == NULL || serial == NULL) {
-        goto failed;
-    }
-
-    name = X509_get_subject_name(cert);
-
-    if (BN_rand(serial, 159, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) == 0
-        || BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(cert)) == NULL
-        || X509_set_version(cert, X509_VERSION_3) == 0
-        || X509_gmtime_adj(X509_getm_notBefore(cert), -300) == NULL
-        || X509_gmtime_adj(X509_getm_notAfter(cert),
-                           NGX_HTTP_CERTCTL_IDENTITY_LIFE) == NULL
-        || X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_ASC,
-                           (u_char *) NGX_HTTP_CERTCTL_IDENTITY_CN, -1, -1, 0)
-           == 0
-        || X509_set_issuer_name(cert, name) == 0
-        || X509_set_pubkey(cert, key) == 0
-        || !ngx_http_certctl_identity_extend(cert, NID_basic_constraints,
-                                             "critical,CA:FALSE")
-        || !ngx_http_certctl_identity_extend(cert, NID_key_usage,
-                                             "critical,digitalSignature")
-        || !ngx_http_certctl_identity_extend(cert, NID_ext_key_usage,
-                                             "serverAuth")
-        || !ngx_http_certctl_identity_extend(cert, NID_subject_alt_name, san)
-        || X509_sign(cert, key, EVP_sha256()) == 0)
-    {
-        goto failed;
-    }
-
-    BN_free(serial);
-
-    return cert;
-
-failed:
-
-    BN_free(serial);
-    X509_free(cert);
-
-    return NULL;
+    return ngx_certctl_self_signed(key, &form);
 }
 
 

@@ -7,44 +7,12 @@
 #include <openssl/x509v3.h>
 
 #include "cert/acme_cert.h"
+#include "cert/self_signed.h"
 
 
 #define NGX_CERTCTL_ACME_DAY         (24 * 3600)
 #define NGX_CERTCTL_ACME_NAME        "certctl ACME challenge"
 #define NGX_CERTCTL_ACME_IDENTIFIER  "1.3.6.1.5.5.7.1.31"
-
-
-static ngx_int_t
-ngx_certctl_acme_head(X509 *x509, EVP_PKEY *key)
-{
-    uint64_t    serial;
-    X509_NAME  *name;
-
-    name = X509_get_subject_name(x509);
-
-    /* an odd serial is a positive one (RFC 5280 4.1.2.2) */
-
-    if (RAND_bytes((u_char *) &serial, sizeof(serial)) != 1
-        || X509_set_version(x509, X509_VERSION_3) != 1
-        || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
-           != 1
-        || X509_gmtime_adj(X509_getm_notBefore(x509),
-                           -NGX_CERTCTL_ACME_DAY)
-           == NULL
-        || X509_gmtime_adj(X509_getm_notAfter(x509),
-                           NGX_CERTCTL_ACME_DAY)
-           == NULL
-        || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                         (u_char *) NGX_CERTCTL_ACME_NAME, -1, -1, 0)
-           != 1
-        || X509_set_issuer_name(x509, name) != 1
-        || X509_set_pubkey(x509, key) != 1)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
 
 
 static GENERAL_NAME *
@@ -141,22 +109,23 @@ ngx_certctl_acme_digest(X509 *x509, ngx_certctl_challenge_t *challenge)
 }
 
 
+static ngx_int_t
+ngx_certctl_acme_extend(X509 *x509, void *data)
+{
+    ngx_certctl_challenge_t *challenge = data;
+
+    return ngx_certctl_acme_san(x509, challenge) == NGX_OK
+           ? ngx_certctl_acme_digest(x509, challenge) : NGX_ERROR;
+}
+
+
 X509 *
 ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
 {
-    X509  *x509;
+    ngx_certctl_self_signed_t  form = {
+        NGX_CERTCTL_ACME_NAME, NGX_CERTCTL_ACME_DAY, NGX_CERTCTL_ACME_DAY,
+        ngx_certctl_acme_extend, challenge
+    };
 
-    x509 = X509_new();
-
-    if (x509 == NULL
-        || ngx_certctl_acme_head(x509, key) != NGX_OK
-        || ngx_certctl_acme_san(x509, challenge) != NGX_OK
-        || ngx_certctl_acme_digest(x509, challenge) != NGX_OK
-        || X509_sign(x509, key, EVP_sha256()) == 0)
-    {
-        X509_free(x509);
-        return NULL;
-    }
-
-    return x509;
+    return ngx_certctl_self_signed(key, &form);
 }

@@ -7,8 +7,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <openssl/decoder.h>
-
 #include "cert/cert.h"
 #include "cert/parse.h"
 #include "x509_facts.h"
@@ -20,13 +18,6 @@ struct ngx_certctl_issuer_s {
     X509            *x509;
     ngx_uint_t       refs;
     u_char           digest[32];
-};
-
-
-/* The key types of wire.h, as OpenSSL's decoders call them. */
-
-static const char  *ngx_certctl_decoders[NGX_CERTCTL_DECODERS] = {
-    "EC", "RSA", "ED25519"
 };
 
 
@@ -43,11 +34,7 @@ ngx_certctl_parser_init(ngx_certctl_parser_t *parser)
 void
 ngx_certctl_parser_free(ngx_certctl_parser_t *parser)
 {
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_CERTCTL_DECODERS; i++) {
-        OSSL_DECODER_CTX_free(parser->decoders[i]);
-    }
+    ngx_certctl_key_decoder_free(&parser->decoder);
 }
 
 
@@ -247,50 +234,18 @@ ngx_certctl_parse_chain(ngx_certctl_parser_t *parser,
 }
 
 
-/*
- * Setting a decoder up costs several times what it does; it may be used again
- * and again for keys of its type.
- */
-
 static EVP_PKEY *
 ngx_certctl_parse_key(ngx_certctl_parser_t *parser, X509 *x509,
     certctl_blob_t *der)
 {
-    size_t         len;
-    EVP_PKEY      *pub;
-    ngx_uint_t     i;
+    EVP_PKEY      *key;
     const u_char  *p;
 
+    key = ngx_certctl_decode_key(&parser->decoder, der->data, der->len,
+                                 X509_get0_pubkey(x509));
     p = der->data;
-    len = der->len;
-    pub = X509_get0_pubkey(x509);
 
-    for (i = 0; pub && i < NGX_CERTCTL_DECODERS; i++) {
-
-        if (!EVP_PKEY_is_a(pub, ngx_certctl_decoders[i])) {
-            continue;
-        }
-
-        if (parser->decoders[i] == NULL) {
-            parser->decoders[i] = OSSL_DECODER_CTX_new_for_pkey(&parser->key,
-                                      "DER", "PrivateKeyInfo",
-                                      ngx_certctl_decoders[i],
-                                      EVP_PKEY_KEYPAIR, NULL, NULL);
-        }
-
-        parser->key = NULL;
-
-        if (parser->decoders[i] == NULL
-            || OSSL_DECODER_from_data(parser->decoders[i], &p, &len) != 1)
-        {
-            EVP_PKEY_free(parser->key);
-            return NULL;
-        }
-
-        return parser->key;
-    }
-
-    return d2i_AutoPrivateKey(NULL, &p, len);
+    return key ? key : d2i_AutoPrivateKey(NULL, &p, der->len);
 }
 
 

@@ -8,9 +8,7 @@
 
 
 #include "cert/certctl.h"
-
-
-#define NGX_CERTCTL_DECODERS  3
+#include "cert/key_decoder.h"
 
 
 typedef struct ngx_certctl_issuer_s  ngx_certctl_issuer_t;
@@ -47,8 +45,7 @@ typedef struct {
                                                kept: a report's, not served;
                                                and nothing is shared */
 
-    EVP_PKEY                 *key;          /* where decoders leave theirs */
-    OSSL_DECODER_CTX         *decoders[NGX_CERTCTL_DECODERS];
+    ngx_certctl_key_decoder_t  decoder;
 } ngx_certctl_parser_t;
 
 

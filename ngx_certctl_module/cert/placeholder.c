@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "cert/placeholder.h"
+#include "cert/self_signed.h"
 
 
 #define NGX_CERTCTL_DAY    (24 * 3600)
@@ -23,68 +24,17 @@ static ngx_str_t  ngx_certctl_placeholder_key;
 
 
 static ngx_int_t
-ngx_certctl_placeholder_san(X509 *x509)
+ngx_certctl_placeholder_extend(X509 *x509, void *data)
 {
-    int              ok;
-    X509_EXTENSION  *ext;
-
-    ext = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name,
-                              "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
-    if (ext == NULL) {
-        return NGX_ERROR;
-    }
-
-    ok = X509_add_ext(x509, ext, -1);
-    X509_EXTENSION_free(ext);
-
-    return ok == 1 ? NGX_OK : NGX_ERROR;
+    return ngx_certctl_self_signed_extend(x509, NID_subject_alt_name,
+                                          "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
 }
 
 
-static X509 *
-ngx_certctl_placeholder_make(EVP_PKEY *key)
-{
-    X509       *x509;
-    X509_NAME  *name;
-    uint64_t    serial;
-
-    x509 = X509_new();
-
-    if (x509 == NULL || RAND_bytes((u_char *) &serial, sizeof(serial)) != 1) {
-        goto failed;
-    }
-
-    name = X509_get_subject_name(x509);
-
-    /* back-dated by a day: clients' clocks differ; serial: RFC 5280 4.1.2.2
-       wants a positive number */
-
-    if (X509_set_version(x509, X509_VERSION_3) != 1
-        || ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial | 1)
-           != 1
-        || X509_gmtime_adj(X509_getm_notBefore(x509), -NGX_CERTCTL_DAY)
-           == NULL
-        || X509_gmtime_adj(X509_getm_notAfter(x509), NGX_CERTCTL_YEARS)
-           == NULL
-        || X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                   (u_char *) NGX_CERTCTL_PLACEHOLDER_NAME, -1, -1, 0)
-           != 1
-        || X509_set_issuer_name(x509, name) != 1
-        || X509_set_pubkey(x509, key) != 1
-        || ngx_certctl_placeholder_san(x509) != NGX_OK
-        || X509_sign(x509, key, EVP_sha256()) == 0)
-    {
-        goto failed;
-    }
-
-    return x509;
-
-failed:
-
-    X509_free(x509);
-
-    return NULL;
-}
+static const ngx_certctl_self_signed_t  ngx_certctl_placeholder_form = {
+    NGX_CERTCTL_PLACEHOLDER_NAME, NGX_CERTCTL_DAY, NGX_CERTCTL_YEARS,
+    ngx_certctl_placeholder_extend, NULL
+};
 
 
 static ngx_int_t
@@ -132,7 +82,7 @@ ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
         goto done;
     }
 
-    x509 = ngx_certctl_placeholder_make(pkey);
+    x509 = ngx_certctl_self_signed(pkey, &ngx_certctl_placeholder_form);
 
     if (x509 == NULL
         || BIO_puts(cert_bio, "data:") <= 0

@@ -1,8 +1,7 @@
 
 /*
- * What a thread of the pool keeps between requests.  In OpenSSL 3 setting a
- * decoder up takes twenty times as long as using it, and thousands of chains
- * have a handful of CAs.
+ * What a thread of the pool keeps between requests: key decoders, and CA
+ * certificates, as thousands of chains have a handful of CAs.
  */
 
 
@@ -10,14 +9,12 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <openssl/decoder.h>
-
+#include "cert/key_decoder.h"
 #include "command/put.h"
 #include "x509_chain.h"
 
 
-#define NGX_HTTP_CERTCTL_KEEP_CAS   8
-#define NGX_HTTP_CERTCTL_KEEP_KEYS  3
+#define NGX_HTTP_CERTCTL_KEEP_CAS  8
 
 
 typedef struct {
@@ -31,8 +28,7 @@ typedef struct {
     ngx_http_certctl_keep_ca_t   cas[NGX_HTTP_CERTCTL_KEEP_CAS];
     ngx_uint_t                   next;         /* to be replaced */
 
-    OSSL_DECODER_CTX            *decoders[NGX_HTTP_CERTCTL_KEEP_KEYS];
-    EVP_PKEY                    *key;          /* where they leave theirs */
+    ngx_certctl_key_decoder_t    decoder;
 } ngx_http_certctl_keep_t;
 
 
@@ -150,57 +146,16 @@ const struct certctl_chain_keep  ngx_http_certctl_keep_ca = {
 };
 
 
-/* The key types of wire.h, as OpenSSL's decoders call them. */
-
-static const char  *ngx_http_certctl_keep_keys[NGX_HTTP_CERTCTL_KEEP_KEYS] = {
-    "EC", "RSA", "ED25519"
-};
-
-
 EVP_PKEY *
 ngx_http_certctl_keep_key(const u_char *der, size_t len)
 {
-    size_t                    left;
     EVP_PKEY                 *key;
-    ngx_uint_t                i;
-    const u_char             *p;
-    OSSL_DECODER_CTX         *decoder;
     ngx_http_certctl_keep_t  *keep;
 
     keep = ngx_http_certctl_keep();
-    key = NULL;
 
     ERR_set_mark();
-
-    for (i = 0; keep && key == NULL && i < NGX_HTTP_CERTCTL_KEEP_KEYS; i++) {
-
-        if (keep->decoders[i] == NULL) {
-            keep->decoders[i] = OSSL_DECODER_CTX_new_for_pkey(&keep->key,
-                                    "DER", "PrivateKeyInfo",
-                                    ngx_http_certctl_keep_keys[i],
-                                    EVP_PKEY_KEYPAIR, NULL, NULL);
-        }
-
-        decoder = keep->decoders[i];
-        keep->key = NULL;
-        p = der;
-        left = len;
-
-        if (decoder == NULL
-            || OSSL_DECODER_from_data(decoder, &p, &left) != 1
-            || left != 0)
-        {
-            EVP_PKEY_free(keep->key);
-            continue;
-        }
-
-        key = keep->key;
-    }
-
-    if (keep) {
-        keep->key = NULL;
-    }
-
+    key = keep ? ngx_certctl_decode_key(&keep->decoder, der, len, NULL) : NULL;
     ERR_pop_to_mark();
 
     return key;

@@ -4,6 +4,7 @@
  */
 #include "ngx_shim.h"
 #include "command/put_pem.c"
+#include "cert/key_decoder.c"
 #include "command/put_keep.c"
 #include "x509_accept.h"
 

@@ -7,6 +7,7 @@
 #include "ngx_shim.h"
 #include "tls/client.c"
 #include "tls/acme.c"
+#include "cert/self_signed.c"
 #include "cert/acme_cert.c"
 #include "zone/challenge.c"
 #include "zone/challenge_names.c"

@@ -1,0 +1,39 @@
+
+/* Certificates that the module signs with their own key. */
+
+#ifndef _NGX_CERTCTL_SELF_SIGNED_H_INCLUDED_
+#define _NGX_CERTCTL_SELF_SIGNED_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include <openssl/x509.h>
+
+
+typedef struct {
+    const char   *cn;           /* subject and issuer */
+    time_t        backdate;     /* notBefore is that many seconds ago, as the
+                                   clocks of clients differ */
+    time_t        lifetime;     /* seconds from now to notAfter */
+
+    /* adds the extensions; NGX_ERROR when it cannot */
+    ngx_int_t   (*extend)(X509 *x509, void *data);
+    void         *data;
+} ngx_certctl_self_signed_t;
+
+
+/*
+ * A certificate of version 3 with a random serial number (RFC 5280 4.1.2.2)
+ * for key, an EC key, signed with it; to be freed by X509_free().  NULL with
+ * OpenSSL's error.
+ */
+X509 *ngx_certctl_self_signed(EVP_PKEY *key,
+    const ngx_certctl_self_signed_t *form);
+
+/* Adds one extension in the syntax of x509v3_config(5). */
+ngx_int_t ngx_certctl_self_signed_extend(X509 *x509, int nid,
+    const char *value);
+
+
+#endif /* _NGX_CERTCTL_SELF_SIGNED_H_INCLUDED_ */
