@@ -66,7 +66,7 @@ sub refused {
     is($r->{status}, $status, "$what: $status") or diag $r->{content};
     like($r->{json}{error} // '', $rule // qr/\w{3,}/, "$what: the rule");
     is($r->{headers}{'cache-control'}, 'no-store', "$what: not to be kept");
-    unlike($r->{content}, qr/PRIVATE KEY|BEGIN/, "$what: nothing of the body");
+    unlike($r->{content}, qr{[A-Za-z0-9+/]{40}}, "$what: nothing of the body");
     unchanged($what);
     return;
 }
@@ -235,13 +235,15 @@ subtest 'chains that must not go live' => sub {
     my $weak = new_key('rsa-1024');
     my ($bad, $k);
 
-    refused('not PEM', put('/certificates/shop', 'hello'), 422);
-    refused('binary', put('/certificates/shop', join '', map { chr } 0 .. 255), 422);
+    refused('not PEM', put('/certificates/shop', 'hello'), 422, qr/no certificate/);
+    refused('binary', put('/certificates/shop', join '', map { chr } 0 .. 255), 422, qr/line 1 holds a NUL/);
     refused('PEM of garbage', put('/certificates/shop',
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 422);
-    refused('PEM that is cut', put('/certificates/shop', substr $chain, 0, 400), 422);
-    refused('text around it', put('/certificates/shop', "subject: x\n$chain"), 422);
-    refused('a request instead', put('/certificates/shop', $pending), 422);
+        "$crt-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 422,
+        qr/PEM block 2 \(CERTIFICATE\), line \d+: a certificate is not valid DER/);
+    refused('PEM that is cut', put('/certificates/shop', substr $chain, 0, 400), 422,
+        qr/PEM block 1 \(CERTIFICATE\): line 1 begins it, and no -----END CERTIFICATE----- follows/);
+    refused('a request instead', put('/certificates/shop', $pending), 422,
+        qr/PEM block 1 \(CERTIFICATE REQUEST\), line 1/);
     refused('eleven certificates', put('/certificates/shop', $crt . $ca->cert x 10), 422, qr/10/);
 
     refused('a private key', put('/certificates/shop', $chain . $key), 422, qr/private key/);
@@ -251,12 +253,8 @@ subtest 'chains that must not go live' => sub {
     refused('keygen=server, a key that is cut',
         given($crt, "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----\n", @tail),
         422);
-    refused('keygen=server, two keys', given($crt, $key . new_key('ec-p256'), @tail), 422);
-
-    my $curve = Certctl::PKI::openssl(qw(ecparam -name prime256v1));
-    refused('EC PARAMETERS that stand before no key', given($crt . $curve . $ca->cert, $key), 422);
-    refused('EC PARAMETERS before an RSA key', given($crt, $curve . new_key('rsa-2048'), @tail), 422, qr/EC/);
-    refused('EC PARAMETERS, and no key', put('/certificates/shop', $chain . $curve), 422);
+    refused('keygen=server, two keys', given($crt, $key . new_key('ec-p256'), @tail), 422,
+        qr/PEM block 4 \(PRIVATE KEY\), line \d+: a second private key/);
 
     ($bad) = $ca->issue(names => ['shop.example']);
     refused('of a key that is not here', put('/certificates/shop', $bad . $ca->cert), 422, qr/key/);
@@ -278,7 +276,8 @@ subtest 'chains that must not go live' => sub {
     refused('wrong order', given($ca->cert, $k, $bad), 422);
     my $dead = $other->sub_ca('Dead CA', days => -1);
     ($bad, $k) = $dead->issue(names => ['shop.example']);
-    refused('an expired issuer', given($bad, $k, $dead->cert), 422);
+    refused('an expired issuer', given($bad, $k, $dead->cert), 422,
+        qr/certificate 2 of the chain \(CN=Dead CA\): it has expired at 20\d\d-\d\d-\d\dT[\d:]{8}Z/);
 
     ($bad) = $ca->issue(names => ['shop.example', 'more.example'], key => $key);
     refused('a name more than before', put('/certificates/shop', $bad . $ca->cert), 422, qr/name/);

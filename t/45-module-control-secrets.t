@@ -189,7 +189,7 @@ subtest 'refused' => sub {
     my ($body) = body('three', 0);
 
     for (['another key', $body =~ s/-----BEGIN CERT.*?(?=-----BEGIN [^C])//sr . $ca->cert, 422],
-        ['not PEM behind it', "$body\nrubbish", 422], ['without keygen=server', $body, 422, ''])
+        ['broken PEM behind it', "$body\n-----BEGIN RUBBISH", 422], ['without keygen=server', $body, 422, ''])
     {
         my ($what, $sent, $status, $query) = @$_;
         my $r = $edge->control->put("$url/certificates/three" . ($query // '?keygen=server'), $sent,

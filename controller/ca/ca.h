@@ -55,13 +55,17 @@ struct ca *ca_create(const struct ca *parent, const struct ca_spec *spec,
 
 /*
  * From PEM: the authority's certificate first, then those above it, and its
- * unencrypted key (PKCS#8 or traditional).  Refused with the rule: a key of
- * another certificate or a weak one, no cA, no keyCertSign, no
- * subjectKeyIdentifier, expired or not yet valid at now, a chain that does not
- * fit.
+ * unencrypted key (PKCS#8 or traditional); what else is in either text is passed
+ * over.  Refused with the rule: a key of another certificate or a weak one, no cA,
+ * a keyUsage without keyCertSign, no subjectKeyIdentifier, expired or not yet
+ * valid at now, a chain that does not fit.
  */
 struct ca *ca_load(const char *cert_pem, const char *key_pem, time_t now,
     struct error *err);
+
+/* The two halves of it, for who wants to say which of two files is wrong. */
+struct ca *ca_load_certs(const char *pem, time_t now, struct error *err);
+bool ca_load_key(struct ca *ca, const char *pem, struct error *err);
 
 /* The certificate and those above it, in ca_load's form; free() it. */
 char *ca_cert_pem(const struct ca *ca, struct error *err);

@@ -1,12 +1,11 @@
 /* An authority out of its PEM files, or the rule that it breaks. */
 #include "ca_build.h"
+#include "x509_chain.h"
 #include "x509_key.h"
+#include "x509_rule.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <string.h>
-
-#define CA_DEPTH  10                   /* certificates above an authority */
 
 void
 ca_free(struct ca *ca)
@@ -21,82 +20,49 @@ ca_free(struct ca *ca)
     }
 }
 
-/* A text before or between the blocks is passed over: openssl ca writes one. */
+/* A key in the same file is passed over, as are certificates in the key's. */
 static bool
-load_certs(struct ca *ca, const char *pem, struct error *err)
+load_certs(struct ca *ca, const struct certctl_pem_bundle *bundle,
+    struct error *err)
 {
-    X509              *cert;
-    CLEANUP(bio) BIO  *bio = BIO_new_mem_buf(pem, -1);
+    const char  *why;
 
-    ca->cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    ca->above = sk_X509_new_null();
+    ca->above = certctl_chain_from_bundle(bundle, NULL, &why);
 
-    if (ca->cert == NULL || ca->above == NULL) {
-        return error_set_ossl(err, ERR_INVALID, "CA certificate: not a PEM "
-                              "certificate (RFC 7468)");
+    if (ca->above == NULL) {
+        return error_set(err, ERR_INVALID, "%s", why);
     }
 
-    while ((cert = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
-        if (sk_X509_num(ca->above) == CA_DEPTH
-            || !sk_X509_push(ca->above, cert))
-        {
-            X509_free(cert);
-            return error_set(err, ERR_INVALID, "more than %d certificates above "
-                             "the CA's own", CA_DEPTH);
-        }
-    }
-
-    if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) {
-        return error_set_ossl(err, ERR_INVALID, "CA certificate");
-    }
-
-    ERR_clear_error();
+    ca->cert = sk_X509_shift(ca->above);
 
     return true;
 }
 
-/* Nobody is asked: an encrypted key is refused. */
-static int
-no_password(char *buf, int size, int rwflag, void *data)
+static bool
+load_key(struct ca *ca, const struct certctl_pem_bundle *bundle,
+    struct error *err)
 {
-    (void) buf, (void) size, (void) rwflag, (void) data;
+    const char  *why;
 
-    return -1;
+    ca->key = certctl_key_from_bundle(bundle, &why);
+
+    return ca->key || error_set(err, ERR_INVALID, "%s", why);
 }
 
-static EVP_PKEY *
-load_key(const char *pem, struct error *err)
+/* What a PEM text holds goes into ca by load. */
+static bool
+load_text(struct ca *ca, const char *pem,
+    bool (*load)(struct ca *, const struct certctl_pem_bundle *, struct error *),
+    struct error *err)
 {
-    EVP_PKEY          *key;
-    CLEANUP(bio) BIO  *bio = BIO_new_mem_buf(pem, -1);
+    bool                       good;
+    struct certctl_pem_bundle  bundle;
+    const char                *why = certctl_pem_bundle(pem, strlen(pem), &bundle);
 
-    key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    good = why ? error_set(err, ERR_INVALID, "%s", why) : load(ca, &bundle, err);
+    certctl_pem_bundle_free(&bundle);
 
-    if (key == NULL) {
-        if (strstr(pem, "ENCRYPTED")) {
-            ERR_clear_error();
-            error_set(err, ERR_INVALID, "the key is encrypted: give it without "
-                      "a password");
-        } else {
-            error_set_ossl(err, ERR_INVALID, "private key: not a PEM key of a "
-                           "known kind (RFC 5958)");
-        }
-    }
-
-    return key;
-}
-
-static const char *
-key_rule(const struct ca *ca)
-{
-    const char  *why = certctl_key_check(ca->key);
-
-    if (why) {
-        return why;
-    }
-
-    return X509_check_private_key(ca->cert, ca->key) == 1 ? NULL
-           : "the private key is not that of the CA certificate";
+    return good;
 }
 
 /* What makes a certificate one of an authority (RFC 5280 4.2.1). */
@@ -122,15 +88,14 @@ authority_rule(X509 *cert)
                "cA, so it is no CA's";
     }
 
-    if (!(flags & EXFLAG_KUSAGE)
-        || !(X509_get_key_usage(cert) & KU_KEY_CERT_SIGN))
-    {
+    /* only if it is there: 6.1.4 (n) */
+
+    if (!(X509_get_key_usage(cert) & KU_KEY_CERT_SIGN)) {
         return "RFC 5280 4.2.1.3: the CA certificate's keyUsage lacks "
                "keyCertSign";
     }
 
-    return X509_get0_subject_key_id(cert) ? NULL
-           : "RFC 5280 4.2.1.2: the CA certificate lacks subjectKeyIdentifier";
+    return NULL;
 }
 
 static const char *
@@ -144,43 +109,60 @@ time_rule(X509 *cert, time_t now)
            : "RFC 5280 4.1.2.5: the CA certificate has expired";
 }
 
+/* cert has CAs below it, of which below is the next; NULL for the authority's own. */
 static const char *
-above_rule(const struct ca *ca, time_t now)
+cert_rule(X509 *cert, X509 *below, int cas, time_t now)
 {
-    X509        *cert = ca->cert, *issuer;
     const char  *why;
 
-    for (int i = 0; i < sk_X509_num(ca->above); i++) {
-        issuer = sk_X509_value(ca->above, i);
-
-        if (X509_check_issued(issuer, cert) != X509_V_OK
-            || X509_verify(cert, X509_get0_pubkey(issuer)) != 1)
-        {
-            ERR_clear_error();
-            return "RFC 5280 6.1: each certificate above the CA's must have "
-                   "issued the one before it";
-        }
-
-        why = authority_rule(issuer);
-        why = why ? why : time_rule(issuer, now);
-
-        if (why) {
-            return why;
-        }
-
-        if (X509_get_pathlen(issuer) >= 0 && X509_get_pathlen(issuer) < i) {
-            return "RFC 5280 4.2.1.9: a certificate above has a "
-                   "pathLenConstraint that forbids this CA";
-        }
-
-        cert = issuer;
+    if (below && (X509_check_issued(cert, below) != X509_V_OK
+                  || X509_verify(below, X509_get0_pubkey(cert)) != 1))
+    {
+        return "RFC 5280 6.1: each certificate above the CA's must have issued "
+               "the one before it";
     }
 
-    return NULL;
+    why = authority_rule(cert);
+    why = why ? why : time_rule(cert, now);
+
+    if (why) {
+        return why;
+    }
+
+    if (below == NULL) {
+        return X509_get0_subject_key_id(cert)
+               ? certctl_key_check(X509_get0_pubkey(cert))
+               : "RFC 5280 4.2.1.2: the CA certificate lacks subjectKeyIdentifier";
+    }
+
+    return X509_get_pathlen(cert) >= 0 && X509_get_pathlen(cert) < cas
+           ? "RFC 5280 4.2.1.9: its pathLenConstraint forbids the CA below it"
+           : NULL;
+}
+
+static const char *
+chain_rule(const struct ca *ca, time_t now)
+{
+    int          cas = 0;
+    X509        *cert = ca->cert, *below = NULL;
+    const char  *why = NULL;
+
+    for (int i = 0; cert && why == NULL; i++) {
+        why = cert_rule(cert, below, cas, now);
+        why = why ? certctl_rule_of(i, cert, why) : NULL;
+
+        cas += !(X509_get_extension_flags(cert) & EXFLAG_SI);
+        below = cert;
+        cert = sk_X509_value(ca->above, i);
+    }
+
+    ERR_clear_error();
+
+    return why;
 }
 
 struct ca *
-ca_load(const char *cert_pem, const char *key_pem, time_t now, struct error *err)
+ca_load_certs(const char *pem, time_t now, struct error *err)
 {
     const char              *why;
     CLEANUP(ca) struct ca   *ca = calloc(1, sizeof(*ca));
@@ -190,26 +172,48 @@ ca_load(const char *cert_pem, const char *key_pem, time_t now, struct error *err
         return NULL;
     }
 
-    ERR_clear_error();
-
-    if (!load_certs(ca, cert_pem, err)) {
+    if (!load_text(ca, pem, load_certs, err)) {
         return NULL;
     }
 
-    ca->key = load_key(key_pem, err);
-
-    if (ca->key == NULL) {
-        return NULL;
-    }
-
-    why = authority_rule(ca->cert);
-    why = why ? why : key_rule(ca);
-    why = why ? why : time_rule(ca->cert, now);
-    why = why ? why : above_rule(ca, now);
+    why = chain_rule(ca, now);
 
     if (why) {
-        ERR_clear_error();
         error_set(err, ERR_INVALID, "%s", why);
+        return NULL;
+    }
+
+    return TAKE(ca);
+}
+
+bool
+ca_load_key(struct ca *ca, const char *pem, struct error *err)
+{
+    if (!load_text(ca, pem, load_key, err)) {
+        return false;
+    }
+
+    if (X509_check_private_key(ca->cert, ca->key) != 1) {
+        ERR_clear_error();
+        return error_set(err, ERR_INVALID, "the private key is not that of the "
+                         "CA certificate");
+    }
+
+    return true;
+}
+
+struct ca *
+ca_load(const char *cert_pem, const char *key_pem, time_t now, struct error *err)
+{
+    CLEANUP(ca) struct ca  *ca = ca_load_certs(cert_pem, now, err);
+
+    if (ca == NULL) {
+        error_prefix(err, "CA certificate");
+        return NULL;
+    }
+
+    if (!ca_load_key(ca, key_pem, err)) {
+        error_prefix(err, "CA key");
         return NULL;
     }
 

@@ -1,5 +1,6 @@
 /* The delegated OCSP signer of an authority (RFC 6960 4.2.2.2): its short-lived deputy. */
 #include "ca_build.h"
+#include "x509_chain.h"
 #include "x509_key.h"
 
 #include <openssl/err.h>
@@ -90,9 +91,10 @@ ca_responder_load(struct ca *ca, const char *cert_pem, const char *key_pem,
     time_t now, struct error *err)
 {
     const char              *why = NULL;
-    CLEANUP(bio) BIO        *bio = BIO_new_mem_buf(cert_pem, -1);
     CLEANUP(x509) X509      *cert = NULL;
     CLEANUP(pkey) EVP_PKEY  *key = NULL;
+
+    CLEANUP(x509_chain) STACK_OF(X509)  *chain = NULL;
 
     key = certctl_key_from_pem(key_pem, strlen(key_pem), &why);
 
@@ -100,12 +102,13 @@ ca_responder_load(struct ca *ca, const char *cert_pem, const char *key_pem,
         return error_set(err, ERR_INVALID, "OCSP responder's key: %s", why);
     }
 
-    cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    chain = certctl_chain_from_pem(cert_pem, strlen(cert_pem), &why);
 
-    if (cert == NULL) {
-        return error_set_ossl(err, ERR_INVALID, "OCSP responder's certificate");
+    if (chain == NULL) {
+        return error_set(err, ERR_INVALID, "OCSP responder's certificate: %s", why);
     }
 
+    cert = sk_X509_shift(chain);
     why = responder_rule(ca, cert, key, now);
 
     if (why) {

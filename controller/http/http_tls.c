@@ -4,9 +4,9 @@
 #include "ossl.h"
 #include "x509_chain.h"
 #include "x509_key.h"
+#include "x509_pem.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <string.h>
 #include <strings.h>
 
@@ -71,24 +71,42 @@ verify_server(X509_STORE_CTX *verify, void *data)
     return 1;
 }
 
+/* One certificate of a text with many; what else is in it is passed over. */
 static bool
-trust(SSL_CTX *ctx, const char *pem)
+trust_block(X509_STORE *store, const struct certctl_pem_block *block)
 {
-    int          count;
-    X509_STORE  *store = SSL_CTX_get_cert_store(ctx);
+    const unsigned char  *p = block->der;
+    CLEANUP(x509) X509   *root = NULL;
 
-    CLEANUP(bio) BIO  *in = BIO_new_mem_buf(pem, -1);
-
-    for (count = 0; in; count++) {
-        CLEANUP(x509) X509  *root = PEM_read_bio_X509(in, NULL, NULL, NULL);
-
-        if (!root || X509_STORE_add_cert(store, root) != 1) {
-            break;
-        }
+    if (strstr(block->label, "CERTIFICATE") == NULL) {
+        return false;
     }
 
-    ERR_clear_error();          /* the end of the text is an error to it */
-    return count > 0;
+    root = d2i_X509(NULL, &p, (long) block->len);
+
+    return root && X509_STORE_add_cert(store, root) == 1;
+}
+
+static bool
+trust(SSL_CTX *ctx, const char *text, struct error *err)
+{
+    int                        rc, count = 0;
+    const char                *why;
+    struct certctl_pem         pem;
+    struct certctl_pem_block   block;
+
+    certctl_pem_open(&pem, text, strlen(text));
+
+    while ((rc = certctl_pem_next(&pem, &block, &why)) == 1) {
+        count += trust_block(SSL_CTX_get_cert_store(ctx), &block);
+        certctl_pem_free(&block);
+    }
+
+    ERR_clear_error();
+
+    return (rc == 0 && count > 0)
+           || error_set(err, ERR_INVALID, "trusted roots: %s",
+                        rc == 0 ? "no certificate in the text" : why);
 }
 
 static bool
@@ -123,8 +141,7 @@ http_tls_context(CURL *easy, void *ssl_ctx, void *data)
 
     (void) easy;
 
-    if (tls->ca_pem && !trust(ctx, tls->ca_pem)) {
-        error_set(&x->why, ERR_INVALID, "no certificate in the trusted roots");
+    if (tls->ca_pem && !trust(ctx, tls->ca_pem, &x->why)) {
         return CURLE_SSL_CACERT_BADFILE;
     }
 

@@ -59,28 +59,29 @@ file_read(const char *path, struct error *err)
 static struct ca *
 authority_from_files(const json_t *config, time_t now, struct error *err)
 {
-    struct ca             *ca;
-    const char            *path = local_text(config, "ca_cert_path");
-    CLEANUP(mem) char     *cert = file_read(path, err);
-    CLEANUP(secret) char  *key = NULL;
+    const char              *cert_path = local_text(config, "ca_cert_path");
+    const char              *key_path = local_text(config, "ca_key_path");
+    CLEANUP(mem) char       *cert = file_read(cert_path, err);
+    CLEANUP(secret) char    *key = NULL;
+    CLEANUP(ca) struct ca   *ca = NULL;
 
-    if (cert == NULL) {
+    if (cert == NULL || (key = file_read(key_path, err)) == NULL) {
         return NULL;
     }
 
-    key = file_read(local_text(config, "ca_key_path"), err);
-
-    if (key == NULL) {
-        return NULL;
-    }
-
-    ca = ca_load(cert, key, now, err);
+    ca = ca_load_certs(cert, now, err);
 
     if (ca == NULL) {
-        error_prefix(err, "%.100s", path);
+        error_prefix(err, "%.100s", cert_path);
+        return NULL;
     }
 
-    return ca;
+    if (!ca_load_key(ca, key, err)) {
+        error_prefix(err, "%.100s", key_path);
+        return NULL;
+    }
+
+    return TAKE(ca);
 }
 
 static struct ca *

@@ -6,17 +6,10 @@
 #include "wire.h"
 #include "x509_accept.h"
 #include "x509_key.h"
-#include "x509_pem.h"
 #include "x509_shape.h"
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <string.h>
-
-
-struct block {
-    unsigned char  *der;
-    size_t          len;
-};
 
 
 /* Both are the same point, in octets; the curve is known to be the same. */
@@ -149,7 +142,7 @@ is_signed_by(const struct shape *shape, X509 *issuer)
 
 
 static bool
-judge(const struct block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key, time_t now,
+judge(const struct certctl_pem_block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key, time_t now,
     struct certctl_leaf *ret)
 {
     X509          *issuer = sk_X509_value(cas, 0);
@@ -166,51 +159,31 @@ judge(const struct block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key, time_t now,
 }
 
 
-/* The leaf as it is, what stands behind it as certificates; false: ask OpenSSL. */
+/* What stands behind the leaf, as certificates; false: ask OpenSSL. */
 static bool
-read_blocks(const char *pem, size_t len, const struct certctl_chain_keep *keep,
-    struct block *leaf, STACK_OF(X509) *cas)
+read_cas(const struct certctl_pem_bundle *bundle,
+    const struct certctl_chain_keep *keep, STACK_OF(X509) *cas)
 {
-    int                   rc;
-    bool                  good;
-    char                  label[32];
-    X509                 *ca;
-    const char           *pos = pem, *end = pem + len, *why;
-    struct block          block;
-    const unsigned char  *p;
+    int                              i;
+    X509                            *ca;
+    const unsigned char             *p;
+    const struct certctl_pem_block  *block;
 
-    for ( ;; ) {
-        rc = certctl_pem_next(&pos, end, label, &block.der, &block.len, &why);
+    for (i = 1; i < bundle->count; i++) {
+        block = &bundle->certs[i];
+        p = block->der;
+        ca = keep != NULL ? keep->get(&p, (long) block->len, keep->data)
+                          : d2i_X509(NULL, &p, (long) block->len);
 
-        if (rc != 1) {
-            return rc == 0 && sk_X509_num(cas) > 0;
-        }
-
-        good = strcmp(label, "CERTIFICATE") == 0;
-
-        if (good && leaf->der == NULL) {
-            *leaf = block;
-            continue;
-        }
-
-        p = block.der;
-        ca = !good || sk_X509_num(cas) == CERTCTL_CHAIN_DEPTH - 1 ? NULL
-             : keep != NULL ? keep->get(&p, (long) block.len, keep->data)
-             : d2i_X509(NULL, &p, (long) block.len);
-
-        good = ca != NULL && p == block.der + block.len
-               && sk_X509_push(cas, ca);
-
-        if (!good) {
+        if (ca == NULL || p != block->der + block->len
+            || !sk_X509_push(cas, ca))
+        {
             X509_free(ca);
-        }
-
-        OPENSSL_clear_free(block.der, block.len);
-
-        if (!good) {
             return false;
         }
     }
+
+    return bundle->count > 1;
 }
 
 
@@ -249,33 +222,30 @@ fill(struct certctl_accepted *ret, const unsigned char *leaf, size_t leaf_len,
 
 
 static bool
-accept_quickly(const char *pem, size_t len,
+accept_quickly(const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, EVP_PKEY *key, time_t now,
     struct certctl_accepted *ret)
 {
-    bool             good;
-    struct block     leaf = { NULL, 0 };
-    STACK_OF(X509)  *cas = sk_X509_new_null();
+    bool                             good;
+    STACK_OF(X509)                  *cas = sk_X509_new_null();
+    const struct certctl_pem_block  *leaf = &bundle->certs[0];
 
-    good = cas != NULL && len <= CERTCTL_CHAIN_MAX
-           && read_blocks(pem, len, keep, &leaf, cas)
-           && judge(&leaf, cas, key, now, &ret->leaf);
+    good = cas != NULL && read_cas(bundle, keep, cas)
+           && judge(leaf, cas, key, now, &ret->leaf);
 
     if (good) {
-        good = fill(ret, leaf.der, leaf.len, cas);
+        good = fill(ret, leaf->der, leaf->len, cas);
 
     } else {
         sk_X509_pop_free(cas, X509_free);
     }
-
-    OPENSSL_free(leaf.der);
 
     return good;
 }
 
 
 static const char *
-accept_slowly(const char *pem, size_t len,
+accept_slowly(const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, EVP_PKEY *key, time_t now,
     struct certctl_accepted *ret)
 {
@@ -285,7 +255,7 @@ accept_slowly(const char *pem, size_t len,
     unsigned char   *der = NULL;
     STACK_OF(X509)  *chain;
 
-    chain = certctl_chain_from_pem_kept(pem, len, keep, &why);
+    chain = certctl_chain_from_bundle(bundle, keep, &why);
 
     if (chain == NULL) {
         return why;
@@ -313,7 +283,7 @@ accept_slowly(const char *pem, size_t len,
 
 
 const char *
-certctl_chain_accept(const char *pem, size_t len,
+certctl_chain_accept(const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, EVP_PKEY *key, time_t now,
     struct certctl_accepted *ret)
 {
@@ -322,9 +292,9 @@ certctl_chain_accept(const char *pem, size_t len,
     memset(ret, 0, sizeof(*ret));
     ERR_set_mark();
 
-    if (!accept_quickly(pem, len, keep, key, now, ret)) {
+    if (!accept_quickly(bundle, keep, key, now, ret)) {
         certctl_accepted_free(ret);
-        why = accept_slowly(pem, len, keep, key, now, ret);
+        why = accept_slowly(bundle, keep, key, now, ret);
     }
 
     ERR_pop_to_mark();

@@ -13,13 +13,13 @@ struct certctl_accepted {
 };
 
 /*
- * certctl_chain_from_pem_kept() and certctl_chain_check() in one, three times
+ * certctl_chain_from_bundle() and certctl_chain_check() in one, three times
  * as fast for what fleets have: the leaf gets no X509 when its shape is
  * usual. Without key, whether an EC key is a point of its curve is left to who
  * finds it to be a key that was judged before. NULL, or the rule that is broken;
  * free what is filled with certctl_accepted_free().
  */
-const char *certctl_chain_accept(const char *pem, size_t len,
+const char *certctl_chain_accept(const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, EVP_PKEY *key, time_t now,
     struct certctl_accepted *ret);
 

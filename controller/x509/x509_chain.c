@@ -4,6 +4,7 @@
 #include "x509_key.h"
 #include "x509_pem.h"
 #include "x509_read.h"
+#include "x509_rule.h"
 #include "x509_san.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -39,42 +40,24 @@ push_der(STACK_OF(X509) *chain, const unsigned char **p, size_t len,
 }
 
 
-/* The blocks of pem into chain; false with the rule in *why. */
 static bool
-read_blocks(STACK_OF(X509) *chain, const char *pem, size_t len,
+push_block(STACK_OF(X509) *chain, const struct certctl_pem_block *block,
     const struct certctl_chain_keep *keep, const char **why)
 {
-    const char           *pos = pem, *end = pem + len;
-    const unsigned char  *p;
-    unsigned char        *der;
-    char                  label[32];
-    size_t                dlen;
-    bool                  good;
-    int                   rc;
+    const unsigned char  *p = block->der;
 
-    for ( ;; ) {
-        rc = certctl_pem_next(&pos, end, label, &der, &dlen, why);
-
-        if (rc != 1) {
-            return rc == 0;
-        }
-
-        p = der;
-        *why = "only PEM blocks CERTIFICATE are allowed (RFC 7468 section 5)";
-        good = strcmp(label, "CERTIFICATE") == 0
-               && push_der(chain, &p, dlen, keep, why);
-
-        if (good && p != der + dlen) {
-            *why = "a PEM block holds more than one certificate";
-            good = false;
-        }
-
-        OPENSSL_clear_free(der, dlen);
-
-        if (!good) {
-            return false;
-        }
+    if (!push_der(chain, &p, block->len, keep, why)) {
+        *why = certctl_pem_rule(block, *why);
+        return false;
     }
+
+    if (p != block->der + block->len) {
+        *why = certctl_pem_rule(block, "it holds more than one certificate"
+                                " (RFC 7468 section 5)");
+        return false;
+    }
+
+    return true;
 }
 
 
@@ -98,32 +81,52 @@ finish(STACK_OF(X509) *chain, bool good, const char **why)
 
 
 STACK_OF(X509) *
-certctl_chain_from_pem(const char *pem, size_t len, const char **why)
-{
-    return certctl_chain_from_pem_kept(pem, len, NULL, why);
-}
-
-
-STACK_OF(X509) *
-certctl_chain_from_pem_kept(const char *pem, size_t len,
+certctl_chain_from_bundle(const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, const char **why)
 {
+    int              i;
+    bool             good;
     STACK_OF(X509)  *chain;
-
-    *why = "the chain is longer than 65536 bytes";
-
-    if (len > CERTCTL_CHAIN_MAX) {
-        return NULL;
-    }
 
     ERR_set_mark();
 
     *why = "out of memory";
     chain = sk_X509_new_null();
-    chain = finish(chain, chain && read_blocks(chain, pem, len, keep, why),
-                   why);
+    good = chain != NULL;
 
+    for (i = 0; good && i < bundle->count; i++) {
+        good = push_block(chain, &bundle->certs[i], keep, why);
+    }
+
+    chain = finish(chain, good, why);
     ERR_pop_to_mark();
+
+    return chain;
+}
+
+
+STACK_OF(X509) *
+certctl_chain_from_pem(const char *pem, size_t len, const char **why)
+{
+    STACK_OF(X509)             *chain = NULL;
+    struct certctl_pem_bundle   bundle;
+
+    *why = certctl_pem_bundle(pem, len, &bundle);
+
+    if (*why == NULL && bundle.key.der != NULL) {
+        *why = certctl_pem_rule(&bundle.key, "only certificates are expected");
+    }
+
+    if (*why == NULL && bundle.staple.der != NULL) {
+        *why = certctl_pem_rule(&bundle.staple,
+                                "only certificates are expected");
+    }
+
+    if (*why == NULL) {
+        chain = certctl_chain_from_bundle(&bundle, NULL, why);
+    }
+
+    certctl_pem_bundle_free(&bundle);
 
     return chain;
 }
@@ -186,6 +189,23 @@ certctl_chain_to_pem(STACK_OF(X509) *chain)
 }
 
 
+/* "it <what> 2026-08-01T00:00:00Z (RFC 5280 4.1.2.5)" */
+static const char *
+time_rule(const char *what, const ASN1_TIME *at)
+{
+    char       text[32];
+    struct tm  tm;
+
+    if (!ASN1_TIME_to_tm(at, &tm)
+        || strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    {
+        return "the validity is not a valid time (RFC 5280 4.1.2.5)";
+    }
+
+    return certctl_rule("it %s %s (RFC 5280 4.1.2.5)", what, text);
+}
+
+
 static const char *
 check_times(X509 *cert, time_t now)
 {
@@ -197,10 +217,12 @@ check_times(X509 *cert, time_t now)
     }
 
     if (before > 0) {
-        return "a certificate of the chain is not yet valid";
+        return time_rule("is not yet valid, its validity begins at",
+                         X509_get0_notBefore(cert));
     }
 
-    return after < 0 ? "a certificate of the chain has expired" : NULL;
+    return after < 0 ? time_rule("has expired at", X509_get0_notAfter(cert))
+                     : NULL;
 }
 
 
@@ -213,7 +235,7 @@ check_strength(X509 *cert)
     int          bits;
 
     if (key == NULL) {
-        return "the public key of a certificate cannot be read";
+        return "its public key cannot be read (RFC 5280 4.1.2.7)";
     }
 
     why = certctl_key_check(key);
@@ -225,7 +247,7 @@ check_strength(X509 *cert)
     return X509_get_signature_info(cert, NULL, NULL, &bits, NULL)
            && bits >= SIGNATURE_BITS_MIN
            ? NULL
-           : "a certificate is signed with a weak or unknown hash";
+           : "it is signed with a weak or unknown hash (RFC 9155)";
 }
 
 
@@ -271,32 +293,45 @@ check_issuer(X509 *cert, X509 *issuer, int below)
     long  pathlen = X509_get_pathlen(issuer);
 
     if (X509_check_ca(issuer) != 1) {
-        return "a certificate behind the leaf is no CA (RFC 5280 4.2.1.9)";
+        return "it stands behind the leaf, but is no CA (RFC 5280 4.2.1.9)";
     }
 
     if (X509_check_issued(issuer, cert) != X509_V_OK) {
-        return "a certificate is not issued by the next one"
+        return "the certificate before it is not issued by it"
                " (RFC 8446 4.4.2)";
     }
 
     if (X509_verify(cert, X509_get0_pubkey(issuer)) != 1) {
-        return "a certificate is not signed by the next one"
+        return "the certificate before it is not signed by it"
                " (RFC 5280 6.1.3)";
     }
 
     return pathlen >= 0 && pathlen < below
-           ? "the chain is longer than a CA's pathLenConstraint allows"
+           ? "the chain below it is longer than its pathLenConstraint allows"
              " (RFC 5280 4.2.1.9)"
            : NULL;
 }
 
 
+/* Certificate at of the chain by itself. */
 static const char *
-check_one(X509 *cert, time_t now)
+check_one(X509 *cert, int at, time_t now)
 {
     const char  *why = check_times(cert, now);
 
-    return why ? why : check_strength(cert);
+    why = why ? why : check_strength(cert);
+
+    return why ? certctl_rule_of(at, cert, why) : NULL;
+}
+
+
+/* Whether certificate at has issued cert, the one before it. */
+static const char *
+check_pair(X509 *cert, X509 *issuer, int at, int below)
+{
+    const char  *why = check_issuer(cert, issuer, below);
+
+    return why ? certctl_rule_of(at, issuer, why) : NULL;
 }
 
 
@@ -309,11 +344,11 @@ certctl_cas_check(STACK_OF(X509) *certs, int first, time_t now)
 
     for (i = first; why == NULL && i < n; i++) {
         cert = sk_X509_value(certs, i);
-        why = check_one(cert, now);
+        why = check_one(cert, i, now);
         below += !(X509_get_extension_flags(cert) & EXFLAG_SI);
 
         if (why == NULL && i + 1 < n) {
-            why = check_issuer(cert, sk_X509_value(certs, i + 1), below);
+            why = check_pair(cert, sk_X509_value(certs, i + 1), i + 1, below);
         }
     }
 
@@ -334,11 +369,11 @@ check_chain(STACK_OF(X509) *chain, EVP_PKEY *key, time_t now)
     why = check_leaf(leaf);
 
     if (why == NULL) {
-        why = check_one(leaf, now);
+        why = check_one(leaf, 0, now);
     }
 
     if (why == NULL && sk_X509_num(chain) > 1) {
-        why = check_issuer(leaf, sk_X509_value(chain, 1), 0);
+        why = check_pair(leaf, sk_X509_value(chain, 1), 1, 0);
     }
 
     if (why == NULL) {

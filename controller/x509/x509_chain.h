@@ -1,5 +1,6 @@
 /* Certificate chains as they are served: leaf first (RFC 8446 4.4.2). */
 #pragma once
+#include "x509_pem.h"
 #include <openssl/evp.h>
 #include <openssl/x509v3.h>
 #include <stdbool.h>
@@ -7,16 +8,16 @@
 #include <time.h>
 
 /*
- * The certificates of a PEM text, in order. Refuses anything but CERTIFICATE
- * blocks and white space between them, more than wire.h's CERTCTL_CHAIN_DEPTH,
- * and bad DER. NULL with the rule in *why; free with sk_X509_pop_free(chain, X509_free).
+ * The certificates of a PEM text, in order: of a text with a key or an OCSP
+ * response in it, none. At most wire.h's CERTCTL_CHAIN_DEPTH. NULL with the rule
+ * in *why; free with sk_X509_pop_free(chain, X509_free).
  */
 STACK_OF(X509) *certctl_chain_from_pem(const char *pem, size_t len,
     const char **why);
 
 /*
- * The same, for who reads many chains of the same CAs: parsing one costs more than
- * finding it. get() is d2i_X509 for every certificate but the leaf, and may give a
+ * For who reads many chains of the same CAs: parsing one costs more than finding
+ * it. get() is d2i_X509 for every certificate but the leaf, and may return a
  * reference to one that it made of the same bytes before.
  */
 struct certctl_chain_keep {
@@ -24,7 +25,9 @@ struct certctl_chain_keep {
     void   *data;
 };
 
-STACK_OF(X509) *certctl_chain_from_pem_kept(const char *pem, size_t len,
+/* The certificates of a text that was read; keep may be NULL. */
+STACK_OF(X509) *certctl_chain_from_bundle(
+    const struct certctl_pem_bundle *bundle,
     const struct certctl_chain_keep *keep, const char **why);
 
 /* The same of DER certificates that stand one behind the other. */

@@ -59,6 +59,8 @@ add_extensions(X509_REQ *req, GENERAL_NAMES *names, bool must_staple)
 static const EVP_MD *
 digest_for(EVP_PKEY *key)
 {
+    char  name[32];
+
     switch (EVP_PKEY_get_base_id(key)) {
 
     case EVP_PKEY_ED25519:
@@ -67,6 +69,11 @@ digest_for(EVP_PKEY *key)
 
     case EVP_PKEY_EC:
         return EVP_PKEY_get_bits(key) > 256 ? EVP_sha384() : EVP_sha256();
+
+    case EVP_PKEY_RSA_PSS:
+        return EVP_PKEY_get_default_digest_name(key, name, sizeof(name)) == 2
+               ? EVP_get_digestbyname(name)   /* no other is allowed */
+               : EVP_sha256();
 
     default:
         return EVP_sha256();
@@ -164,46 +171,58 @@ check_request(X509_REQ *req)
 
 
 static X509_REQ *
-read_request(const char *pem, size_t len, const char **why)
+parse_block(const struct certctl_pem_block *block, const char **why)
 {
-    const char           *pos = pem, *end = pem + len;
-    char                  label[32], more[32];
-    const unsigned char  *p;
-    unsigned char        *der, *next = NULL;
-    size_t                dlen, nlen = 0;
-    X509_REQ             *req = NULL;
-    int                   rc;
+    X509_REQ             *req;
+    const unsigned char  *p = block->der;
 
-    rc = certctl_pem_next(&pos, end, label, &der, &dlen, why);
-
-    if (rc != 1) {
-        *why = rc == 0 ? "no request was given" : *why;
+    if (strcmp(block->label, "CERTIFICATE REQUEST") != 0
+        && strcmp(block->label, "NEW CERTIFICATE REQUEST") != 0)
+    {
+        *why = certctl_pem_rule(block, "a PEM block CERTIFICATE REQUEST is"
+                                " expected (RFC 7468 section 7)");
         return NULL;
     }
 
-    p = der;
+    req = d2i_X509_REQ(NULL, &p, (long) block->len);
 
-    if (strcmp(label, "CERTIFICATE REQUEST") != 0
-        && strcmp(label, "NEW CERTIFICATE REQUEST") != 0)
-    {
-        *why = "a PEM block CERTIFICATE REQUEST is expected"
-               " (RFC 7468 section 7)";
-
-    } else if (certctl_pem_next(&pos, end, more, &next, &nlen, why) != 0) {
-        OPENSSL_clear_free(next, nlen);
-        *why = "one request is expected, and nothing else";
-
-    } else {
-        *why = "the request is not valid DER (RFC 2986)";
-        req = d2i_X509_REQ(NULL, &p, dlen);
-    }
-
-    if (req != NULL && p != der + dlen) {
+    if (req == NULL || p != block->der + block->len) {
+        *why = certctl_pem_rule(block, "the request is not valid DER"
+                                " (RFC 2986)");
         X509_REQ_free(req);
-        req = NULL;
+        return NULL;
     }
 
-    OPENSSL_clear_free(der, dlen);
+    return req;
+}
+
+
+static X509_REQ *
+read_request(const char *pem, size_t len, const char **why)
+{
+    int                       rc;
+    X509_REQ                 *req = NULL;
+    struct certctl_pem        text;
+    struct certctl_pem_block  block;
+
+    *why = NULL;
+    certctl_pem_open(&text, pem, len);
+
+    while (*why == NULL && (rc = certctl_pem_next(&text, &block, why)) != 0) {
+        if (rc == 1 && req != NULL) {
+            *why = certctl_pem_rule(&block, "one request is expected, and"
+                                    " nothing else");
+
+        } else if (rc == 1) {
+            req = parse_block(&block, why);
+        }
+
+        certctl_pem_free(&block);
+    }
+
+    if (*why == NULL && req == NULL) {
+        *why = "no request was given";
+    }
 
     return req;
 }
@@ -224,7 +243,7 @@ certctl_csr_from_pem(const char *pem, size_t len, const char **why)
 
     req = read_request(pem, len, why);
 
-    if (req != NULL) {
+    if (*why == NULL) {
         *why = check_request(req);
     }
 

@@ -150,6 +150,49 @@ check_rsa(const EVP_PKEY *key)
 }
 
 
+/* Parameters in the key are all that it may be used with (RFC 4055 3.1). */
+static const char *
+check_pss(EVP_PKEY *key)
+{
+    int     salt;
+    char    hash[32], mask[32];
+    size_t  i;
+    static const struct { const char *hash; int salt; } usable[] = {
+        { "SHA2-256", 32 }, { "SHA2-384", 48 }, { "SHA2-512", 64 }
+    };
+
+    /* 2: no other may be used with it */
+
+    if (EVP_PKEY_get_default_digest_name(key, hash, sizeof(hash)) != 2) {
+        return NULL;
+    }
+
+    /* what is left out means SHA-1 and 20 */
+
+    if (!EVP_PKEY_get_utf8_string_param(key, OSSL_PKEY_PARAM_MGF1_DIGEST, mask,
+                                        sizeof(mask), NULL))
+    {
+        memcpy(mask, "SHA1", sizeof("SHA1"));
+    }
+
+    if (!EVP_PKEY_get_int_param(key, OSSL_PKEY_PARAM_RSA_PSS_SALTLEN, &salt)) {
+        salt = 20;
+    }
+
+    for (i = 0; i < sizeof(usable) / sizeof(usable[0]); i++) {
+        if (strcmp(hash, usable[i].hash) == 0 && strcmp(mask, hash) == 0
+            && salt <= usable[i].salt)
+        {
+            return NULL;
+        }
+    }
+
+    return "an RSA-PSS key's parameters must allow SHA-256, SHA-384 or SHA-512"
+           " for hash and mask, with a salt as long as the hash"
+           " (RFC 8446 4.2.3)";
+}
+
+
 static const char *
 check_ec(const EVP_PKEY *key)
 {
@@ -189,6 +232,11 @@ certctl_key_check(EVP_PKEY *key)
         why = check_rsa(key);
         break;
 
+    case EVP_PKEY_RSA_PSS:
+        why = check_rsa(key);
+        why = why ? why : check_pss(key);
+        break;
+
     case EVP_PKEY_EC:
         why = check_ec(key);
         break;
@@ -199,7 +247,7 @@ certctl_key_check(EVP_PKEY *key)
         break;
 
     default:
-        why = "the key must be RSA, EC or Ed25519";
+        why = "the key must be RSA, RSA-PSS, ECDSA, Ed25519 or Ed448";
     }
 
     ERR_pop_to_mark();
@@ -260,97 +308,60 @@ certctl_key_from_der(const unsigned char *der, size_t len)
 }
 
 
-static const char *
-check_label(const char *label)
+/* The only key of a block; NULL with the rule in *why. */
+static EVP_PKEY *
+from_block(const struct certctl_pem_block *block, const char **why)
 {
-    static const char   *labels[] = {
-        "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY", NULL
-    };
-    const char         **p;
+    EVP_PKEY  *key;
 
-    for (p = labels; *p != NULL; p++) {
-        if (strcmp(*p, label) == 0) {
-            return NULL;
-        }
+    if (block->encrypted) {
+        *why = certctl_pem_rule(block, "the private key is encrypted; send it"
+                                " without a passphrase");
+        return NULL;
     }
 
-    return strcmp(label, "ENCRYPTED PRIVATE KEY") == 0
-           ? "the private key is encrypted; send it without a passphrase"
-           : "a PEM block PRIVATE KEY is expected (RFC 7468 section 10)";
+    key = certctl_key_from_der(block->der, block->len);
+    *why = key ? certctl_key_check(key)
+               : "the private key is not valid PKCS#8 (RFC 5958), RSA"
+                 " (RFC 8017) or EC (RFC 5915)";
+
+    if (*why != NULL) {
+        *why = certctl_pem_rule(block, *why);
+        EVP_PKEY_free(key);
+        return NULL;
+    }
+
+    return key;
 }
 
 
-/*
- * The first block; of "openssl ecparam -genkey" the second, whose key names the
- * curve as well as the first does (RFC 5915 3).
- */
-static int
-first_block(const char **pos, const char *end, char label[32],
-    unsigned char **der, size_t *len, const char **why)
+EVP_PKEY *
+certctl_key_from_bundle(const struct certctl_pem_bundle *bundle,
+    const char **why)
 {
-    int  rc = certctl_pem_next(pos, end, label, der, len, why);
-
-    if (rc != 1 || strcmp(label, "EC PARAMETERS") != 0) {
-        return rc;
+    if (bundle->key.der == NULL) {
+        *why = "no private key was given: a PEM block PRIVATE KEY is expected"
+               " (RFC 7468 section 10)";
+        return NULL;
     }
 
-    OPENSSL_clear_free(*der, *len);
-    rc = certctl_pem_next(pos, end, label, der, len, why);
-
-    if (rc == 1 && strcmp(label, "EC PRIVATE KEY") != 0) {
-        OPENSSL_clear_free(*der, *len);
-        *why = "EC PARAMETERS stand before an EC key only";
-        return -1;
-    }
-
-    return rc;
+    return from_block(&bundle->key, why);
 }
 
 
 EVP_PKEY *
 certctl_key_from_pem(const char *pem, size_t len, const char **why)
 {
-    const char     *pos = pem, *end = pem + len;
-    char            label[32], more[32];
-    unsigned char  *der = NULL, *next = NULL;
-    size_t          dlen = 0, nlen = 0;
-    EVP_PKEY       *key = NULL;
-    int             rc;
+    EVP_PKEY                   *key = NULL;
+    struct certctl_pem_bundle   bundle;
 
-    *why = "the private key is too long";
-
-    if (len > CERTCTL_CHAIN_MAX) {
-        return NULL;
-    }
-
-    rc = first_block(&pos, end, label, &der, &dlen, why);
-
-    if (rc != 1) {
-        *why = rc == 0 ? "no private key was given" : *why;
-        return NULL;
-    }
-
-    *why = check_label(label);
-
-    if (*why == NULL
-        && certctl_pem_next(&pos, end, more, &next, &nlen, why) != 0)
-    {
-        *why = "one private key is expected, and nothing else";
-        OPENSSL_clear_free(next, nlen);
-    }
+    *why = certctl_pem_bundle(pem, len, &bundle);
 
     if (*why == NULL) {
-        key = certctl_key_from_der(der, dlen);
-        *why = key ? certctl_key_check(key)
-                   : "the private key is not valid PKCS#8 (RFC 5958)";
+        key = certctl_key_from_bundle(&bundle, why);
     }
 
-    OPENSSL_clear_free(der, dlen);
-
-    if (*why != NULL) {
-        EVP_PKEY_free(key);
-        return NULL;
-    }
+    certctl_pem_bundle_free(&bundle);
 
     return key;
 }

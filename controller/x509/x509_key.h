@@ -1,5 +1,6 @@
 /* Private keys and certification requests: RFC 5958, RFC 2986. */
 #pragma once
+#include "x509_pem.h"
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <stdbool.h>
@@ -20,8 +21,13 @@ const char *certctl_key_check(EVP_PKEY *key);
 int certctl_key_to_der(EVP_PKEY *key, unsigned char **ret);
 EVP_PKEY *certctl_key_from_der(const unsigned char *der, size_t len);
 
-/* One unencrypted PEM private key; NULL with the rule in *why. */
+/*
+ * The private key of a PEM text, with what else is in it passed over; it must not
+ * be encrypted. NULL with the rule in *why.
+ */
 EVP_PKEY *certctl_key_from_pem(const char *pem, size_t len, const char **why);
+EVP_PKEY *certctl_key_from_bundle(const struct certctl_pem_bundle *bundle,
+    const char **why);
 
 /*
  * A request for sans, comma-separated "DNS:a,IP:192.0.2.1,URI:urn:x" in the order

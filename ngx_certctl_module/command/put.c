@@ -24,34 +24,32 @@
 static const char *
 ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 {
-    EVP_PKEY    *given;
-    ngx_str_t    staple;
-    const char  *rule;
+    EVP_PKEY                   *given;
+    const char                 *rule;
+    struct certctl_pem_bundle   bundle;
 
     given = NULL;
-    ngx_str_null(&staple);
 
-    rule = ngx_http_certctl_pem_take_key(&put->pem, put->keygen, &given,
-                                         &put->key);
+    rule = certctl_pem_bundle((char *) put->pem.data, put->pem.len, &bundle);
 
     if (rule == NULL) {
-        rule = ngx_http_certctl_pem_take_staple(&put->pem, &staple);
+        rule = ngx_http_certctl_pem_take_key(&bundle, put->keygen, &given,
+                                             &put->key);
     }
 
     if (rule == NULL) {
-        rule = certctl_chain_accept((char *) put->pem.data, put->pem.len,
-                                    &ngx_http_certctl_keep_ca, given,
+        rule = certctl_chain_accept(&bundle, &ngx_http_certctl_keep_ca, given,
                                     time(NULL), &put->chain);
     }
 
     if (rule == NULL) {
-        rule = ngx_http_certctl_pem_check_staple(&staple, &put->chain,
-                                                 &put->staple,
-                                                 &put->staple_until);
+        rule = ngx_http_certctl_pem_take_staple(&bundle, &put->chain,
+                                                &put->staple,
+                                                &put->staple_until);
     }
 
+    certctl_pem_bundle_free(&bundle);
     EVP_PKEY_free(given);
-    OPENSSL_free(staple.data);
 
     return rule;
 }
@@ -62,7 +60,9 @@ ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, ngx_uint_t status,
     const char *rule)
 {
     put->status = status;
-    put->rule = rule;
+    put->rule = put->text;
+
+    ngx_cpystrn((u_char *) put->text, (u_char *) rule, sizeof(put->text));
 
     return NGX_DECLINED;
 }

@@ -10,6 +10,7 @@
 
 #include "command/command.h"
 #include "x509_accept.h"
+#include "x509_rule.h"
 
 
 typedef struct {
@@ -17,14 +18,14 @@ typedef struct {
 
     /* what is asked */
     char                           name[CERTCTL_NAME_MAX + 1];
-    ngx_str_t                      pem;       /* of the body; a key in it is
-                                                 overwritten */
+    ngx_str_t                      pem;       /* of the body */
     ngx_uint_t                     keygen;    /* the key is in the body */
     char                           if_match[NGX_HTTP_CERTCTL_IF_MATCH];
 
     /* what came of it */
     ngx_uint_t                     status;    /* 0: not known yet */
     const char                    *rule;      /* that is broken */
+    char                           text[CERTCTL_RULE_MAX];
     int                            err;       /* errno of a failure */
     uint64_t                       generation;
     const char                    *done;      /* for the log; NULL: no change */
@@ -70,13 +71,11 @@ void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
 /* command/put_pem.c: what stands beside the certificates in a body.
    Each returns NULL or the rule that is broken. */
 
-const char *ngx_http_certctl_pem_take_key(ngx_str_t *pem, ngx_uint_t keygen,
-    EVP_PKEY **ret, certctl_blob_t *der);
-const char *ngx_http_certctl_pem_take_staple(ngx_str_t *pem,
-    ngx_str_t *block);
-const char *ngx_http_certctl_pem_check_staple(ngx_str_t *block,
-    const struct certctl_accepted *chain, certctl_blob_t *ret,
-    int64_t *until);
+const char *ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
+    ngx_uint_t keygen, EVP_PKEY **ret, certctl_blob_t *der);
+const char *ngx_http_certctl_pem_take_staple(
+    struct certctl_pem_bundle *bundle, const struct certctl_accepted *chain,
+    certctl_blob_t *ret, int64_t *until);
 
 
 /* command/put_keep.c: what a thread keeps between requests. */

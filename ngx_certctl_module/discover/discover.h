@@ -10,6 +10,7 @@
 
 #include <openssl/pkcs12.h>
 #include "call/call.h"
+#include "x509_rule.h"
 
 
 /* Bounds of one walk. */
@@ -47,6 +48,7 @@ typedef enum {
 typedef struct {
     const char      *format;        /* "pem", "der", "pkcs12"; NULL: none */
     const char      *why;           /* it was not understood, or NULL */
+    char             text[CERTCTL_RULE_MAX];
     STACK_OF(X509)  *certs;         /* owned; NULL when there are none */
 
     u_char           spki[NGX_HTTP_CERTCTL_FOUND_KEYS][32];

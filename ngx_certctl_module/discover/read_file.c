@@ -26,19 +26,6 @@ static const struct {
 };
 
 
-/* Whatever ends so: of PKCS#8, of older formats, encrypted or not. */
-
-static ngx_uint_t
-ngx_http_certctl_found_is_key(const char *label)
-{
-    size_t  len;
-
-    len = ngx_strlen(label);
-
-    return len >= 11 && ngx_strcmp(label + len - 11, "PRIVATE KEY") == 0;
-}
-
-
 ngx_int_t
 ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
 {
@@ -91,9 +78,22 @@ ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
 }
 
 
+/* The first block that is broken: what follows it may be so by that. */
+
+static void
+ngx_http_certctl_found_why(ngx_http_certctl_found_t *found, const char *why)
+{
+    if (found->why == NULL) {
+        ngx_cpystrn((u_char *) found->text, (u_char *) why,
+                    sizeof(found->text));
+        found->why = found->text;
+    }
+}
+
+
 static void
 ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
-    const char *label, const u_char *der, size_t len, ngx_uint_t keys)
+    const struct certctl_pem_block *block, ngx_uint_t keys)
 {
     X509          *x509;
     EVP_PKEY      *key;
@@ -101,8 +101,8 @@ ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
     const u_char  *p;
 
     if (keys) {
-        if (ngx_http_certctl_found_is_key(label)) {
-            key = certctl_key_from_der(der, len);
+        if (certctl_pem_is_key(block)) {
+            key = certctl_key_from_der(block->der, block->len);
             ngx_http_certctl_found_key(found, key);
             EVP_PKEY_free(key);
         }
@@ -112,68 +112,55 @@ ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
 
     for (i = 0; ngx_http_certctl_found_labels[i].label; i++) {
 
-        if (ngx_strcmp(ngx_http_certctl_found_labels[i].label, label) != 0) {
+        if (ngx_strcmp(ngx_http_certctl_found_labels[i].label, block->label)
+            != 0)
+        {
             continue;
         }
 
-        p = der;
-        x509 = d2i_X509(NULL, &p, len);
+        p = block->der;
+        x509 = d2i_X509(NULL, &p, block->len);
 
-        if (x509 && (p == der + len || ngx_http_certctl_found_labels[i].more)) {
+        if (x509 && (p == block->der + block->len
+                     || ngx_http_certctl_found_labels[i].more))
+        {
             ngx_http_certctl_found_add(found, x509);
             return;
         }
 
         X509_free(x509);
-        found->why = "a certificate in it is not valid DER";
+        ngx_http_certctl_found_why(found, certctl_pem_rule(block,
+                         "a certificate is not valid DER (RFC 5280 4.1)"));
     }
 }
 
 
-/*
- * Block by block: between blocks there may be any text, as CAs deliver it.  A
- * block that is not whole is passed over.
- */
+/* A block that is not whole is passed over. */
 
 static void
-ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const char *p,
-    const char *end, ngx_uint_t keys)
+ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const u_char *data,
+    size_t len, ngx_uint_t keys)
 {
-    int          rc;
-    char         label[32];
-    size_t       len;
-    u_char      *der;
-    const char  *why, *next;
+    int                        rc;
+    const char                *why;
+    struct certctl_pem         pem;
+    struct certctl_pem_block   block;
 
-    for ( ;; ) {
+    certctl_pem_open(&pem, (const char *) data, len);
 
-        p = memmem(p, end - p, "-----BEGIN ", 11);
-        if (p == NULL) {
-            return;
-        }
-
-        next = p;
-        label[0] = '\0';
-
-        rc = certctl_pem_next(&next, end, label, &der, &len, &why);
+    while ((rc = certctl_pem_next(&pem, &block, &why)) != 0) {
 
         if (rc == 1) {
-            ngx_http_certctl_found_block(found, label, der, len, keys);
-            OPENSSL_clear_free(der, len);
-            p = next;
-            continue;
-        }
+            ngx_http_certctl_found_block(found, &block, keys);
 
-        /* RFC 1421's headers, as encrypted keys have them, are not base64 */
-
-        if (ngx_http_certctl_found_is_key(label)) {
+        } else if (certctl_pem_is_key(&block)) {
             found->unknown = 1;
 
         } else {
-            found->why = why;
+            ngx_http_certctl_found_why(found, why);
         }
 
-        p += 11;
+        certctl_pem_free(&block);
     }
 }
 
@@ -199,8 +186,7 @@ ngx_http_certctl_found_certs(ngx_http_certctl_found_t *found,
 
     if (memmem(data, len, "-----BEGIN ", 11)) {
         found->format = "pem";
-        ngx_http_certctl_found_pem(found, (const char *) data,
-                                   (const char *) data + len, 0);
+        ngx_http_certctl_found_pem(found, data, len, 0);
         return;
     }
 
@@ -235,8 +221,7 @@ ngx_http_certctl_found_keys(ngx_http_certctl_found_t *found,
     EVP_PKEY  *key;
 
     if (memmem(data, len, "-----BEGIN ", 11)) {
-        ngx_http_certctl_found_pem(found, (const char *) data,
-                                   (const char *) data + len, 1);
+        ngx_http_certctl_found_pem(found, data, len, 1);
         return;
     }
 

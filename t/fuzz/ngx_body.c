@@ -9,28 +9,26 @@
 #include "x509_accept.h"
 
 static const char *
-take(ngx_str_t *body, ngx_uint_t keygen, EVP_PKEY **key, certctl_blob_t *der,
-    ngx_str_t *pem, struct certctl_accepted *chain)
+take(struct certctl_pem_bundle *bundle, ngx_uint_t keygen, EVP_PKEY **key,
+    certctl_blob_t *der, struct certctl_accepted *chain)
 {
     int64_t          until;
     const char      *rule;
     certctl_blob_t   staple = { NULL, 0 };
 
-    rule = ngx_http_certctl_pem_take_key(body, keygen, key, der);
-    rule = rule ? rule : ngx_http_certctl_pem_take_staple(body, pem);
+    rule = ngx_http_certctl_pem_take_key(bundle, keygen, key, der);
 
     if (rule) {
         return rule;
     }
 
-    rule = certctl_chain_accept((char *) body->data, body->len,
-                                &ngx_http_certctl_keep_ca, *key, FUZZ_NOW,
-                                chain);
+    rule = certctl_chain_accept(bundle, &ngx_http_certctl_keep_ca, *key,
+                                FUZZ_NOW, chain);
     if (rule) {
         return rule;
     }
 
-    rule = ngx_http_certctl_pem_check_staple(pem, chain, &staple, &until);
+    rule = ngx_http_certctl_pem_take_staple(bundle, chain, &staple, &until);
     FUZZ_MUST(rule == NULL || staple.data == NULL);
     OPENSSL_free(staple.data);
 
@@ -40,19 +38,22 @@ take(ngx_str_t *body, ngx_uint_t keygen, EVP_PKEY **key, certctl_blob_t *der,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    ngx_str_t                 pem = ngx_null_string, body;
-    EVP_PKEY                 *key = NULL, *again;
-    certctl_blob_t            der = { NULL, 0 };
-    struct certctl_accepted   chain = { 0 };
+    u_char                     *body;
+    EVP_PKEY                   *key = NULL, *again;
+    certctl_blob_t              der = { NULL, 0 };
+    struct certctl_accepted     chain = { 0 };
+    struct certctl_pem_bundle   bundle;
 
     if (len == 0 || len > CERTCTL_CHAIN_MAX) {
         return 0;
     }
 
-    body.len = len - 1;
-    body.data = fuzz_copy(data + 1, len - 1);
+    /* of its own size, so that reading behind it is found */
+    body = fuzz_copy(data + 1, len - 1);
 
-    if (take(&body, data[0] == 's', &key, &der, &pem, &chain) == NULL) {
+    if (certctl_pem_bundle((char *) body, len - 1, &bundle) == NULL
+        && take(&bundle, data[0] == 's', &key, &der, &chain) == NULL)
+    {
         FUZZ_MUST(key == NULL || data[0] == 's');
         FUZZ_MUST(chain.len >= chain.leaf_len && chain.leaf_len > 0);
     }
@@ -66,11 +67,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
 
     FUZZ_QUIET();
-    OPENSSL_free(pem.data);
+    certctl_pem_bundle_free(&bundle);
     OPENSSL_clear_free(der.data, der.len);
     EVP_PKEY_free(key);
     certctl_accepted_free(&chain);
-    free(body.data);
+    free(body);
 
     return 0;
 }

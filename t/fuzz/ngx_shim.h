@@ -130,6 +130,14 @@ ngx_snprintf(u_char *buf, size_t max, const char *fmt, ...)
     return buf;
 }
 
+u_char *
+ngx_cpystrn(u_char *dst, u_char *src, size_t n)
+{
+    int  len = snprintf((char *) dst, n, "%s", (char *) src);
+
+    return dst + ((size_t) len < n ? (size_t) len : n - 1);
+}
+
 ngx_int_t
 ngx_hextoi(u_char *line, size_t n)
 {

@@ -142,12 +142,12 @@ test_refusals(void)
     CLEANUP(secret) char     *foreign = ca_key_pem(other, &err);
     CLEANUP(secret) char     *locked = key_text(ca->key, false,
                                                 EVP_aes_256_cbc());
+    CLEANUP(secret) char     *older = key_text(ca->key, true, EVP_aes_256_cbc());
     CLEANUP(mem) char        *both = malloc(strlen(cert) + strlen(stranger) + 1);
     static const struct { const char *basic, *usage; bool key_id;
                           const char *rule; } odd[] = {
         { NULL, "critical,keyCertSign", true, "4.2.1.9" },
         { "critical,CA:FALSE", "critical,keyCertSign", true, "4.2.1.9" },
-        { "critical,CA:TRUE", NULL, true, "keyCertSign" },
         { "critical,CA:TRUE", "critical,cRLSign", true, "keyCertSign" },
         { "critical,CA:TRUE", "critical,keyCertSign", false, "4.2.1.2" },
     };
@@ -157,7 +157,10 @@ test_refusals(void)
             NOW, "CA certificate");
     refused(cert, "", NOW, "private key");
     refused(cert, foreign, NOW, "not that of the CA");
-    refused(cert, locked, NOW, "encrypted");
+    refused(cert, locked, NOW, "CA key: PEM block 1 (ENCRYPTED PRIVATE KEY), line 1: the "
+            "private key is encrypted");
+    refused(cert, older, NOW, "CA key: PEM block 1 (EC PRIVATE KEY), line 1: the private key "
+            "is encrypted");
     refused(cert, key, NOW - 2 * DAY, "not yet valid");
     refused(cert, key, NOW + 3651 * DAY, "has expired");
 
@@ -175,6 +178,63 @@ test_refusals(void)
 
         refused(text, key, NOW + 1, odd[i].rule);
     }
+}
+
+/* A root that "openssl req -x509" makes has no keyUsage, which RFC 5280 6.1.4 (n)
+ * lets it have; files hold more than the certificate or the key they are for. */
+static void
+test_from_elsewhere(void)
+{
+    struct error             err = { 0 };
+    CLEANUP(pkey) EVP_PKEY  *key = certctl_key_generate("ec-p256");
+    CLEANUP(secret) char    *key_pem = ca_pkey_pem(key, &err);
+    CLEANUP(mem) char       *pem = odd_cert(key, "critical,CA:TRUE", NULL, true, NULL);
+    CLEANUP(mem) char       *sub_pem = NULL;
+    CLEANUP(secret) char    *file = malloc(16384), *sub_key = NULL;
+    CLEANUP(ca) struct ca   *root = ca_load(pem, key_pem, NOW + 1, &err), *sub = NULL;
+    CLEANUP(ca) struct ca   *again = NULL;
+
+    ok(root, "a root without keyUsage: %s", err.detail);
+
+    sub = ca_create(root, &(struct ca_spec) { .common_name = "Sub", .not_before = NOW,
+        .not_after = NOW + DAY, .path_len = 0 }, &err);
+    sub_pem = ca_cert_pem(sub, &err);
+    sub_key = ca_key_pem(sub, &err);
+
+    snprintf(file, 16384, "\xef\xbb\xbf" "Bag Attributes\n    localKeyID: 01\n%sKey Attributes\n%s",
+             sub_pem, sub_key);
+    again = ca_load(file, file, NOW + 1, &err);
+    ok(again && sk_X509_num(again->above) == 1, "a CA below it, key and certificates in one "
+       "file: %s", err.detail);
+}
+
+/* How deep a CA lets others be below it (RFC 5280 4.2.1.9). */
+static void
+test_path_len(void)
+{
+    struct error             err = { 0 };
+    CLEANUP(pkey) EVP_PKEY  *key = certctl_key_generate("ec-p256");
+    CLEANUP(secret) char    *key_pem = ca_pkey_pem(key, &err), *sub_key = NULL;
+    CLEANUP(mem) char       *pem = odd_cert(key, "critical,CA:TRUE,pathlen:0", NULL, true, NULL);
+    CLEANUP(mem) char       *both = malloc(16384), *sub_pem = NULL;
+    CLEANUP(ca) struct ca   *root = ca_load(pem, key_pem, NOW + 1, &err), *sub = NULL;
+    CLEANUP(ca) struct ca   *loose = NULL;
+    CLEANUP(mem) char       *plain = odd_cert(key, "critical,CA:TRUE", NULL, true, NULL);
+
+    ok(root, "a root with pathlen:0 by itself: %s", err.detail);
+
+    loose = ca_load(plain, key_pem, NOW + 1, &err);
+    sub = ca_create(loose, &(struct ca_spec) { .common_name = "Sub", .not_before = NOW,
+        .not_after = NOW + DAY, .path_len = CA_PATH_LEN_ANY }, &err);
+    sub_pem = ca_x509_pem(sub->cert, &err);
+    sub_key = ca_key_pem(sub, &err);
+
+    snprintf(both, 16384, "%s%s", sub_pem, pem);
+    refused(both, sub_key, NOW + 1, "certificate 2 of the chain: RFC 5280 4.2.1.9: its "
+            "pathLenConstraint");
+    snprintf(both, 16384, "%s%s", sub_pem, plain);
+    CLEANUP(ca) struct ca  *good = ca_load(both, sub_key, NOW + 1, &err);
+    ok(good, "the same below a root without it: %s", err.detail);
 }
 
 /* What a CA from elsewhere may not name, it does not name here. */
@@ -214,6 +274,8 @@ main(void)
     test_round_trip("rsa-2048");
     test_round_trip("ed25519");
     test_refusals();
+    test_from_elsewhere();
+    test_path_len();
     test_constraints();
 
     return done_testing();

@@ -97,6 +97,26 @@ pem_of(const unsigned char *leaf, long len, X509 *ca, int *pem_len)
 }
 
 static const char *
+accept_text(const char *pem, size_t len, EVP_PKEY *key, time_t at,
+    struct certctl_accepted *ret)
+{
+    const char                 *why;
+    struct certctl_pem_bundle   bundle;
+
+    why = certctl_pem_bundle(pem, len, &bundle);
+
+    if (why == NULL) {
+        why = certctl_chain_accept(&bundle, NULL, key, at, ret);
+
+    } else {
+        memset(ret, 0, sizeof(*ret));
+    }
+
+    certctl_pem_bundle_free(&bundle);
+    return why;
+}
+
+static const char *
 accept_of(X509 *leaf, X509 *ca, EVP_PKEY *key, struct certctl_accepted *ret)
 {
     int             len, n;
@@ -106,7 +126,7 @@ accept_of(X509 *leaf, X509 *ca, EVP_PKEY *key, struct certctl_accepted *ret)
 
     n = pki_der(leaf, &der);
     pem = pem_of(der, n, ca, &len);
-    why = certctl_chain_accept(pem, len, NULL, key, now, ret);
+    why = accept_text(pem, len, key, now, ret);
     free(pem);
     OPENSSL_free(der);
     return why;
@@ -295,7 +315,7 @@ compare(const unsigned char *der, int len, struct pki *leaf, const struct pki *c
     }
 
     pem = pem_of(der, len, ca->cert, &n);
-    why = certctl_chain_accept(pem, n, NULL, with_key ? leaf->key : NULL, now, &got);
+    why = accept_text(pem, n, with_key ? leaf->key : NULL, now, &got);
     free(pem);
     cert = d2i_X509(NULL, &at, len);
 
@@ -370,7 +390,7 @@ forged(void)
         der[i] ^= 0x40;
         pem = pem_of(der, len, middle.cert, &n);
 
-        if (certctl_chain_accept(pem, n, NULL, p.key, now, &got) == NULL) {
+        if (accept_text(pem, n, p.key, now, &got) == NULL) {
             bad++;
             certctl_accepted_free(&got);
         }

@@ -43,7 +43,7 @@ judges_leaves(void)
         "a key usage without TLS");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ca = 1), "no CA", "a CA as leaf");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .from = -2 * DAY, .to = -60),
-        "expired", "an expired leaf");
+        "certificate 1 of the chain: it has expired at ", "an expired leaf");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .from = 60, .to = DAY),
         "not yet valid", "a leaf of tomorrow");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .rsa_bits = 1024), "2048",
@@ -85,8 +85,8 @@ judges_order(void)
           "without its leaf");
     judge(pki_chain(under.cert, none.cert, NULL), NULL, "no CA",
           "issued by what is no CA");
-    judge(pki_chain(of_old.cert, old.cert, NULL), NULL, "expired",
-          "below an expired CA");
+    judge(pki_chain(of_old.cert, old.cert, NULL), NULL,
+          "certificate 2 of the chain (CN=Old): it has expired at ", "below an expired CA");
     judge(sk_X509_new_null(), NULL, "no certificate", "nothing");
 
     short0 = PKI(&root, .cn = "Short", .ext = {
@@ -141,17 +141,19 @@ reads_pem(void)
     refuses_pem("", 0, "no certificate", "nothing");
     refuses_pem(pem, strlen(pem) / 2, "END", "half of it");
     snprintf(text, TEXT, "subject=x\n%s", pem);
-    refuses_pem(text, strlen(text), "outside", "openssl's own comments");
+    got = certctl_chain_from_pem(text, strlen(text), &why);
+    is_int(sk_X509_num(got), 3, "openssl's own comments before it");
+    sk_X509_pop_free(got, X509_free);
     snprintf(text, TEXT, "%s%s", pem, "-----BEGIN PRIVATE KEY-----\nAAAA\n"
             "-----END PRIVATE KEY-----\n");
-    refuses_pem(text, strlen(text), "only PEM blocks", "a key among them");
+    refuses_pem(text, strlen(text), "only certificates are expected", "a key among them");
     snprintf(text, TEXT, "-----BEGIN CERTIFICATE-----\nAAAA\n"
              "-----END CERTIFICATE-----\n");
     refuses_pem(text, strlen(text), "DER", "no DER");
-    refuses_pem(pem, strlen(pem) + 1, "outside", "a NUL behind it");
+    refuses_pem(pem, strlen(pem) + 1, "NUL byte", "a NUL behind it");
     snprintf(text, TEXT, "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n\n%s",
             pem + 28);
-    refuses_pem(text, strlen(text), "", "headers inside a block");
+    refuses_pem(text, strlen(text), "line 2 is not base64", "headers inside a block");
 
     /* the first certificate over and over */
     one = strstr(pem, "-----END CERTIFICATE-----\n") + 26 - pem;

@@ -88,7 +88,8 @@ judges(void)
 
     refuse(EVP_RSA_gen(1024), "RSA with 1024 bits", "at least 2048");
     refuse(EVP_EC_gen("secp256k1"), "secp256k1", "named curve");
-    refuse(EVP_PKEY_Q_keygen(NULL, NULL, "X25519"), "X25519", "RSA, EC or Ed");
+    refuse(EVP_PKEY_Q_keygen(NULL, NULL, "X25519"), "X25519",
+           "RSA, RSA-PSS, ECDSA, Ed25519 or Ed448");
 
     ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     PKI_MUST(EVP_PKEY_keygen_init(ctx) > 0
@@ -120,7 +121,7 @@ refuses_text(const char *text, const char *what, const char *rule)
 
 /* What "openssl ecparam -genkey" writes. */
 static void
-reads_parameters(const char *old, const char *plain)
+reads_parameters(const char *old)
 {
     const char  *curve = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n"
                          "-----END EC PARAMETERS-----\n", *why;
@@ -133,13 +134,58 @@ reads_parameters(const char *old, const char *plain)
     EVP_PKEY_free(key);
 
     refuses_text(curve, "EC PARAMETERS alone", "no private key");
-    snprintf(text, TEXT, "%s%s", curve, plain);
-    refuses_text(text, "EC PARAMETERS before another key", "an EC key only");
-    snprintf(text, TEXT, "%s%s%s", curve, curve, old);
-    refuses_text(text, "EC PARAMETERS twice", "an EC key only");
-    snprintf(text, TEXT, "%s%s", old, curve);
-    refuses_text(text, "EC PARAMETERS behind it", "one private key");
     free(text);
+}
+
+/* An RSA-PSS key that is for this hash, mask and salt only, or for any. */
+static EVP_PKEY *
+pss_key(const EVP_MD *md, const EVP_MD *mask, int salt)
+{
+    EVP_PKEY      *key = NULL;
+    EVP_PKEY_CTX  *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA-PSS", NULL);
+
+    PKI_MUST(EVP_PKEY_keygen_init(ctx) > 0
+             && EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, 2048) > 0
+             && (md == NULL
+                 || (EVP_PKEY_CTX_set_rsa_pss_keygen_md(ctx, md) > 0
+                     && EVP_PKEY_CTX_set_rsa_pss_keygen_mgf1_md(ctx, mask) > 0
+                     && EVP_PKEY_CTX_set_rsa_pss_keygen_saltlen(ctx, salt) > 0))
+             && EVP_PKEY_generate(ctx, &key) > 0);
+    EVP_PKEY_CTX_free(ctx);
+    return key;
+}
+
+static void
+judges_pss(void)
+{
+    const char  *rule = "RFC 8446 4.2.3", *why;
+    EVP_PKEY    *good[] = { pss_key(NULL, NULL, 0), pss_key(EVP_sha256(), EVP_sha256(), 20),
+                            pss_key(EVP_sha384(), EVP_sha384(), 48) };
+    X509_REQ    *req;
+    char        *pem;
+
+    for (int i = 0; i < 3; i++) {
+        why = certctl_key_check(good[i]);
+        ok(why == NULL, "RSA-PSS key %d may be used: %s", i, why ? why : "yes");
+
+        pem = to_pem(good[i], NULL, 0);
+        EVP_PKEY_free(certctl_key_from_pem(pem, strlen(pem), &why));
+        ok(why == NULL, "through PEM: %s", why ? why : "yes");
+        OPENSSL_free(pem);
+
+        req = certctl_csr_build(good[i], "DNS:a", false, &why);
+        ok(req && X509_REQ_verify(req, good[i]) == 1, "and signs a request");
+        X509_REQ_free(req);
+        EVP_PKEY_free(good[i]);
+    }
+
+    refuse(pss_key(EVP_sha1(), EVP_sha1(), 20), "RSA-PSS for SHA-1", rule);
+    refuse(pss_key(EVP_sha256(), EVP_sha1(), 32), "RSA-PSS with a mask of SHA-1", rule);
+    refuse(pss_key(EVP_sha256(), EVP_sha256(), 33), "RSA-PSS with a long salt", rule);
+
+    good[0] = EVP_PKEY_Q_keygen(NULL, NULL, "ED448");
+    ok(certctl_key_check(good[0]) == NULL, "Ed448 may be used");
+    EVP_PKEY_free(good[0]);
 }
 
 static void
@@ -160,20 +206,20 @@ reads_pem(void)
     ok(again != NULL, "white space around it");
     EVP_PKEY_free(again);
 
-    reads_parameters(old, plain);
+    reads_parameters(old);
 
     refuses_text("", "nothing", "no private key");
     refuses_text("  \n", "white space alone", "no private key");
-    refuses_text("hello", "other text", "outside of PEM");
+    refuses_text("hello", "other text", "no private key");
     refuses_text(sealed, "an encrypted key", "encrypted");
     snprintf(text, TEXT, "%s%s", plain, plain);
-    refuses_text(text, "two keys", "one private key");
-    snprintf(text, TEXT, "%s trailing", plain);
-    refuses_text(text, "text behind it", "one private key");
-    snprintf(text, TEXT, "x%s", plain);
-    refuses_text(text, "text before it", "outside of PEM");
+    again = certctl_key_from_pem(text, strlen(text), &why);
+    ok(again != NULL, "the same key twice");
+    EVP_PKEY_free(again);
+    snprintf(text, TEXT, "%s%s", plain, old);
+    refuses_text(text, "two keys", "PEM block 2 (EC PRIVATE KEY), line 6: a second private key");
     snprintf(text, TEXT, "%.60s", plain);
-    refuses_text(text, "a cut off block", "no END line");
+    refuses_text(text, "a cut off block", "no -----END PRIVATE KEY----- follows");
     refuses_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
                  "no key in the block", "PKCS#8");
     refuses_text("-----BEGIN PRIVATE KEY-----\nA*AA\n-----END PRIVATE KEY-----\n",
@@ -181,17 +227,18 @@ reads_pem(void)
     refuses_text("-----BEGIN PRIVATE KEY-----\nAA=A\n-----END PRIVATE KEY-----\n",
                  "padding inside", "base64");
     refuses_text("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
-                 "an empty block", "base64");
+                 "an empty block", "not complete");
     refuses_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
                  "another kind of block", "PRIVATE KEY is expected");
     refuses_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END CERTIFICATE-----\n",
-                 "labels that differ", "END line");
-    refuses_text("-----BEGIN A LABEL THAT NOBODY WOULD EVER USE FOR KEYS-----\n",
-                 "a long label", "outside of PEM");
+                 "labels that differ", "line 3 must be -----END PRIVATE KEY-----");
+    refuses_text("-----BEGIN A LABEL THAT NOBODY WOULD EVER USE FOR KEYS, "
+                 "CERTIFICATES OR REQUESTS-----\n",
+                 "a long label", "line 1 is not a line -----BEGIN label-----");
 
     memset(text, ' ', CERTCTL_CHAIN_MAX + 1);
     text[CERTCTL_CHAIN_MAX + 1] = '\0';
-    refuses_text(text, "more than a request may hold", "too long");
+    refuses_text(text, "more than a request may hold", "longer than 65536");
 
     weak = EVP_RSA_gen(1024);
     OPENSSL_free(plain);
@@ -211,6 +258,7 @@ main(void)
 {
     makes_each_type();
     judges();
+    judges_pss();
     reads_pem();
     is_int(ERR_peek_error(), 0, "nothing is left in the error queue");
     return done_testing();
