@@ -65,7 +65,8 @@ read_cert(X509 *cert, struct certctl_leaf *ret)
         return "the certificate could not be hashed";
     }
 
-    ret->rsa = key != NULL && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
+    ret->rsa = key != NULL && (EVP_PKEY_is_a(key, "RSA")
+                               || EVP_PKEY_is_a(key, "RSA-PSS"));
     ret->not_after = timegm(&tm);
     ret->names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 
