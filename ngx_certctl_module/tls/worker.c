@@ -72,7 +72,7 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
         certctl_store_heal(certctl->store);
     }
 
-    ngx_certctl_challenge_heal(&certctl->zone->challenges);
+    ngx_certctl_challenge_recover(&certctl->zone->challenges);
     ngx_certctl_sessions_begin(certctl);
 
     ev = &ngx_certctl_worker_event;

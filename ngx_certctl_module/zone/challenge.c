@@ -1,7 +1,7 @@
 
 /*
- * The table of pending challenges: any process, any thread, and none that is
- * killed here is waited for.
+ * The table of pending challenges.  Any thread of any process may use it, and
+ * a process that is killed here blocks no other.
  */
 
 #include <ngx_config.h>
@@ -11,24 +11,24 @@
 #include "point.h"
 
 
-#define NGX_CERTCTL_SEAT_TRIES  1000       /* of a millisecond */
+#define NGX_CERTCTL_LOCK_TRIES  1000       /* of a millisecond */
 #define NGX_CERTCTL_READ_TRIES  1000
 
 
 static ngx_uint_t
-ngx_certctl_challenge_gone(ngx_atomic_uint_t holder)
+ngx_certctl_challenge_process_gone(ngx_atomic_uint_t pid)
 {
-    return kill((pid_t) holder, 0) == -1 && ngx_errno == ESRCH;
+    return kill((pid_t) pid, 0) == -1 && ngx_errno == ESRCH;
 }
 
 
 /*
- * Takes the writers' seat.  A process that is gone cannot come back, so its
- * seat may be taken; of several that see this, the exchange lets one.
+ * A process that is gone cannot return, so its lock is free; of several writers
+ * that see this at once, the compare and exchange lets one have it.
  */
 
 static ngx_int_t
-ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
+ngx_certctl_challenge_lock(ngx_certctl_challenges_t *table)
 {
     pid_t              pid;
     ngx_uint_t         i;
@@ -36,12 +36,12 @@ ngx_certctl_challenge_sit(ngx_certctl_challenges_t *table)
 
     pid = getpid();
 
-    for (i = 0; i < NGX_CERTCTL_SEAT_TRIES; i++) {
+    for (i = 0; i < NGX_CERTCTL_LOCK_TRIES; i++) {
 
-        holder = table->seat;
+        holder = table->writer;
 
-        if ((holder == 0 || ngx_certctl_challenge_gone(holder))
-            && ngx_atomic_cmp_set(&table->seat, holder, pid))
+        if ((holder == 0 || ngx_certctl_challenge_process_gone(holder))
+            && ngx_atomic_cmp_set(&table->writer, holder, pid))
         {
             return NGX_OK;
         }
@@ -95,10 +95,10 @@ ngx_certctl_challenge_write(ngx_certctl_challenges_t *table, ngx_uint_t n,
 }
 
 
-/* Wipes what has expired, and what a writer that was killed has left. */
+/* Wipes what has expired, and what a killed writer left half written. */
 
 static void
-ngx_certctl_challenge_sweep(ngx_certctl_challenges_t *table, time_t now)
+ngx_certctl_challenge_expire(ngx_certctl_challenges_t *table, time_t now)
 {
     ngx_uint_t                     n;
     ngx_certctl_challenge_slot_t  *slot;
@@ -125,7 +125,7 @@ ngx_certctl_challenge_is(ngx_certctl_challenge_t *challenge,
 }
 
 
-/* For the writer in its seat: nobody else changes a slot. */
+/* For the writer that has the lock: no other process changes a slot. */
 
 static ngx_uint_t
 ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
@@ -146,10 +146,10 @@ ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
 
 
 static void
-ngx_certctl_challenge_leave(ngx_certctl_challenges_t *table)
+ngx_certctl_challenge_unlock(ngx_certctl_challenges_t *table)
 {
     ngx_memory_barrier();
-    table->seat = 0;
+    table->writer = 0;
 }
 
 
@@ -160,11 +160,11 @@ ngx_certctl_challenge_put(ngx_certctl_challenges_t *table,
     ngx_int_t   rc;
     ngx_uint_t  n;
 
-    if (ngx_certctl_challenge_sit(table) != NGX_OK) {
+    if (ngx_certctl_challenge_lock(table) != NGX_OK) {
         return NGX_AGAIN;
     }
 
-    ngx_certctl_challenge_sweep(table, now);
+    ngx_certctl_challenge_expire(table, now);
 
     n = ngx_certctl_challenge_slot(table, challenge->type, challenge->key,
                                    challenge->key_len);
@@ -182,7 +182,7 @@ ngx_certctl_challenge_put(ngx_certctl_challenges_t *table,
         rc = NGX_OK;
     }
 
-    ngx_certctl_challenge_leave(table);
+    ngx_certctl_challenge_unlock(table);
 
     return rc;
 }
@@ -194,11 +194,11 @@ ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
 {
     ngx_uint_t  n;
 
-    if (ngx_certctl_challenge_sit(table) != NGX_OK) {
+    if (ngx_certctl_challenge_lock(table) != NGX_OK) {
         return NGX_AGAIN;
     }
 
-    ngx_certctl_challenge_sweep(table, now);
+    ngx_certctl_challenge_expire(table, now);
 
     n = ngx_certctl_challenge_slot(table, type, key, len);
 
@@ -206,7 +206,7 @@ ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
         ngx_certctl_challenge_write(table, n, NULL);
     }
 
-    ngx_certctl_challenge_leave(table);
+    ngx_certctl_challenge_unlock(table);
 
     return NGX_OK;
 }
@@ -294,20 +294,20 @@ ngx_certctl_challenge_count(ngx_certctl_challenges_t *table, time_t now)
 
 
 /*
- * Its number is given to another process one day, which then would keep the
- * seat.  None of our own threads has been there yet.
+ * The system reuses process ids: another process with the id of a killed writer
+ * would keep the lock.  When this is called no thread of our own has used it.
  */
 
 void
-ngx_certctl_challenge_heal(ngx_certctl_challenges_t *table)
+ngx_certctl_challenge_recover(ngx_certctl_challenges_t *table)
 {
     ngx_atomic_uint_t  holder;
 
-    holder = table->seat;
+    holder = table->writer;
 
     if (holder && (holder == (ngx_atomic_uint_t) getpid()
-                   || ngx_certctl_challenge_gone(holder)))
+                   || ngx_certctl_challenge_process_gone(holder)))
     {
-        (void) ngx_atomic_cmp_set(&table->seat, holder, 0);
+        (void) ngx_atomic_cmp_set(&table->writer, holder, 0);
     }
 }

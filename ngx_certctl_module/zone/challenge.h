@@ -2,9 +2,10 @@
 /*
  * Pending ACME challenges of this host: a fixed table in the shared zone.
  *
- * A reader takes no lock: it reads a slot between two looks at its sequence.
- * Writers take turns in a seat that names its process: the seat of one that
- * was killed is taken over, and the slot that it left half written is wiped.
+ * A reader takes no lock: it copies a slot and compares the slot's sequence
+ * before and after.  The writers' lock is the process id of its holder: the
+ * next writer takes it over from a process that was killed, and wipes the slot
+ * that was left half written.
  */
 
 #ifndef _NGX_CERTCTL_CHALLENGE_H_INCLUDED_
@@ -37,8 +38,8 @@ typedef enum {
 
 
 /*
- * What a client that asks for key is to be shown.  Without pointers: it is
- * copied in and out of shared memory.
+ * One challenge and its answer.  Without pointers, as it is copied into and out
+ * of shared memory.
  */
 
 typedef struct {
@@ -66,10 +67,10 @@ typedef struct {
 
 
 typedef struct {
-    ngx_atomic_t                  seat;     /* writer's process, 0: nobody */
+    ngx_atomic_t                  writer;   /* process id; 0: unlocked */
     ngx_atomic_t                  answered;
 
-    /* of the key in each slot, 0: free.  A hint: found without the slots. */
+    /* a hash of the key in each slot, 0: free; finds a slot quickly */
     ngx_atomic_t                  tags[NGX_CERTCTL_CHALLENGES];
 
     ngx_certctl_challenge_slot_t  slots[NGX_CERTCTL_CHALLENGES];
@@ -79,26 +80,26 @@ typedef struct {
 /*
  * Adds challenge, or replaces the one of its type and key; whatever has
  * expired is wiped.  NGX_DECLINED: the table is full; NGX_AGAIN: other writers
- * held the seat for a second.  May wait: for threads, not for the event loop.
+ * held the lock for a second.  May sleep: to be called on a thread.
  */
 ngx_int_t ngx_certctl_challenge_put(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_t *challenge, time_t now);
 
-/* Wipes it; NGX_OK too when there is none.  NGX_AGAIN as above; may wait. */
+/* Wipes it; NGX_OK too when there is none.  NGX_AGAIN as above; may sleep. */
 ngx_int_t ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now);
 
 /*
- * Copies the pending challenge to *ret, or returns NGX_DECLINED.  Never waits
- * longer than a writer needs for one slot; one that is caught in the middle is
+ * Copies the pending challenge to *ret, or returns NGX_DECLINED.  Waits at most
+ * as long as a writer needs for one slot; a challenge that is being written is
  * not pending yet.
  */
 ngx_int_t ngx_certctl_challenge_find(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now,
     ngx_certctl_challenge_t *ret);
 
-/* In a worker that begins: a writer that was killed holds nobody up. */
-void ngx_certctl_challenge_heal(ngx_certctl_challenges_t *table);
+/* Frees the lock of a writer that was killed; called when a worker starts. */
+void ngx_certctl_challenge_recover(ngx_certctl_challenges_t *table);
 
 /* How many are pending at now. */
 ngx_uint_t ngx_certctl_challenge_count(ngx_certctl_challenges_t *table,

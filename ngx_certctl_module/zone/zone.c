@@ -87,7 +87,7 @@ ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
 {
     ngx_uint_t          i, n;
     ngx_atomic_uint_t   tag, old;
-    ngx_certctl_use_t *use, *oldest;
+    ngx_certctl_use_t  *use, *oldest;
 
     tag = ngx_certctl_zone_tag(digest);
     use = ngx_certctl_zone_find(zone, tag);
@@ -108,7 +108,7 @@ ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
         old = use->tag;
 
         if (!ngx_atomic_cmp_set(&use->tag, old, tag)) {
-            /* another worker took the place: this handshake goes uncounted */
+            /* another worker took the slot: this handshake is not counted */
             return;
         }
 

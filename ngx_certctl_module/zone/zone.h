@@ -29,27 +29,29 @@ typedef struct {
 } ngx_certctl_use_t;
 
 
-/* What a worker says of itself at each handshake, and twice a second: a worker
-   that is stuck can be told from one that has nothing to do. */
+/* The state of a worker, written at each handshake and twice a second, so that
+   a worker that hangs differs from an idle one. */
 
 typedef struct {
     ngx_atomic_t  pid;
-    ngx_atomic_t  generation;             /* of the store, when it looked */
-    ngx_atomic_t  looked;                 /* seconds since 1970 */
+    ngx_atomic_t  generation;             /* of the store, last seen */
+    ngx_atomic_t  looked;                 /* when, in seconds since 1970 */
     ngx_atomic_t  sessions;               /* the epoch that it follows */
-    ngx_atomic_t  late;                   /* most that its event loop was, in
-                                             microseconds, with control
-                                             requests under way */
-    ngx_atomic_t  stalls;                 /* times it was later than 5 ms */
+    ngx_atomic_t  late;                   /* longest delay of its event loop
+                                             while control requests were in
+                                             progress, in microseconds */
+    ngx_atomic_t  stalls;                 /* delays of more than 5 ms */
 } ngx_certctl_worker_t;
 
 
 typedef struct {
     ngx_atomic_t  generation;             /* grows with each commit */
     ngx_atomic_t  epoch;                  /* differs between two starts */
-    ngx_atomic_t  configurations;         /* read since: one, and reloads */
+    ngx_atomic_t  configurations;         /* read since the start: 1, and one
+                                             for each reload */
     ngx_atomic_t  commits;
-    ngx_atomic_t  swaps;                  /* of them: another certificate */
+    ngx_atomic_t  swaps;                  /* commits that replaced the
+                                             certificate */
     ngx_atomic_t  rejects;                /* control requests that changed
                                              nothing, 4xx */
     ngx_atomic_t  errors;                 /* records that could not be read */
@@ -73,17 +75,17 @@ typedef struct {
 ngx_atomic_t *ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
 
-/* A name's answer has changed: what workers keep of it is old from now on. */
+/* Workers read the records of name again at its next handshake. */
 void ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
 
-/* So has every name's, for all we know. */
+/* The same for every name. */
 void ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone);
 
 /*
  * Counts a handshake with the certificate of this SHA-256 digest, and looks it
- * up.  The table is bounded: of thousands that came and went the one that was
- * served longest ago makes room, and starts again at 0.
+ * up.  The table is bounded: a new certificate replaces the one that was served
+ * longest ago, whose count is lost.
  */
 void ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
     time_t now);
