@@ -61,7 +61,12 @@ $(daemon): $(objects) $B/obj/startup.o $B/obj/routes.o $B/obj/main.o
 	$(say) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard $(patsubst %,controller/%/*.c,cli http util x509)))
+# The store of the module knows no NGINX: the client reads it without one.
+store    = $(patsubst ngx_certctl_module/%.c,$B/obj/module/%.o,$(wildcard ngx_certctl_module/store/*.c))
+
+$B/obj/cli/%.o: private CFLAGS += -Ingx_certctl_module
+
+$(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard $(patsubst %,controller/%/*.c,cli http util x509))) $(store)
 	$(say) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -86,9 +91,7 @@ $(module) &: config $(wildcard ngx_certctl_module/*/*.[ch] controller/wire/*.h c
 
 # Unit tests are programs: each takes from the archive what it calls, also of
 # the part of the module that knows no NGINX.
-store    = $(wildcard ngx_certctl_module/store/*.c)
-
-$B/libcertctl.a: $(objects) $(store:ngx_certctl_module/%.c=$B/obj/module/%.o)
+$B/libcertctl.a: $(objects) $(store)
 	@rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
@@ -109,7 +112,7 @@ $B/obj/points/%.o: ngx_certctl_module/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -DCERTCTL_POINTS -Ingx_certctl_module -c -o $@ $<
 
-$B/t/store_crash: $(store:ngx_certctl_module/%.c=$B/obj/points/%.o)
+$B/t/store_crash: $(store:$B/obj/module/%=$B/obj/points/%)
 $B/t/store_crash: private CFLAGS += -DCERTCTL_POINTS
 $B/t/store_faults: private LDFLAGS += $(FAULTS)
 

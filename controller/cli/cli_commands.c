@@ -36,6 +36,10 @@ static const struct cli_option  job_list[] = {
     PAGE, { NULL }
 };
 
+static const struct cli_option  store[] = {
+    { "store", NULL, CLI_QUERY, "DIR" }, { NULL }
+};
+
 static const struct cli_column  agents[] = {
     { "ID", "id" }, { "NAME", "name" }, { "URL", "url" }, { "STATUS", "status" },
     { "VERSION", "version" }, { "LAST SEEN", "last_heartbeat_at" }, { NULL }
@@ -51,6 +55,11 @@ static const struct cli_column  jobs[] = {
     { "ID", "id" }, { "TYPE", "type" }, { "STATUS", "status" },
     { "CERTIFICATE", "certificate_id" }, { "TRIES", "attempts" },
     { "CREATED", "created_at" }, { "ERROR", "last_error" }, { NULL }
+};
+
+static const struct cli_column  records[] = {
+    { "NAME", "name" }, { "KEY TYPE", "key_type" }, { "NOT AFTER", "not_after" },
+    { "FINGERPRINT", "fingerprint" }, { "STAPLE", "staple" }, { NULL }
 };
 
 #define ROW(...)  { __VA_ARGS__ }
@@ -78,5 +87,13 @@ const struct cli_command  cli_commands[] = {
         .help = "the server, its database, and how much there is of what"),
     ROW(.words = "version", .run = cli_version,
         .help = "versions of this program and of the server"),
+    ROW(.words = "store list", .options = store, .columns = records,
+        .run = cli_store_list,
+        .help = "records of the sealed store on this host, without NGINX"),
+    ROW(.words = "store verify", .options = store, .run = cli_store_verify,
+        .help = "open every record; exit code 1 if one cannot be opened"),
+    ROW(.words = "store export", .argument = "DIR", .options = store,
+        .run = cli_store_export,
+        .help = "write chains and private keys as PEM, with lines for nginx.conf"),
     { NULL }
 };
