@@ -12,6 +12,17 @@ my $COLUMNS = 100;                      # 80, and a bit over
 my $TABLE_COLUMNS = 160;                # a row of a table stays on its line
 my $README_LINES = 20;
 
+# The module is held to more: lines of at most 80 columns, functions of at most 60
+# lines, no prototypes of static functions. How many offenders there still may be.
+my $MODULE_COLUMNS = 80;
+my $MODULE_FUNCTION_LINES = 60;
+my %MODULE_LEFT = (
+    'lines of more than 80 columns'   => 19,
+    'functions of more than 60 lines' => 8,
+    'prototypes of static functions'  => 3,
+    'lines of its median function'    => 20,
+);
+
 my $banned = qr/\b(?:strn?cpy|strn?cat|v?sprintf|strtok(?:_r)?|ato(?:i|l|ll|f)|
     localtime|gmtime|asctime|ctime|system|popen|gets|tmpnam|mktemp|
     pthread_(?:mutex|rwlock|spin|cond)_\w+)\s*\(/x;
@@ -30,6 +41,7 @@ check_c($_) for @c;
 check_readme($_) for map { s{/$}{}r } grep { my @f = glob "$_*.[ch] $_*.t"; @f }
     glob 'controller/*/ ngx_certctl_module/*/ t/';
 check_text($_) for grep { -f } project_files();
+check_module(grep { m{^ngx_certctl_module/} } @c);
 
 done_testing();
 
@@ -84,31 +96,74 @@ sub layout {
     return @wrong;
 }
 
-# Length, and the name at the start of its line with the type on a line above.
-sub functions {
+# Each function with its length.
+sub lengths {
     my ($code) = @_;
     my @line = split /\n/, $code;
-    my ($name, $start, @wrong);
+    my ($name, $start, @length);
 
     for my $i (0 .. $#line) {
-        if ($line[$i] =~ /^(\w+)\(/) {
-            $name = $1;
-
-        } elsif ($line[$i] =~ /^[a-z_].*?\b(\w+)\(.*\)\s*$/ && ($line[$i + 1] // '') =~ /^\{/) {
-            push @wrong, 'line ' . ($i + 1) . ": $1() does not stand at the start of its line"
-                if $line[$i] !~ /^(?:CLEANUP_FUNC|X|ok)\b/;
-        }
-
+        $name = $1 if $line[$i] =~ /^(\w+)\(/;
         $start = $i if $line[$i] =~ /^\{/;
 
         if ($line[$i] =~ /^\}/ && defined $start) {
-            push @wrong, sprintf '%s() has %d lines', $name // '?', $i - $start + 1
-                if $i - $start + 1 > $FUNCTION_LINES;
+            push @length, [$name // '?', $i - $start + 1];
             undef $start;
         }
     }
 
+    return @length;
+}
+
+# The name at the start of its line with the type on a line above.
+sub functions {
+    my ($code) = @_;
+    my @line = split /\n/, $code;
+    my @wrong = map { "$_->[0]() has $_->[1] lines" } grep { $_->[1] > $FUNCTION_LINES } lengths($code);
+
+    for my $i (0 .. $#line) {
+        push @wrong, 'line ' . ($i + 1) . ": $1() does not stand at the start of its line"
+            if $line[$i] =~ /^(?!\w+\()[a-z_].*?\b(\w+)\(.*\)\s*$/ && ($line[$i + 1] // '') =~ /^\{/
+            && $line[$i] !~ /^(?:CLEANUP_FUNC|X|ok)\b/;
+    }
+
     return @wrong;
+}
+
+sub check_module {
+    my (%offenders, @length);
+    my $total = 0;
+
+    for my $file (@_) {
+        my $text = slurp($file);
+        my ($code) = strip($text);
+        my @line = split /\n/, $text;
+        my @of = lengths($code);
+
+        $total += @line;
+        push @length, map { $_->[1] } @of;
+        push @{ $offenders{'functions of more than 60 lines'} }, map { "$file: $_->[0]() has $_->[1]" }
+            grep { $_->[1] > $MODULE_FUNCTION_LINES } @of;
+        push @{ $offenders{'lines of more than 80 columns'} }, map { "$file:" . ($_ + 1) }
+            grep { length $line[$_] > $MODULE_COLUMNS } 0 .. $#line;
+
+        # callees stand before their callers
+        push @{ $offenders{'prototypes of static functions'} }, map { "$file: $_()" }
+            $code =~ /^static [^;{}()=]*?\b(\w+)\([^{}]*?\);/mg if $file =~ /\.c$/;
+    }
+
+    my $median = (sort { $a <=> $b } @length)[@length / 2];
+    $offenders{'lines of its median function'} = [1 .. $median];
+    diag("the module has $total lines and ", scalar @length, " functions, the median of $median lines");
+
+    for my $what (sort keys %MODULE_LEFT) {
+        my @offenders = @{ $offenders{$what} // [] };
+
+        cmp_ok(scalar @offenders, '<=', $MODULE_LEFT{$what}, "the module: $what");
+        note(join "\n", @offenders) if $what !~ /median/;
+    }
+
+    return;
 }
 
 sub check_readme {
