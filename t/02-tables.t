@@ -15,6 +15,7 @@ routes();
 errors();
 commands();
 jobs();
+names();
 statements();
 points();
 
@@ -185,6 +186,15 @@ sub commands {
 
     is($?, 0, 'certctl help');
     ok(index(document('docs/certctl.md'), $help) >= 0, 'docs/certctl.md has what it prints');
+    return;
+}
+
+# How many names the database lets a certificate have is what one request takes.
+sub names {
+    my ($wire) = source('controller/wire/wire.h') =~ /^#define CERTCTL_SANS_MAX\s+(\d+)/m;
+    my ($most) = source('sql/schema/0006_names.sql') =~ /IF n > (\d+) THEN/;
+
+    is($most, $wire, 'names of one certificate');
     return;
 }
 

@@ -275,7 +275,9 @@ sub certificates {
             [{ expires_at => 'tomorrow' }, 400, qr/expires_at must be an RFC 3339 time/],
             [{ expires_at => '2026-02-30T00:00:00Z' }, 400, qr/out of range/],
             [{ tags => { a => 1 } }, 400, qr/tags.a must be a string/],
-            [{ sans => [map { "a$_.example.com" } 1 .. 101] }, 422, qr/0 to 100 elements/],
+            [{ sans => [map { "a$_.example.com" } 1 .. 101] }, 422, qr/0 to 100 elements, not 101/],
+            [{ sans => [map { "a$_.example.com" } 1 .. 100] }, 422,
+                qr/at most 100 names, its common_name included, and not 101/],
             [{ renew_at => '2026-01-01T00:00:00Z' }, 400, qr/renew_at is set by the server/],
         );
 
@@ -283,6 +285,15 @@ sub certificates {
             $_->[1], $_->[2], "$_->[2]") for @bad;
         refused($api->put("$v1/certificates/mc-demo", { status => 'Active' }), 422,
             qr/status never changes/);
+        refused($api->put("$v1/certificates/mc-demo", { sans => [map { "a$_.example.com" } 1 .. 100] }), 422,
+            qr/at most 100 names, its common_name included, and not 101/);
+
+        # the common name may be one of them, in any letter case
+        my $cn = $api->get("$v1/certificates/mc-demo")->{json}{common_name};
+        my $r = $api->put("$v1/certificates/mc-demo",
+            { sans => [uc $cn, map { "a$_.example.com" } 1 .. 99] });
+        is($r->{status}, 200, '100 names') or diag $r->{content};
+        $api->put("$v1/certificates/mc-demo", { sans => [] });
         is($api->get("$v1/certificates/mc-bad")->{status}, 404, 'none of them was made');
     };
 

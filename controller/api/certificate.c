@@ -2,15 +2,17 @@
 #include "api.h"
 #include "certificate_name.h"
 #include "resource_fields.h"
+#include "wire.h"
 
 static const struct field  fields[] = {
     FIELD_ID,
     { "name", T_TEXT, 0, 1, 253, .pattern = "[^\\x00-\\x1f\\x7f]+",
       .help = "common_name unless set" },
-    { "common_name", T_TEXT, F_REQUIRED, 1, 253, .check = certificate_name_check,
+    { "common_name", T_TEXT, F_REQUIRED, 1, CERTCTL_NAME_MAX, .check = certificate_name_check,
       .help = "host name, *.name or IP address" },
-    { "sans", T_TEXTS, 0, 0, 100, 253, .check = certificate_name_check,
-      .help = "further names" },
+    { "sans", T_TEXTS, 0, 0, CERTCTL_SANS_MAX, CERTCTL_NAME_MAX,
+      .check = certificate_name_check,
+      .help = "further names; with common_name at most 100" },
     { "environment", T_TEXT, 0, 0, 100, .help = "production, staging, ..." },
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     FIELD_REF("owner_id", F_NULL, "who answers for it"),

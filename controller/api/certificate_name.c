@@ -1,5 +1,6 @@
 /* Judges names as issuance will: with the parser that makes the extension. */
 #include "certificate_name.h"
+#include "wire.h"
 #include "x509_san.h"
 
 #include <arpa/inet.h>
@@ -32,9 +33,9 @@ certificate_name_check(const char *text, struct error *err)
     const char     *why = NULL;
     char            san[300];
 
-    if (strlen(text) > 253 || strchr(text, ',')) {
-        return error_set(err, ERR_INVALID, "RFC 1123 2.1: one name of at most 253 "
-                         "characters");
+    if (strlen(text) > CERTCTL_NAME_MAX || strchr(text, ',')) {
+        return error_set(err, ERR_INVALID, "RFC 1123 2.1: one name of at most %d "
+                         "characters", CERTCTL_NAME_MAX);
     }
 
     if (!is_address(text) && ends_in_number(text)) {

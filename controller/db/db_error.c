@@ -44,7 +44,6 @@ static const struct { const char *constraint, *text; } rules[] = {
     { "certificate_owner_fkey", "owner_id names no owner, or certificates still belong to them" },
     { "certificate_profile_fkey", "certificate_profile_id names no profile, or certificates still use it" },
     { "certificate_renewal_policy_fkey", "renewal_policy_id names no renewal policy, or certificates still use it" },
-    { "certificate_sans_count", "a certificate has at most 100 names" },
     { "certificate_status", "status must be one of Pending, Active, Expiring, Expired, RenewalInProgress, Failed, Revoked, Archived" },
     { "certificate_tags_object", "tags must be an object" },
     { "certificate_team_fkey", "team_id names no team, or certificates still belong to it" },

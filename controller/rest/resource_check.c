@@ -197,8 +197,8 @@ check_array(const struct request *r, const struct field *f, json_t *value,
     size_t     i;
 
     if (n < f->min || n > max) {
-        return error_set(err, ERR_INVALID, "%s must have %lld to %lld elements",
-                         f->name, f->min, max);
+        return error_set(err, ERR_INVALID, "%s must have %lld to %lld elements, "
+                         "not %lld", f->name, f->min, max, n);
     }
 
     json_array_foreach(value, i, item) {

@@ -25,7 +25,10 @@
 #define CERTCTL_BULK_MAX       1000      /* and so many at most */
 #define CERTCTL_OCSP_MAX       65536     /* PUT ocsp: one DER response */
 #define CERTCTL_CHAIN_DEPTH    10        /* certificates in one chain */
-#define CERTCTL_SANS_MAX       100       /* names in one certificate */
+#define CERTCTL_FORM_MAX       65536     /* POST csr: its arguments, when they
+                                            are in the body */
+#define CERTCTL_SANS_MAX       100       /* names in one certificate, of at most
+                                            CERTCTL_NAME_MAX each */
 
 /* CERTCTL_KEY_TYPES(X): X(NAME, "text on the wire", bits). */
 #define CERTCTL_KEY_TYPES(X)                                                  \
