@@ -7,7 +7,6 @@ use warnings;
 use Certctl::API;
 use Certctl::Process qw(alive slurp wait_until);
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $d   = api_daemon();
 my $api = $d->api;
@@ -24,8 +23,7 @@ for my $signal ('QUIT', 'INT') {
         is($api->get('/ready')->{status}, 200, 'ready before');
         kill $signal, $pid;
 
-        my $until = time + 40;
-        while (time < $until) {
+        wait_until(40, sub {
             my $id = "t-$signal-" . ++$n;
             my $r = $api->post("$v1/teams", { id => $id, name => $id });
 
@@ -38,9 +36,8 @@ for my $signal ('QUIT', 'INT') {
                     if $ready->{status} != 200 && ($ready->{status} != 503 || $ready->{content} !~ /db_unavailable/);
                 push @odd, 'health' if $api->get('/health')->{status} != 200;
             }
-            last if $seen{503} && $seen{201} && $r->{status} == 201 && !alive($pid);
-            sleep 0.01;
-        }
+            return $seen{503} && $seen{201} && $r->{status} == 201 && !alive($pid);
+        });
 
         ok($seen{503}, 'it is away: 503') or diag(explain(\%seen));
         is(join(' ', sort keys %seen), '201 503', 'and nothing but 201 and 503') or diag(explain(\%seen));

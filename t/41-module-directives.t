@@ -26,6 +26,7 @@ add_block_preprocessor(sub {
     $block->set_value('config', '')   if !defined $block->config;
     $block->set_value('must_die', '') if !defined $block->must_die;
     $block->set_value('ignore_stderr', 1);
+    $block->set_value('suppress_stderr', 1);    # what NGINX says there stands in the log, too
 });
 
 # what is expected here is no reason for a warning

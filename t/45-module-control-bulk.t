@@ -144,7 +144,8 @@ subtest 'a worker that quits is no slower' => sub {
     my @pairs = map { [pair("r$_.example")] } 1 .. 300;
     my ($took, $alone);
 
-    for my $try (1 .. 5) {
+    # what else the machine does falls on either of the two
+    for my $try (1 .. 30) {
         $alone = bulk_seconds("a$try", sub { }, @pairs);
         $took = bulk_seconds("b$try", sub {
             my $from = length $edge->log;

@@ -7,12 +7,12 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint new_key pem_to_der);
-use Certctl::Process qw(wait_until alive has_open);
+use Certctl::Process qw(wait_until alive at_rest has_open);
 use Certctl::TLS 'handshake';
 use Fcntl ':flock';
 use IO::Select;
 use MIME::Base64;
-use Time::HiRes qw(time sleep);
+use Time::HiRes 'time';
 
 my $PEM  = 'application/x-pem-file';
 my $RECORDS = 500;
@@ -156,7 +156,7 @@ subtest 'a client that goes away while its key is made' => sub {
     my @s = map { begin('POST', "/certificates/gone$_/csr?key=rsa-2048&san=DNS:gone.example") } 1 .. 8;
 
     $_->close(SSL_no_shutdown => 1) for @s;
-    sleep 1;
+    ok(at_rest($edge->workers), 'the keys are made, nobody waits for them');
     is($api->get("$url/status")->{status}, 200, 'the worker goes on');
 };
 

@@ -8,10 +8,10 @@ use warnings;
 use Test::More;
 use Certctl::Edge;
 use Certctl::PKI qw(fingerprint pem_to_der);
-use Certctl::Process qw(run sanitized slurp wait_until);
+use Certctl::Process qw(run sanitized slurp taken wait_until);
 use Certctl::TLS 'handshake';
 use MIME::Base64 'encode_base64';
-use Time::HiRes qw(sleep stat);
+use Time::HiRes 'stat';
 
 my $ca   = Certctl::PKI->ca('Root CA')->sub_ca('Test CA');
 # http2 as NGINX 1.22 to 1.30 take it
@@ -146,7 +146,7 @@ subtest 'HTTP/1.1' => sub {
 
             # while a request is under way its key is there: the search finds it
             $held //= wait_until(10, sub { memory($keys[-1]) }) if $searchable && $pieces > 1;
-            sleep 0.05 if $pieces > 1;
+            wait_until(20, sub { taken($s) }) if $pieces > 1;
         }
 
         like(join('', <$s>), qr/^HTTP\S+ 200/, "$what: taken");

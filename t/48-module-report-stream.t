@@ -9,12 +9,12 @@ use Certctl::Bench qw(cpu_seconds resident_kb);
 use Certctl::Edge;
 use Certctl::HTTP;
 use Certctl::PKI 'fingerprint';
-use Certctl::Process qw(alive slurp wait_until write_file);
+use Certctl::Process qw(alive at_rest slurp wait_until write_file);
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::SSL;
 use JSON::PP ();
-use Time::HiRes qw(sleep time);
+use Time::HiRes 'time';
 
 my $SERVERS = 200;                      # each gives the record with the long list of names
 my $STREAMS = 8;                        # long answers that a worker has at once
@@ -102,7 +102,6 @@ subtest 'a client that reads slowly' => sub {
         is($api->get("$url/status")->{status}, 200, 'others are answered') if $_ == 1;
         $api->get("$url/status");
         $most = time - $t if time - $t > $most;
-        sleep 0.02;
     }
 
     diag sprintf 'GET status beside it: at most %.0f ms', $most * 1000;
@@ -146,8 +145,7 @@ subtest 'clients that go away' => sub {
             'when they have gone, there is room again');
     }
 
-    stalled();
-    pass('nothing goes on for them');
+    ok(at_rest($edge->workers), 'nothing goes on for them');
 
     my $asleep = client(4);
     ok(wait_until(20, sub { $edge->log =~ /does not read its answer/ }), 'send_timeout ends one that sleeps');
@@ -220,18 +218,9 @@ sub client {
 # that fits is written: its threads sleep, not for want of a processor.
 sub stalled {
     my (@clients) = @_;
-    my $last = -1;
 
-    wait_until(30, sub {
-        my @workers = $edge->workers;
-        my $now = cpu_seconds(@workers);
-        my $still = $now - $last < 0.002
-            && !grep { (slurp("$_/stat") // ') S') !~ /\) S/ } map { glob "/proc/$_/task/*" } @workers;
-
-        $last = $now;
-        sleep 0.15;
-        return $still && !grep { !$_->pending && !IO::Select->new($_)->can_read(0) } @clients;
-    }) or die "the worker does not come to rest\n";
+    wait_until(30, sub { !grep { !$_->pending && !IO::Select->new($_)->can_read(0) } @clients })
+        && at_rest($edge->workers) or die "the worker does not come to rest\n";
     return;
 }
 

@@ -5,23 +5,22 @@ package Certctl::Port;
 use strict;
 use warnings;
 use Exporter 'import';
-use Fcntl ':flock';
 use IO::Socket::INET;
+use Socket qw(AF_UNIX SOCK_STREAM pack_sockaddr_un);
 
 our @EXPORT_OK = ('free_port');
 
-my $dir = "/tmp/certctl-ports-$>";
-my @held;                   # a lock file is held until the process ends
+my @held;
 
-# Below the ephemeral range, so that no outgoing connection takes it meanwhile.
+# Below the ephemeral range, so that no outgoing connection takes it meanwhile. A
+# port is reserved by a unix socket with an abstract name, which belongs to the same
+# network namespace, is no file, and is gone when the process ends.
 sub free_port {
-    mkdir $dir, 0700;
-
     for (1 .. 1000) {
         my $port = 12000 + int rand 20000;
 
-        open my $lock, '>', "$dir/$port" or die "$dir/$port: $!";
-        next unless flock $lock, LOCK_EX | LOCK_NB;
+        socket my $lock, AF_UNIX, SOCK_STREAM, 0 or die "socket: $!";
+        bind $lock, pack_sockaddr_un("\0certctl-port-$port") or next;
 
         my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
             LocalPort => $port, Listen => 1, ReuseAddr => 1) or next;

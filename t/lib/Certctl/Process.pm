@@ -11,12 +11,20 @@ use File::Temp ();
 use POSIX ();
 use Time::HiRes 'sleep', 'time';
 
-our @EXPORT_OK = qw(built preload temp_dir run spawn adopt finish wait_until in_time alive children
-    clients taken has_open slurp write_file sanitized valgrind patience);
+our @EXPORT_OK = qw(built preload temp_dir run spawn adopt finish wait_until in_time alive at_rest
+    children clients taken has_open slurp write_file sanitized valgrind patience);
 
 my %started;                # process id => file of its stderr
 my @reports;
 my $owner = $$;
+my $root;                   # the folder of all folders of this test
+
+# A test that is interrupted runs its END blocks, too: they end what it has started
+# and remove its folders.
+my %number = (HUP => 1, INT => 2, TERM => 15);
+for my $name (keys %number) {
+    $SIG{$name} = sub { $$ == $owner ? exit 128 + $number{$name} : POSIX::_exit(128 + $number{$name}) };
+}
 
 # Path of what make has built; of the programs with crash points, if they are
 # asked for.
@@ -38,12 +46,14 @@ sub preload {
     return `cc -print-file-name=libasan.so` =~ s/\n//r . ":$object";
 }
 
-# A folder that NGINX's workers and PostgreSQL, who are not root, may enter.
+# A folder that NGINX's workers and PostgreSQL, who are not root, may enter. All are
+# in one, which is removed when the test ends: also those of a forked child, which
+# may end without its END blocks.
 sub temp_dir {
-    my $dir = File::Temp::tempdir('certctl-XXXXXXXX', TMPDIR => 1,
-        CLEANUP => !$ENV{TEST_LEAVE});
+    $root //= File::Temp::tempdir('certctl-XXXXXXXX', TMPDIR => 1, CLEANUP => !$ENV{TEST_LEAVE});
+    my $dir = File::Temp::tempdir('XXXX', DIR => $root);
 
-    chmod 0755, $dir;
+    chmod 0755, $root, $dir;
     return $dir;
 }
 
@@ -106,8 +116,9 @@ sub finish {
     return $gone ? $status // 0 : undef;
 }
 
-# Polls $check until it is true, at most $timeout seconds. Returns its value. The
-# last look is behind the end: who slept meanwhile may have overslept it.
+# Polls $check until it is true, at most $timeout seconds (times patience()). Returns
+# its value. The last check is made after the end, as this process may have been
+# asleep until then.
 sub wait_until {
     my ($timeout, $check) = @_;
     my $end = time + $timeout * patience();
@@ -147,6 +158,20 @@ sub alive {
     my ($state) = (slurp("/proc/$pid/stat") // '') =~ /\) (\w)/;
 
     return defined $state && $state ne 'Z';
+}
+
+# Waits until processes have nothing left to do: all their threads sleep, as often
+# as they are looked at, for a while.
+sub at_rest {
+    my (@pids) = @_;
+    my $asleep = 0;
+
+    return wait_until(30, sub {
+        my @busy = grep { (slurp("$_/stat") // ') S') !~ /\) S/ } map { glob "/proc/$_/task/*" } @pids;
+
+        $asleep = @busy ? 0 : $asleep + 1;
+        return $asleep > 10;
+    });
 }
 
 sub children {
@@ -208,8 +233,9 @@ sub write_file {
 sub sanitized { return !!$ENV{SAN} }
 sub valgrind  { return !!$ENV{VALGRIND} }
 
-# How many times slower than the programs that are shipped these may be.
-sub patience { return valgrind() ? 20 : sanitized() ? 4 : 1 }
+# Every time-out of a test is for what hangs, and is what an idle machine needs at
+# most, times this: a busy machine makes a test slow, but does not fail it.
+sub patience { return valgrind() ? 40 : sanitized() ? 24 : 6 }
 
 # Remembers what a sanitizer wrote into a log. NGINX's own sources (src/...) pass
 # null pointers with length 0 to memcpy and the like: undefined, harmless, theirs.
