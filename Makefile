@@ -135,13 +135,28 @@ ngxflags = $(addprefix -I$(NGX)/,objs src/core src/event src/event/modules src/o
 
 fuzzers: $(fuzzers)
 
+# The files that t/fuzz/parsers names, once more with gcov's counters:
+# t/04-fuzz-corpus.t shows how many of their lines the corpora reach.
+parsers  = $(sort $(filter %.c,$(shell sed 's/^#.*//' t/fuzz/parsers)))
+covered  = $(if $(FUZZER),,$(patsubst %.c,$B/obj/cover/%.o,$(filter controller/% ngx_certctl_module/store/%,$(parsers))))
+counters = $(if $(FUZZER),,-O0 -U_FORTIFY_SOURCE --coverage)
+
+$B/obj/cover/%.o: %.c | $B/gen/sql.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(counters) -Ingx_certctl_module -c -o $@ $<
+
+$B/libcover.a: $(covered) t/fuzz/parsers
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $(covered)
+
 $B/t/fuzz/rest_%: private roof = $B/obj/routes.o
 $B/t/fuzz/ngx_%: private CFLAGS += $(ngxflags)
 $(filter $B/t/fuzz/ngx_%,$(fuzzers)): $(wildcard ngx_certctl_module/*/*.[ch]) | $(if $(FUZZER),,$(module))
-$B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj/routes.o $B/libcertctl.a
+$B/t/fuzz/%: t/fuzz/%.c t/fuzz/replay.c t/fuzz/link $(wildcard t/fuzz/*.h t/unit/*.h) $B/obj/routes.o $B/libcover.a $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) FUZZ $@
-	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module -It/unit -It/fuzz $(LDFLAGS) -o $@ $< $(fuzzmain) $(roof) $B/libcertctl.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(counters) -Ingx_certctl_module -It/unit -It/fuzz -c -o $@.o $<
+	$(Q)t/fuzz/link $(CC) $(CFLAGS) $(counters) -It/unit -It/fuzz $(LDFLAGS) -o $@ $@.o $(fuzzmain) $(roof) $B/libcover.a $B/libcertctl.a $(LIBS) -Wno-missing-prototypes
 
 # A client of what is tested, in another library's words: sanitizers would slow it
 # down and say nothing of ours.

@@ -1,11 +1,16 @@
 #!/usr/bin/perl
 # What fuzzers found, and one input for each way through the code, still does no
-# harm: every file of t/fuzz/corpus/ goes through the program that it is for.
+# harm: every file of t/fuzz/corpus/ goes through the program that it is for. And
+# the inputs of each reach what it is for (t/fuzz/parsers): what no input reaches,
+# mutations of them hardly do.
 
 use strict;
 use warnings;
 use Test::More;
+use Certctl::Coverage 'covered';
+use Certctl::Process qw(slurp temp_dir);
 
+my $REACHED = 80;           # percent of the lines of each file
 my $B = $ENV{B} // 'build';
 my @fuzzers = grep { $_ ne 'replay' } map { m{([^/]+)\.c$} } glob 't/fuzz/*.c';
 my $bytes = 0;
@@ -25,6 +30,16 @@ my %is = map { ($_, 1) } @fuzzers;
 my $rows = join "\n", $table =~ /^\|.*$/mg;
 is(join(' ', grep { !$is{$_} } $rows =~ /`([a-z_]+)`/g), '', 'which are there');
 
+my $log = temp_dir() . '/log';
+my %parser;
+
+for (grep { /^\w/ } split /\n/, slurp('t/fuzz/parsers')) {
+    my ($name, @parser) = split;
+    push @{ $parser{$name} }, \@parser;
+}
+
+is(join(' ', sort keys %parser), join(' ', sort @fuzzers), 'each says what it is for');
+
 for my $name (@fuzzers) {
     my @inputs = glob "t/fuzz/corpus/$name/*";
     my $program = "$B/t/fuzz/$name";
@@ -33,23 +48,37 @@ for my $name (@fuzzers) {
     ok(@inputs > 0, "$name has inputs");
     ok(-x $program, "$program is built") or next;
 
-    open my $out, '-|', 'sh', '-c', 'exec "$@" 2>&1', 'sh', $program, @inputs or die "$program: $!";
-    my @lines = <$out>;
-    close $out;
-
-    my $passed = grep { /^ok / } @lines;
-    is($?, 0, "$name: ends well") or diag(join '', @lines);
-    is($passed, scalar @inputs, "$name: runs all of its inputs");
+    my $lines = covered($log, $program, @inputs);
+    ok($lines, "$name: ends well") or diag(slurp($log)) or next;
+    is(() = slurp($log) =~ /^ok /mg, scalar @inputs, "$name: runs all of its inputs");
+    reaches($name, $lines, @$_) for @{ $parser{$name} };
 }
 
 cmp_ok($bytes, '<', 200 * 1024, 'the corpora are small');
 
 done_testing();
 
-sub slurp {
-    my ($file) = @_;
+# Of a file all functions but the "-" ones, or those that are named.
+sub reaches {
+    my ($name, $lines, $file, @words) = @_;
+    my $in = $lines->{$file} // {};
+    my %not = map { (s/^-//r, 1) } grep { /^-/ } @words;
+    my %only = map { ($_, 1) } grep { !/^-/ } @words;
+    my ($all, $n, @left) = (0, 0);
 
-    open my $in, '<', $file or die "$file: $!";
-    local $/;
-    return scalar <$in>;
+    is(join(' ', grep { !$in->{$_} } keys %not, keys %only), '', "$name: $file has what t/fuzz/parsers names")
+        if @words;
+
+    for my $function (grep { !$not{$_} && (!%only || $only{$_}) } sort keys %$in) {
+        my @missed = grep { !$in->{$function}{$_} } keys %{ $in->{$function} };
+
+        $all += keys %{ $in->{$function} };
+        $n += @missed;
+        push @left, "$function(): " . join ' ', sort { $a <=> $b } @missed if @missed;
+    }
+
+    my $percent = $all ? int 100 * ($all - $n) / $all : 0;
+    cmp_ok($percent, '>=', $REACHED, "$name: $percent % of the $all lines of $file")
+        or diag('not reached: ', join "\n", @left);
+    return;
 }

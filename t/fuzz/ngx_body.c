@@ -3,74 +3,73 @@
  * The first byte says what keygen is: 's' server, 'a' agent, else nothing.
  */
 #include "ngx_shim.h"
+#include "x509_key.h"
+
+/* what is valid stays so */
+#define time(ret)  ((void) (ret), (time_t) FUZZ_NOW)
+
+#include "command/change.c"
+#include "command/put.c"
 #include "command/put_pem.c"
 #include "cert/key_decoder.c"
 #include "command/put_keep.c"
-#include "x509_accept.h"
 
-static const char *
-take(struct certctl_pem_bundle *bundle, ngx_uint_t keygen, EVP_PKEY **key,
-    certctl_blob_t *der, struct certctl_accepted *chain)
+/* What would be stored is the key and the staple that were judged. */
+static void
+accepted(const ngx_http_certctl_put_t *put, X509 *leaf, X509 *issuer)
 {
-    int64_t          until;
-    const char      *rule;
-    certctl_blob_t   staple = { NULL, 0 };
+    EVP_PKEY                  *key;
+    struct certctl_ocsp_info   info;
 
-    rule = ngx_http_certctl_pem_take_key(bundle, keygen, key, der);
-
-    if (rule) {
-        return rule;
+    if (put->keygen) {
+        key = certctl_key_from_der(put->key.data, put->key.len);
+        FUZZ_MUST(key && X509_check_private_key(leaf, key) == 1);
+        EVP_PKEY_free(key);
     }
 
-    rule = certctl_chain_accept(bundle, &ngx_http_certctl_keep_ca, *key,
-                                FUZZ_NOW, chain);
-    if (rule) {
-        return rule;
+    if (put->staple.len) {
+        FUZZ_MUST(certctl_ocsp_check(put->staple.data, put->staple.len, leaf,
+                                     issuer, FUZZ_NOW, &info) == NULL
+                  && info.status == CERTCTL_OCSP_GOOD
+                  && info.next_update == put->staple_until);
     }
-
-    rule = ngx_http_certctl_pem_take_staple(bundle, chain, &staple, &until);
-    FUZZ_MUST(rule == NULL || staple.data == NULL);
-    OPENSSL_free(staple.data);
-
-    return rule;
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    u_char                     *body;
-    EVP_PKEY                   *key = NULL, *again;
-    certctl_blob_t              der = { NULL, 0 };
-    struct certctl_accepted     chain = { 0 };
-    struct certctl_pem_bundle   bundle;
+    ngx_http_certctl_put_t   put = { .name = "fuzz" };
+    uint8_t                 *body;
+    const u_char            *p;
+    X509                    *leaf, *issuer;
 
     if (len == 0 || len > CERTCTL_CHAIN_MAX) {
         return 0;
     }
 
-    /* of its own size, so that reading behind it is found */
-    body = fuzz_copy(data + 1, len - 1);
+    put.keygen = data[0] == 's';
+    put.pem.len = len - 1;
+    put.pem.data = body = fuzz_copy(data + 1, len - 1);
 
-    if (certctl_pem_bundle((char *) body, len - 1, &bundle) == NULL
-        && take(&bundle, data[0] == 's', &key, &der, &chain) == NULL)
-    {
-        FUZZ_MUST(key == NULL || data[0] == 's');
-        FUZZ_MUST(chain.len >= chain.leaf_len && chain.leaf_len > 0);
-    }
+    if (ngx_http_certctl_put_check(&put) == NGX_OK) {
+        FUZZ_MUST(put.chain.leaf_len > 0
+                  && put.chain.len >= put.chain.leaf_len);
+        FUZZ_MUST(put.record.chain.len == put.chain.len);
+        p = put.record.chain.data;
+        leaf = d2i_X509(NULL, &p, put.chain.leaf_len);
+        issuer = d2i_X509(NULL, &p, put.chain.len - put.chain.leaf_len);
+        FUZZ_MUST(leaf != NULL);
+        ERR_clear_error();
+        accepted(&put, leaf, issuer);
+        X509_free(issuer);
+        X509_free(leaf);
 
-    /* what would be stored is the key that was judged */
-
-    if (der.len) {
-        again = certctl_key_from_der(der.data, der.len);
-        FUZZ_MUST(again && key && EVP_PKEY_eq(again, key) == 1);
-        EVP_PKEY_free(again);
+    } else {
+        FUZZ_MUST(put.status == 422 && put.rule && *put.rule);
     }
 
     FUZZ_QUIET();
-    certctl_pem_bundle_free(&bundle);
-    OPENSSL_clear_free(der.data, der.len);
-    EVP_PKEY_free(key);
-    certctl_accepted_free(&chain);
+    ngx_http_certctl_put_free(&put);
     free(body);
 
     return 0;

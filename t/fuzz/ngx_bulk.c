@@ -15,8 +15,6 @@ static size_t                        checked, freed, stored, alone;
 static u_char                       *behind;
 static uint64_t                      live, refused;
 
-SHIM_UNUSED(void, ngx_certctl_touched, const char *name, void *c)
-
 void *
 ngx_calloc(size_t size, ngx_log_t *log)
 {

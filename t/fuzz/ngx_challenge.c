@@ -21,12 +21,6 @@ ngx_module_t                         ngx_http_certctl_module;
 ngx_module_t                         ngx_http_core_module, ngx_http_ssl_module;
 volatile ngx_time_t                 *ngx_cached_time;
 
-SHIM_UNUSED(void *, ngx_array_push, ngx_array_t *a)
-SHIM_UNUSED(void, ngx_http_close_connection, ngx_connection_t *c)
-SHIM_UNUSED(ngx_int_t, ngx_certctl_acme_init, ngx_conf_t *cf, ngx_certctl_t *c)
-SHIM_UNUSED(ngx_int_t, ngx_certctl_acme_hook, ngx_conf_t *cf, ngx_certctl_t *c,
-            SSL_CTX *ctx, ngx_connection_handler_pt close)
-
 void
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)

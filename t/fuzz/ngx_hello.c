@@ -23,8 +23,6 @@ volatile ngx_time_t  *ngx_cached_time;
 static ngx_certctl_cert_t  certs[2];
 static ngx_certctl_t       certctl;
 
-SHIM_UNUSED(void *, ngx_palloc, ngx_pool_t *pool, size_t size)
-
 void
 ngx_ssl_error(ngx_uint_t level, ngx_log_t *log, ngx_err_t err, char *fmt, ...)
 {

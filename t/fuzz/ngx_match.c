@@ -10,17 +10,6 @@
 
 static ngx_http_certctl_main_conf_t  mcf;
 
-SHIM_UNUSED(void, ngx_certctl_touch, ngx_certctl_t *c, const char *name)
-SHIM_UNUSED(void, ngx_certctl_touched, const char *name, void *c)
-SHIM_UNUSED(ngx_certctl_cert_t *, ngx_certctl_static, ngx_certctl_t *c,
-            const u_char *digest)
-SHIM_UNUSED(int, ngx_http_certctl_agent_fingerprint, const char *path,
-            const char *fingerprint)
-SHIM_UNUSED(void, ngx_http_certctl_request_store_error,
-            ngx_http_certctl_call_t *call, int rc)
-SHIM_UNUSED(void, ngx_http_certctl_record_live,
-            ngx_http_certctl_main_conf_t *m)
-
 void
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)

@@ -10,59 +10,6 @@
 
 ngx_module_t  ngx_http_certctl_module;
 
-#define WORK(name)                                                            \
-    void                                                                      \
-    name(ngx_http_certctl_call_t *call)                                       \
-    {                                                                         \
-        FUZZ_MUST(!"work is done elsewhere");                                 \
-    }
-
-WORK(ngx_http_certctl_request_run)
-WORK(ngx_http_certctl_request_csr)
-WORK(ngx_http_certctl_request_put)
-WORK(ngx_http_certctl_request_bulk)
-WORK(ngx_http_certctl_bulk_before)
-WORK(ngx_http_certctl_bulk_after)
-WORK(ngx_http_certctl_request_rollback)
-WORK(ngx_http_certctl_request_delete)
-WORK(ngx_http_certctl_request_ocsp)
-WORK(ngx_http_certctl_request_discover)
-WORK(ngx_http_certctl_request_flush)
-WORK(ngx_http_certctl_request_put_http01)
-WORK(ngx_http_certctl_request_delete_http01)
-WORK(ngx_http_certctl_request_put_tlsalpn)
-WORK(ngx_http_certctl_request_delete_tlsalpn)
-WORK(ngx_http_certctl_report_metrics)
-WORK(ngx_http_certctl_report_status)
-WORK(ngx_http_certctl_report_etag)
-WORK(ngx_http_certctl_request_if_match)
-WORK(ngx_http_certctl_report_certificates)
-
-ngx_http_certctl_call_t *
-ngx_http_certctl_request_create(ngx_http_request_t *r,
-    ngx_http_certctl_main_conf_t *mcf)
-{
-    return NULL;
-}
-
-const char *
-ngx_http_certctl_agent_auth(ngx_http_request_t *r)
-{
-    return "nobody is anybody";
-}
-
-ngx_int_t
-ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
-{
-    return NGX_ERROR;
-}
-
-ngx_int_t
-ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call)
-{
-    return NGX_ERROR;
-}
-
 void
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)

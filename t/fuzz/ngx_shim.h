@@ -11,14 +11,6 @@
 
 volatile ngx_cycle_t  *ngx_cycle = &(ngx_cycle_t) { .log = NULL };
 
-/* What only the start of NGINX calls: here to be linked. */
-#define SHIM_UNUSED(type, name, ...)                                          \
-    type                                                                      \
-    name(__VA_ARGS__)                                                         \
-    {                                                                         \
-        abort();                                                              \
-    }
-
 void *
 ngx_alloc(size_t size, ngx_log_t *log)
 {

@@ -1,8 +1,9 @@
 /*
  * JSON bodies against the field tables of all routes: the first byte chooses
- * the table, the second whether the body creates or changes, and whether what
- * follows is JSON or says how to make values for fields of the table, so that
- * mutations reach the rules behind the names.
+ * the table, the second whether the body creates or changes (1: nothing, 4:
+ * what was not set before), and whether what follows is JSON or (2) says how to
+ * make values for fields of the table, so that mutations reach the rules behind
+ * the names.
  */
 #include "fuzz.h"
 #include "resource.h"
@@ -19,11 +20,13 @@ choose(unsigned n)
     static const struct route  *bodies[256];
     static unsigned             count;
 
-    for (const struct route *r = routes; count == 0 && r->path; r++) {
-        const struct resource  *res = r->data;
+    if (count == 0) {
+        for (const struct route *r = routes; r->path; r++) {
+            const struct resource  *res = r->data;
 
-        if (res && res->fields && strcmp(r->method, "GET") != 0) {
-            bodies[count++] = r;
+            if (res && res->fields && strcmp(r->method, "GET") != 0) {
+                bodies[count++] = r;
+            }
         }
     }
 
@@ -118,9 +121,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     char                    *text = NULL;
     struct request           r = { .patterns = compiled() };
     const struct resource   *res;
+    json_t                  *nothing = json_object();
     bool                     ok;
 
     if (len < 2) {
+        json_decref(nothing);
         return 0;
     }
 
@@ -145,8 +150,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     ok = body_read(req, &r);
 
     if (ok && r.body) {
-        ok = resource_check(&r, res->fields, data[1] & 1 ? r.body : NULL);
+        ok = resource_check(&r, res->fields, data[1] & 1 ? r.body
+                                             : data[1] & 4 ? nothing : NULL);
     }
+
+    json_decref(nothing);
 
     FUZZ_MUST(ok || (r.err.code != ERR_NONE && r.err.code != ERR_INTERNAL
                      && *r.err.detail));
