@@ -36,7 +36,6 @@ struct offer {
     certctl_kind_e  kind;
     bool            valid;
     time_t          not_before;
-    uint64_t        generation;
 };
 
 struct export {
@@ -317,7 +316,6 @@ add_offer(const char *kind, const char *text, void *data)
     offer.kind = of->rec->stored.kind;
     offer.valid = of->rec->info.not_after > time(NULL);
     offer.not_before = of->rec->info.not_before;
-    offer.generation = of->rec->stored.generation;
     ex->offers[ex->n++] = offer;
 
     return true;
@@ -344,7 +342,10 @@ export_record(const struct cli_record *rec, void *data, struct error *err)
     return !of.failed || error_set(err, ERR_INTERNAL, "out of memory");
 }
 
-/* By name and kind of key; of one name and kind first what serves it. */
+/*
+ * By name and kind of key; of one name and kind first what serves it: the newest
+ * that has not expired, of two of one age the lower name.
+ */
 static int
 compare_offers(const void *a, const void *b)
 {
@@ -367,8 +368,7 @@ compare_offers(const void *a, const void *b)
         return one->not_before > other->not_before ? -1 : 1;
     }
 
-    return one->generation > other->generation ? -1
-           : one->generation < other->generation;
+    return strcmp(one->record, other->record);
 }
 
 /* The lines of the name at i, one certificate of each kind; *next is behind it. */
