@@ -39,7 +39,7 @@ cmp_ok(scalar @c, '>', 20, 'there are sources');
 
 check_c($_) for @c;
 check_readme($_) for map { s{/$}{}r } grep { my @f = glob "$_*.[ch] $_*.t"; @f }
-    glob 'controller/*/ ngx_certctl_module/*/ t/';
+    glob 'controller/*/ ngx_certctl_module/*/';
 check_text($_) for grep { -f } project_files();
 check_module(grep { m{^ngx_certctl_module/} } @c);
 

@@ -3,7 +3,7 @@
  * served.  Connectors never touch the database, never sleep, never log.
  *
  * To add one: 1. write controller/target/<name>.c with a struct target at its
- * end; 2. list it in target.c; 3. add t/2x-target-<name>.t and docs/targets.md.
+ * end; 2. list it in target.c; 3. add t/2x-target-<name>.t.
  */
 #pragma once
 #include "error.h"

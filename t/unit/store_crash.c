@@ -442,8 +442,7 @@ misses_none(void)
     size_t        n;
     int           all = 0, met = 0, i;
 
-    PKI_MUST(glob("ngx_certctl_module/ngx_certctl_store*.c", 0, NULL, &files)
-             == 0);
+    PKI_MUST(glob("ngx_certctl_module/store/*.c", 0, NULL, &files) == 0);
 
     for (size_t f = 0; f < files.gl_pathc; f++) {
         n = slurp(files.gl_pathv[f], (unsigned char *) text, sizeof(text) - 1);
