@@ -1,4 +1,4 @@
--- The tables of the house.  One vocabulary: docs/design/01-vocabulary.md.
+-- The tables. Their words: docs/glossary.md.
 -- Rules stand here as named constraints; controller/db/db_error.c turns their
 -- names into sentences.
 
