@@ -133,7 +133,7 @@ subtest 'paths and methods' => sub {
 
     my %allow = (POST => ['/status', 'GET, HEAD'], DELETE => ['/certificates', 'GET, HEAD, POST'],
         PATCH => ['/certificates/shop', 'PUT, DELETE'], GET => ['/certificates/shop/csr', 'POST'],
-        PUT => ['/certificates/shop/rollback', 'POST'], OPTIONS => ['/ocsp/' . 'a' x 64, 'PUT'],
+        PUT => ['/certificates/shop/rollback', 'POST'], OPTIONS => ['/ocsp/' . 'a' x 64, 'PUT, DELETE'],
         MAGIC => ['/status', 'GET, HEAD']);
 
     for my $method (sort keys %allow) {
@@ -301,19 +301,20 @@ subtest 'If-Match' => sub {
 subtest 'OCSP' => sub {
     my $fp = fingerprint($crt);
     my $good = $ca->ocsp($crt);
+    my ($other) = $ca->issue(names => ['x.example']);
 
     my $send = sub {
         my ($path, $der) = @_;
         return $api->put("$url/ocsp/$path", $der, 'content-type' => $OCSP);
     };
     my %bad = ('garbage' => 'garbage', 'nothing' => '', 'cut' => substr($good, 0, -5),
-        'more behind it' => $good . 'x', 'revoked' => $ca->ocsp($crt, status => 'revoked'),
+        'more behind it' => $good . 'x', 'also of another' => $ca->ocsp($crt, also => [[$other, 'good']]),
         'unknown' => $ca->ocsp($crt, status => 'unknown'),
         'over' => $ca->ocsp($crt, from => time - 9000, until => time - 60),
         'to come' => $ca->ocsp($crt, from => time + 9000, until => time + 9900),
         'signed by a stranger' => $ca->ocsp($crt, signer => Certctl::PKI->ca('Stranger')),
         'an error' => "\x30\x03\x0a\x01\x03",
-        'of another certificate' => $ca->ocsp($crt, for => ($ca->issue(names => ['x.example']))[0]));
+        'of another certificate' => $ca->ocsp($crt, for => $other));
 
     for my $what (sort keys %bad) {
         refused("OCSP: $what", $send->($fp, $bad{$what}), 422);
@@ -324,6 +325,7 @@ subtest 'OCSP' => sub {
     refused('OCSP: by a bad name', $send->("$fp?name=..", $good), 400);
     refused("OCSP: fingerprint $_", $send->($_, $good), 400, qr/fingerprint/)
         for 'abc', 'z' x 64, 'a' x 63, 'a' x 65;
+    refused('OCSP: no staple to withdraw', $api->delete("$url/ocsp/$fp"), 404);
     refused('OCSP: larger than it may be', $send->($fp, 'x' x 65537), 413);
 };
 

@@ -94,8 +94,12 @@ deployment_staple(struct work *w, const PGresult *v, struct staple *staple)
 {
     struct error  err = { 0 };
 
-    (void) staple_get(w, PQgetvalue(v, 0, CHAIN), PQgetvalue(v, 0, ISSUER), 0, 0,
-                      staple, &err);
+    if (staple_get(w, PQgetvalue(v, 0, CHAIN), PQgetvalue(v, 0, ISSUER), 0, 0, staple,
+                   &err)
+        && staple->info.status != CERTCTL_OCSP_GOOD)
+    {
+        staple_free(staple);
+    }
 }
 
 enum work_result

@@ -118,10 +118,11 @@ staple_obtain(struct work *w, struct staple *s, const char *issuer_id,
         return false;
     }
 
-    why = certctl_ocsp_check(s->der, s->len, leaf, sk_X509_value(s->chain, 1),
-                             time(NULL), &s->info);
-    if (why == NULL) {
-        why = certctl_ocsp_staple_check(&s->info, leaf, time(NULL));
+    why = certctl_ocsp_check_staple(s->der, s->len, leaf, s->chain, time(NULL), &s->info);
+
+    /* the host is to know, and to staple the good one of before no longer */
+    if (s->info.answers && s->info.status == CERTCTL_OCSP_REVOKED) {
+        why = NULL;
     }
 
     return why == NULL || error_set(err, ERR_PEER, "the OCSP response: %s", why);

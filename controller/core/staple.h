@@ -21,9 +21,9 @@ staple_cleanup(struct staple *staple)
 }
 
 /*
- * A response for the leaf of chain_pem that may be stapled now: signed here when
- * issuer_id (or NULL) names a CA of ours, else from the responder that the
- * certificate names.  NOT_FOUND: it names none.
+ * A response for the leaf of chain_pem that may be stapled now, or says that it is
+ * revoked (info.status): signed here when issuer_id (or NULL) names a CA of ours,
+ * else from the responder that the certificate names.  NOT_FOUND: it names none.
  */
 bool staple_get(struct work *w, const char *chain_pem, const char *issuer_id,
     time_t revoked_at, int reason, struct staple *ret, struct error *err);

@@ -198,7 +198,8 @@ nginx_staple(const struct target_link *link, const char *fingerprint,
         return false;
     }
 
-    return (res.status >= 200 && res.status < 300)
+    /* 409: the host has a later one, pushed by somebody else */
+    return (res.status >= 200 && res.status < 300) || res.status == 409
            || nginx_refused(&res, "the OCSP response", err);
 }
 

@@ -51,4 +51,5 @@
     X(NOT_APPLICABLE, "not_applicable")  /* it names no OCSP responder */     \
     X(MISSING,        "missing")                                              \
     X(FRESH,          "fresh")                                                \
-    X(STALE,          "stale")           /* past nextUpdate: not stapled */
+    X(STALE,          "stale")           /* past nextUpdate: not stapled */   \
+    X(WITHDRAWN,      "withdrawn")       /* revoked, or withdrawn */

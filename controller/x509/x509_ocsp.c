@@ -1,5 +1,6 @@
 /* OCSP responses: whether they can be believed and stapled, and asking for one. */
 #include "wire.h"
+#include "x509_facts.h"
 #include "x509_ocsp.h"
 #include <openssl/err.h>
 #include <openssl/ocsp.h>
@@ -84,21 +85,25 @@ fits(const OCSP_SINGLERESP *single, X509 *cert, X509 *issuer)
 }
 
 
+/* A response may answer twice for one certificate: "revoked" counts then. */
 static OCSP_SINGLERESP *
 find_single(OCSP_BASICRESP *basic, X509 *cert, X509 *issuer)
 {
-    OCSP_SINGLERESP  *single;
-    int               i;
+    OCSP_SINGLERESP  *single, *found = NULL;
+    int               i, status;
 
     for (i = 0; i < OCSP_resp_count(basic); i++) {
         single = OCSP_resp_get0(basic, i);
+        status = OCSP_single_get0_status(single, NULL, NULL, NULL, NULL);
 
-        if (fits(single, cert, issuer)) {
-            return single;
+        if ((found == NULL || status == V_OCSP_CERTSTATUS_REVOKED)
+            && fits(single, cert, issuer))
+        {
+            found = single;
         }
     }
 
-    return NULL;
+    return found;
 }
 
 
@@ -202,7 +207,12 @@ check_response(const unsigned char *der, size_t len, X509 *cert, X509 *issuer,
 
     single = find_single(basic, cert, issuer);
 
-    if (single == NULL) {
+    /* OpenSSL also takes what is BER alone, of which the age is not known */
+
+    if (certctl_ocsp_this_update(der, len) == 0) {
+        why = "the OCSP response is not valid DER (RFC 6960 4.2.1)";
+
+    } else if (single == NULL) {
         why = "the OCSP response is for another certificate (RFC 6960 3.2)";
 
     } else if (!is_signed(basic, issuer, now)) {
@@ -219,6 +229,7 @@ check_response(const unsigned char *der, size_t len, X509 *cert, X509 *issuer,
 
     if (why == NULL) {
         *ret = info;
+        ret->answers = OCSP_resp_count(basic);
     }
 
     OCSP_BASICRESP_free(basic);
@@ -251,6 +262,12 @@ certctl_ocsp_staple_check(const struct certctl_ocsp_info *info, X509 *cert,
         return "only a status \"good\" is stapled";
     }
 
+    if (info->answers != 1) {
+        return "the OCSP response answers for other certificates as well, and"
+               " would be stapled with them (RFC 6066 8): request one for this"
+               " certificate alone";
+    }
+
     ERR_set_mark();
 
     /* again, and both ends: the clock may have been set back since */
@@ -263,6 +280,41 @@ certctl_ocsp_staple_check(const struct certctl_ocsp_info *info, X509 *cert,
     ERR_pop_to_mark();
 
     return why;
+}
+
+
+static X509 *
+find_issuer(X509 *cert, STACK_OF(X509) *chain)
+{
+    int  i;
+
+    for (i = 0; i < sk_X509_num(chain); i++) {
+        if (X509_check_issued(sk_X509_value(chain, i), cert) == X509_V_OK) {
+            return sk_X509_value(chain, i);
+        }
+    }
+
+    return NULL;
+}
+
+
+const char *
+certctl_ocsp_check_staple(const unsigned char *der, size_t len, X509 *cert,
+    STACK_OF(X509) *chain, time_t now, struct certctl_ocsp_info *ret)
+{
+    X509        *issuer = find_issuer(cert, chain);
+    const char  *why;
+
+    ret->answers = 0;
+
+    if (issuer == NULL) {
+        return "the chain lacks the issuer's certificate, without which no"
+               " OCSP response can be verified";
+    }
+
+    why = certctl_ocsp_check(der, len, cert, issuer, now, ret);
+
+    return why ? why : certctl_ocsp_staple_check(ret, cert, now);
 }
 
 

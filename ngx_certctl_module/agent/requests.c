@@ -70,6 +70,10 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
       ARG(NAME), OCSP, CERTCTL_OCSP_MAX,
       NULL, ngx_http_certctl_request_ocsp, NULL },
 
+    { NGX_HTTP_DELETE, "/ocsp/{fingerprint}",
+      ARG(NAME), NULL, 0,
+      NULL, ngx_http_certctl_request_delete_ocsp, NULL },
+
     { NGX_HTTP_PUT, "/challenges/http-01/{token}",
       ARG(TTL), TEXT, NGX_CERTCTL_AUTH_MAX,
       NULL, ngx_http_certctl_request_put_http01, NULL },

@@ -99,6 +99,7 @@ ngx_certctl_cert_unstaple(ngx_certctl_cert_t *cert)
     }
 
     cert->staple_good = 0;
+    cert->staple_withdrawn = 0;
     cert->staple_bad = 0;
 }
 

@@ -73,6 +73,7 @@ typedef struct {
     /* DER; staple_info is set once it was checked and found good */
     ngx_str_t                   staple;
     unsigned                    staple_good:1;
+    unsigned                    staple_withdrawn:1;
     struct certctl_ocsp_info    staple_info;
     time_t                      staple_bad;     /* when it was found so */
 
@@ -188,10 +189,6 @@ ngx_certctl_cert_t *ngx_certctl_record(ngx_certctl_t *certctl,
 /* State of cert's staple at now; a static one's is read again if it changed. */
 ngx_certctl_staple_e ngx_certctl_staple_state(ngx_certctl_t *certctl,
     ngx_certctl_cert_t *cert, time_t now);
-
-/* NULL when der may be stapled for cert at now, else the rule it breaks. */
-const char *ngx_certctl_staple_check(ngx_certctl_cert_t *cert,
-    ngx_str_t *der, time_t now, struct certctl_ocsp_info *ret);
 
 /* The first static certificate with this fingerprint (SHA-256), or NULL. */
 ngx_certctl_cert_t *ngx_certctl_static(ngx_certctl_t *certctl,

@@ -98,6 +98,8 @@ ngx_certctl_parse_facts(ngx_certctl_stored_t *stored, certctl_record_t *rec)
         }
     }
 
+    cert->staple_withdrawn = (rec->staple_until == CERTCTL_STAPLE_WITHDRAWN);
+
     if (rec->staple.len) {
         cert->staple_info.next_update = rec->staple_until;
         cert->staple_info.this_update = certctl_ocsp_this_update(
@@ -265,6 +267,8 @@ ngx_certctl_parse_staple(ngx_certctl_stored_t *stored,
     }
 
     stored->cert.staple.len = rec->staple.len;
+    stored->cert.staple_withdrawn = (rec->staple_until
+                                     == CERTCTL_STAPLE_WITHDRAWN);
     ngx_memcpy(stored->cert.staple.data, rec->staple.data, rec->staple.len);
 
     return NULL;

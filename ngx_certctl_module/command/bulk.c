@@ -276,7 +276,8 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
 
     } else {
         ngx_http_certctl_record_facts(json, put->name, &put->chain.leaf,
-                                      put->generation, fingerprint);
+                                      put->generation, put->newer_staple,
+                                      fingerprint);
         bulk->live++;
     }
 

@@ -36,7 +36,7 @@ ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf)
 void
 ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
     const char *name, const struct certctl_leaf *leaf, uint64_t generation,
-    char *fingerprint)
+    ngx_uint_t newer_staple, char *fingerprint)
 {
     certctl_hex(leaf->digest, sizeof(leaf->digest), fingerprint);
 
@@ -44,19 +44,24 @@ ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_json_text(json, "fingerprint", fingerprint);
     ngx_http_certctl_json_time(json, "not_after", leaf->not_after);
+
+    if (newer_staple) {
+        ngx_http_certctl_json_flag(json, "newer_staple_kept", 1);
+    }
 }
 
 
 void
 ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
-    const struct certctl_leaf *leaf, uint64_t generation)
+    const struct certctl_leaf *leaf, uint64_t generation,
+    ngx_uint_t newer_staple)
 {
     call->generation = generation;
     call->status = NGX_HTTP_OK;
 
     ngx_http_certctl_json_open(&call->json, NULL, '{');
     ngx_http_certctl_record_facts(&call->json, call->name, leaf, generation,
-                                  call->fingerprint);
+                                  newer_staple, call->fingerprint);
     ngx_http_certctl_json_close(&call->json, '}');
 
     if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
@@ -130,7 +135,7 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     }
 
     if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
-        ngx_http_certctl_request_live(call, &leaf, generation);
+        ngx_http_certctl_request_live(call, &leaf, generation, 0);
         certctl_leaf_free(&leaf);
 
     } else {

@@ -18,6 +18,7 @@ void ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_delete_ocsp(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
@@ -39,14 +40,16 @@ void ngx_http_certctl_record_fill(certctl_record_t *record,
 /* Counts a commit. */
 void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
 
-/* The members of a record: name, generation, fingerprint, not_after. */
+/* The members of a record: name, generation, fingerprint, not_after; and with
+   newer_staple, that a staple which came with it was older than the kept one. */
 void ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
     const char *name, const struct certctl_leaf *leaf, uint64_t generation,
-    char *fingerprint);
+    ngx_uint_t newer_staple, char *fingerprint);
 
-/* {"name", "generation", "fingerprint", "not_after"} of the live record. */
+/* Answers them of the live record. */
 void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
-    const struct certctl_leaf *leaf, uint64_t generation);
+    const struct certctl_leaf *leaf, uint64_t generation,
+    ngx_uint_t newer_staple);
 
 
 #endif /* _NGX_CERTCTL_COMMAND_H_INCLUDED_ */

@@ -2,6 +2,8 @@
 /*
  * PUT ocsp/{fingerprint}: keeps a response for the certificate with this
  * SHA-256, stored or static, when it may be stapled (RFC 6960, RFC 6066 8).
+ * One that says "revoked" ends the stapling of what was kept before, and so does
+ * DELETE ocsp/{fingerprint}.
  */
 
 
@@ -10,6 +12,7 @@
 #include <ngx_http.h>
 #include "command/command.h"
 #include "x509_chain.h"
+#include "x509_facts.h"
 #include "x509_ocsp.h"
 #include "point.h"
 
@@ -17,10 +20,13 @@
 typedef struct {
     ngx_http_certctl_call_t   *call;
     u_char                     digest[SHA256_DIGEST_LENGTH];
-    certctl_blob_t             der;
+    certctl_blob_t             der;         /* empty: withdraw */
     struct certctl_ocsp_info   info;
-    ngx_uint_t                 found;
     uint64_t                   generation;
+    time_t                     newer;       /* thisUpdate of one that stays */
+
+    unsigned                   found:1;     /* the certificate */
+    unsigned                   done:1;
 } ngx_http_certctl_ocsp_t;
 
 
@@ -143,23 +149,59 @@ ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
 }
 
 
-static const char *
+/*
+ * What the store is to keep of the response as its end.  A response that may not
+ * be stapled, and does not say "revoked", is refused.
+ */
+
+static ngx_int_t
 ngx_http_certctl_ocsp_check(ngx_http_certctl_ocsp_t *ocsp, X509 *cert,
-    X509 *issuer)
+    STACK_OF(X509) *chain, int64_t *until)
 {
-    time_t       now;
     const char  *rule;
 
-    if (issuer == NULL) {
-        return "the certificate's issuer is not in its chain";
+    *until = CERTCTL_STAPLE_WITHDRAWN;
+
+    if (ocsp->der.len == 0) {
+        return NGX_OK;
     }
 
-    now = time(NULL);
+    rule = certctl_ocsp_check_staple(ocsp->der.data, ocsp->der.len, cert,
+                                     chain, time(NULL), &ocsp->info);
 
-    rule = certctl_ocsp_check(ocsp->der.data, ocsp->der.len, cert, issuer, now,
-                              &ocsp->info);
+    if (rule == NULL) {
+        *until = ocsp->info.next_update;
 
-    return rule ? rule : certctl_ocsp_staple_check(&ocsp->info, cert, now);
+    } else if (ocsp->info.answers == 0
+               || ocsp->info.status != CERTCTL_OCSP_REVOKED)
+    {
+        ngx_http_certctl_request_error(ocsp->call, 422, rule);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* What the store said; kept is what it had before. */
+
+static ngx_int_t
+ngx_http_certctl_ocsp_kept(ngx_http_certctl_ocsp_t *ocsp, int rc,
+    const certctl_blob_t *kept)
+{
+    if (rc == CERTCTL_STORE_OLDER) {
+        ocsp->newer = certctl_ocsp_this_update(kept->data, kept->len);
+        return NGX_OK;
+    }
+
+    if (rc != CERTCTL_STORE_OK) {
+        ngx_http_certctl_request_store_error(ocsp->call, rc);
+        return NGX_ERROR;
+    }
+
+    ocsp->done = 1;
+
+    return NGX_OK;
 }
 
 
@@ -169,7 +211,9 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
 {
     int              rc;
     u_char           digest[EVP_MAX_MD_SIZE];
-    X509            *leaf, *issuer;
+    X509            *leaf;
+    int64_t          until;
+    ngx_int_t        done;
     const char      *rule;
     STACK_OF(X509)  *chain;
 
@@ -182,7 +226,6 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
     }
 
     leaf = sk_X509_value(chain, 0);
-    issuer = sk_X509_num(chain) > 1 ? sk_X509_value(chain, 1) : NULL;
 
     if (X509_digest(leaf, EVP_sha256(), digest, NULL) == 0
         || ngx_memcmp(digest, ocsp->digest, sizeof(ocsp->digest)) != 0)
@@ -191,30 +234,23 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
         return NGX_OK;
     }
 
-    rule = ngx_http_certctl_ocsp_check(ocsp, leaf, issuer);
+    ocsp->found = 1;
+    done = ngx_http_certctl_ocsp_check(ocsp, leaf, chain, &until);
 
     sk_X509_pop_free(chain, X509_free);
 
-    if (rule) {
-        ngx_http_certctl_request_error(ocsp->call, 422, rule);
-        return NGX_ERROR;
+    if (done != NGX_OK || (ocsp->der.len == 0 && record->staple.len == 0)) {
+        return done;
     }
 
     CERTCTL_POINT("ocsp.before_commit");
 
     rc = certctl_store_staple(ocsp->call->mcf->certctl.store, record->name,
-                              ocsp->digest, &ocsp->der,
-                              ocsp->info.next_update, &ocsp->generation,
-                              ngx_certctl_touched, &ocsp->call->mcf->certctl);
+                              ocsp->digest, &ocsp->der, until,
+                              &ocsp->generation, ngx_certctl_touched,
+                              &ocsp->call->mcf->certctl);
 
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(ocsp->call, rc);
-        return NGX_ERROR;
-    }
-
-    ocsp->found = 1;
-
-    return NGX_OK;
+    return ngx_http_certctl_ocsp_kept(ocsp, rc, &record->staple);
 }
 
 
@@ -249,39 +285,50 @@ ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
 static ngx_int_t
 ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 {
-    int                       rc;
-    const char               *rule;
-    ngx_http_certctl_call_t  *call;
-    ngx_certctl_cert_t       *cert;
+    int                  rc;
+    int64_t              until, old;
+    ngx_int_t            done;
+    ngx_certctl_t       *certctl;
+    certctl_blob_t       kept;
+    ngx_certctl_cert_t  *cert;
 
-    call = ocsp->call;
+    certctl = &ocsp->call->mcf->certctl;
 
-    cert = ngx_certctl_static(&call->mcf->certctl, ocsp->digest);
+    cert = ngx_certctl_static(certctl, ocsp->digest);
     if (cert == NULL) {
         return NGX_OK;
     }
 
-    rule = ngx_http_certctl_ocsp_check(ocsp, cert->x509,
-                                       sk_X509_num(cert->chain) > 0
-                                       ? sk_X509_value(cert->chain, 0) : NULL);
-    if (rule) {
-        ngx_http_certctl_request_error(call, 422, rule);
-        return NGX_ERROR;
-    }
-
-    CERTCTL_POINT("ocsp.before_static_commit");
-
-    rc = certctl_store_static_staple_put(call->mcf->certctl.store, ocsp->digest,
-                                         &ocsp->der, ngx_certctl_touched,
-                                         &call->mcf->certctl);
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return NGX_ERROR;
-    }
-
     ocsp->found = 1;
 
-    return NGX_OK;
+    if (ngx_http_certctl_ocsp_check(ocsp, cert->x509, cert->chain, &until)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&kept, sizeof(certctl_blob_t));
+
+    rc = certctl_store_static_staple_get(certctl->store, ocsp->digest, &kept,
+                                         &old);
+
+    if (ocsp->der.len == 0 && rc == CERTCTL_STORE_NOT_FOUND) {
+        return NGX_OK;
+    }
+
+    if (ocsp->der.len || rc == CERTCTL_STORE_OK) {
+        CERTCTL_POINT("ocsp.before_static_commit");
+
+        rc = certctl_store_static_staple_put(certctl->store, ocsp->digest,
+                                       ocsp->der.len ? &ocsp->der : &kept,
+                                       until, ngx_certctl_touched, certctl);
+    }
+
+    done = ngx_http_certctl_ocsp_kept(ocsp, rc, &kept);
+
+    free(kept.data);
+
+    return done;
 }
 
 
@@ -294,18 +341,85 @@ ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
 
     call->generation = ocsp->generation;
     ngx_http_certctl_record_live(call->mcf);
-    call->done = "staple is live";
+    call->done = "staple is withdrawn";
 
     call->status = NGX_HTTP_OK;
 
     ngx_http_certctl_json_open(&call->json, NULL, '{');
     ngx_http_certctl_json_text(&call->json, "fingerprint", call->fingerprint);
     ngx_http_certctl_json_number(&call->json, "generation", ocsp->generation);
-    ngx_http_certctl_json_time(&call->json, "this_update",
-                               ocsp->info.this_update);
-    ngx_http_certctl_json_time(&call->json, "next_update",
-                               ocsp->info.next_update);
+
+    if (ocsp->der.len == 0) {
+        ngx_http_certctl_json_text(&call->json, "status", "withdrawn");
+
+    } else {
+        if (ocsp->info.status == CERTCTL_OCSP_GOOD) {
+            call->done = "staple is live";
+        }
+
+        ngx_http_certctl_json_text(&call->json, "status",
+                                   ocsp->info.status == CERTCTL_OCSP_GOOD
+                                   ? "good" : "revoked");
+        ngx_http_certctl_json_time(&call->json, "this_update",
+                                   ocsp->info.this_update);
+        ngx_http_certctl_json_time(&call->json, "next_update",
+                                   ocsp->info.next_update);
+    }
+
     ngx_http_certctl_json_close(&call->json, '}');
+}
+
+
+static char *
+ngx_http_certctl_ocsp_time(time_t when, char *buf, size_t size)
+{
+    struct tm  tm;
+
+    return gmtime_r(&when, &tm)
+           && strftime(buf, size, "%Y-%m-%dT%H:%M:%SZ", &tm) ? buf : "?";
+}
+
+
+static void
+ngx_http_certctl_ocsp_older(ngx_http_certctl_ocsp_t *ocsp)
+{
+    char  rule[256], sent[32], kept[32];
+
+    (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
+                        "thisUpdate of the OCSP response, %s, is not later "
+                        "than that of the one that was stored or withdrawn "
+                        "before, %s: send a newer response (RFC 6960 2.4)%Z",
+                        ngx_http_certctl_ocsp_time(ocsp->info.this_update,
+                                                   sent, sizeof(sent)),
+                        ngx_http_certctl_ocsp_time(ocsp->newer, kept,
+                                                   sizeof(kept)));
+
+    ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_CONFLICT, rule);
+}
+
+
+static void
+ngx_http_certctl_ocsp(ngx_http_certctl_ocsp_t *ocsp)
+{
+    if (ngx_http_certctl_ocsp_digest(ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_stored(ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_static(ocsp) != NGX_OK)
+    {
+        return;
+    }
+
+    if (ocsp->done) {
+        ngx_http_certctl_ocsp_answer(ocsp);
+
+    } else if (ocsp->newer) {
+        ngx_http_certctl_ocsp_older(ocsp);
+
+    } else {
+        ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_NOT_FOUND,
+                      ocsp->found
+                      ? "the certificate with this fingerprint has no staple"
+                      : "no certificate here has this fingerprint");
+    }
 }
 
 
@@ -320,18 +434,24 @@ ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call)
     ocsp.der.data = call->body;
     ocsp.der.len = call->body_len;
 
-    if (ngx_http_certctl_ocsp_digest(&ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_stored(&ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_static(&ocsp) != NGX_OK)
-    {
+    if (ocsp.der.len == 0) {
+        ngx_http_certctl_request_error(call, 422,
+                   "the OCSP response is not valid DER (RFC 6960 4.2.1)");
         return;
     }
 
-    if (!ocsp.found) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                             "no certificate here has this fingerprint");
-        return;
-    }
+    ngx_http_certctl_ocsp(&ocsp);
+}
 
-    ngx_http_certctl_ocsp_answer(&ocsp);
+
+void
+ngx_http_certctl_request_delete_ocsp(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_ocsp_t  ocsp;
+
+    ngx_memzero(&ocsp, sizeof(ngx_http_certctl_ocsp_t));
+
+    ocsp.call = call;
+
+    ngx_http_certctl_ocsp(&ocsp);
 }

@@ -105,6 +105,7 @@ ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
     ngx_memzero(&put->record.key, sizeof(certctl_blob_t));
     put->record.generation = 0;
     put->record.reused_key = 0;
+    put->newer_staple = 0;
 }
 
 
@@ -131,6 +132,7 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
     put->generation = put->old.generation;
 
     if (put->staple.len == 0
+        || put->newer_staple
         || (put->staple.len == put->old.staple.len
             && ngx_memcmp(put->staple.data, put->old.staple.data,
                           put->staple.len)
@@ -158,6 +160,12 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
                                        "another write of this name came first");
     }
 
+    if (rc == CERTCTL_STORE_OLDER) {
+        put->newer_staple = 1;
+        put->status = NGX_HTTP_OK;
+        return NGX_DONE;
+    }
+
     if (rc != CERTCTL_STORE_OK) {
         ngx_http_certctl_put_failed(put, rc);
         return NGX_ERROR;
@@ -168,6 +176,25 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
     ngx_http_certctl_record_live(put->mcf);
 
     return NGX_DONE;
+}
+
+
+/* Whether the store has a later staple of the same certificate, and keeps it. */
+
+static ngx_uint_t
+ngx_http_certctl_put_newer_staple(ngx_http_certctl_put_t *put)
+{
+    size_t  len;
+
+    len = put->chain.leaf_len;
+
+    return put->has_old
+           && put->staple.len
+           && put->old.chain.len >= len
+           && ngx_memcmp(put->old.chain.data, put->chain.der, len) == 0
+           && !certctl_staple_replaces(&put->staple, put->staple_until,
+                                       &put->old.staple,
+                                       put->old.staple_until);
 }
 
 
@@ -182,6 +209,7 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
     rc = certctl_store_read(put->mcf->certctl.store, put->name, &put->old);
 
     put->has_old = (rc == CERTCTL_STORE_OK);
+    put->newer_staple = ngx_http_certctl_put_newer_staple(put);
     generation = put->has_old ? put->old.generation : 0;
 
     /* a write that ended in between, or never, may have told nobody yet */
@@ -455,7 +483,8 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 
     } else {
         CERTCTL_POINT("put.before_answer");
-        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation);
+        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation,
+                                      put.newer_staple);
     }
 
     ngx_http_certctl_put_free(&put);

@@ -42,6 +42,7 @@ typedef struct {
     certctl_record_t               record;    /* what is to be stored: points
                                                  into all of the above */
     unsigned                       has_old:1;
+    unsigned                       newer_staple:1;  /* ... is kept */
 } ngx_http_certctl_put_t;
 
 

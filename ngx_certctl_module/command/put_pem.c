@@ -78,7 +78,6 @@ ngx_http_certctl_pem_take_staple(struct certctl_pem_bundle *bundle,
     const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
 {
     X509                      *leaf;
-    time_t                     now;
     const char                *rule;
     const u_char              *p;
     struct certctl_ocsp_info   info;
@@ -90,22 +89,13 @@ ngx_http_certctl_pem_take_staple(struct certctl_pem_bundle *bundle,
         return NULL;
     }
 
-    if (sk_X509_num(chain->cas) < 1) {
-        return "the certificate's issuer is not in its chain, without it no "
-               "OCSP response can be checked";
-    }
-
-    now = time(NULL);
     p = chain->der;
     leaf = certctl_x509_read(&p, chain->leaf_len);
     rule = "X509_new() failed";
 
     if (leaf) {
-        rule = certctl_ocsp_check(block->der, block->len, leaf,
-                                  sk_X509_value(chain->cas, 0), now, &info);
-        if (rule == NULL) {
-            rule = certctl_ocsp_staple_check(&info, leaf, now);
-        }
+        rule = certctl_ocsp_check_staple(block->der, block->len, leaf,
+                                         chain->cas, time(NULL), &info);
     }
 
     ERR_clear_error();

@@ -46,6 +46,10 @@ ngx_http_certctl_report_staple(ngx_http_certctl_report_t *report,
         return ngx_certctl_staple_state(&report->full, cert, report->now);
     }
 
+    if (cert->staple_withdrawn) {
+        return NGX_CERTCTL_STAPLE_WITHDRAWN;
+    }
+
     until = cert->staple_info.next_update;
 
     if (until == 0) {

@@ -185,7 +185,8 @@ ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
     metric->not_after = cert->not_after;
     metric->staple = ngx_http_certctl_report_staple(report, cert);
     metric->next_update = cert->staple_info.next_update;
-    metric->staple_known = (cert->staple_info.this_update != 0);
+    metric->staple_known = (cert->staple_info.this_update != 0
+                            && !cert->staple_withdrawn);
     metric->age = report->now - cert->staple_info.this_update;
     ngx_memcpy(metric->digest, cert->digest, sizeof(metric->digest));
 

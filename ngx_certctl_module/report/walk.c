@@ -194,6 +194,7 @@ ngx_http_certctl_report_enter(ngx_http_certctl_report_t *report,
         for (i = 0; i < server->certs.nelts; i++) {
             ngx_str_null(&cert[i].staple);
             cert[i].staple_good = 0;
+            cert[i].staple_withdrawn = 0;
             cert[i].staple_bad = 0;
             cert[i].staple_read = 0;
         }

@@ -18,6 +18,47 @@
 #include "x509_key.h"
 
 
+static int
+load(certctl_store_t *store, int room, certctl_sealed_e type,
+    const char *name, certctl_sealed_t *ret)
+{
+    char  path[CERTCTL_PATH_SIZE];
+
+    if (room < 0 || !certctl_name_valid((const u_char *) name, strlen(name))) {
+        return CERTCTL_STORE_NOT_FOUND;
+    }
+
+    certctl_path(path, name, 0);
+
+    return certctl_sealed_read(store, room, path, type, name, ret);
+}
+
+
+/* Of a static certificate's staples the later one stays; under its lock. */
+
+static int
+check_staple(certctl_store_t *store, const certctl_sealed_t *in)
+{
+    int                rc;
+    certctl_sealed_t   old;
+
+    if (in->type != CERTCTL_SEALED_STAPLE
+        || load(store, store->staples, in->type, in->name, &old)
+           != CERTCTL_STORE_OK)
+    {
+        return CERTCTL_STORE_OK;
+    }
+
+    rc = certctl_staple_replaces(&in->blob[CERTCTL_BLOB_STAPLE], in->until,
+                                 &old.blob[CERTCTL_BLOB_STAPLE], old.until)
+         ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
+
+    certctl_sealed_free(&old);
+
+    return rc;
+}
+
+
 /*
  * Seals in and puts it in the place of what room has under its name; touched
  * may be NULL.
@@ -41,6 +82,13 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
     rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL,
                              &w);
     if (rc != CERTCTL_STORE_OK) {
+        free(text);
+        return rc;
+    }
+
+    rc = check_staple(store, in);
+    if (rc != CERTCTL_STORE_OK) {
+        certctl_write_end(&w);
         free(text);
         return rc;
     }
@@ -80,22 +128,6 @@ replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
     free(text);
 
     return rc;
-}
-
-
-static int
-load(certctl_store_t *store, int room, certctl_sealed_e type,
-    const char *name, certctl_sealed_t *ret)
-{
-    char  path[CERTCTL_PATH_SIZE];
-
-    if (room < 0 || !certctl_name_valid((const u_char *) name, strlen(name))) {
-        return CERTCTL_STORE_NOT_FOUND;
-    }
-
-    certctl_path(path, name, 0);
-
-    return certctl_sealed_read(store, room, path, type, name, ret);
 }
 
 
@@ -238,7 +270,7 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
 
 int
 certctl_store_static_staple_put(certctl_store_t *store,
-    const u_char *fingerprint, const certctl_blob_t *staple,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
     certctl_touched_pt touched, void *data)
 {
     certctl_sealed_t  in;
@@ -247,6 +279,7 @@ certctl_store_static_staple_put(certctl_store_t *store,
     certctl_hex(fingerprint, 32, in.name);
     in.type = CERTCTL_SEALED_STAPLE;
     in.stored = time(NULL);
+    in.until = until;
     in.blob[CERTCTL_BLOB_STAPLE] = *staple;
 
     return replace(store, store->staples, &in, touched, data);
@@ -255,7 +288,7 @@ certctl_store_static_staple_put(certctl_store_t *store,
 
 int
 certctl_store_static_staple_get(certctl_store_t *store,
-    const u_char *fingerprint, certctl_blob_t *ret)
+    const u_char *fingerprint, certctl_blob_t *ret, int64_t *until)
 {
     int                rc;
     char               name[CERTCTL_HEX256];
@@ -277,6 +310,7 @@ certctl_store_static_staple_get(certctl_store_t *store,
         memcpy(data, staple->data, staple->len);
         ret->data = data;
         ret->len = staple->len;
+        *until = sealed.until;
     }
 
     certctl_sealed_free(&sealed);

@@ -28,6 +28,7 @@
                                            ETIMEDOUT when another writer
                                            holds this name for 10 s */
 #define CERTCTL_STORE_CONFLICT    -5    /* another write came first */
+#define CERTCTL_STORE_OLDER       -6    /* a later staple is kept */
 
 /*
  * Reading changes nothing, so that it needs no lock and works on a read-only
@@ -77,7 +78,7 @@ typedef struct {
                                            behind the other */
     certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
     certctl_blob_t  staple;             /* DER OCSP response, may be empty */
-    int64_t         staple_until;       /* its nextUpdate */
+    int64_t         staple_until;       /* its nextUpdate, or WITHDRAWN */
 
     u_char          spki[32];           /* SHA-256, authenticated; put() works
                                            it out from the leaf */
@@ -242,8 +243,20 @@ int certctl_store_rollback(certctl_store_t *store, const char *name,
 int certctl_store_delete(certctl_store_t *store, const char *name,
     uint64_t replaces, certctl_touched_pt touched, void *data);
 
+/*
+ * Staples.  Of two for one certificate the later one, by thisUpdate, is kept; so
+ * put() and rollback() keep it, too, where the certificate stays the same.  One
+ * with the end WITHDRAWN is kept to be compared, and not to be sent: only a later
+ * one takes its place.
+ */
+#define CERTCTL_STAPLE_WITHDRAWN  (-1)
+
+/* Whether staple takes the place of the one that is kept: 1, 0. */
+int certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
+    const certctl_blob_t *kept, int64_t kept_until);
+
 /* Replaces the staple of name's record, if its leaf still has fingerprint
-   (SHA-256); else NOT_FOUND. */
+   (SHA-256); else NOT_FOUND.  An empty one withdraws the one that is kept. */
 int certctl_store_staple(certctl_store_t *store, const char *name,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
     uint64_t *generation, certctl_touched_pt touched, void *data);
@@ -271,13 +284,14 @@ void certctl_pending_free(certctl_pending_t *pending);
 
 /* Staples of certificates that are not in the store (static ones), by the
    SHA-256 of the certificate, which is the name that is touched, in hex.  The
-   DER is verified again when it is used. */
+   DER is verified again when it is used; until is WITHDRAWN or something else. */
 
 int certctl_store_static_staple_put(certctl_store_t *store,
-    const u_char *fingerprint, const certctl_blob_t *staple,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
     certctl_touched_pt touched, void *data);
 int certctl_store_static_staple_get(certctl_store_t *store,
-    const u_char *fingerprint, certctl_blob_t *ret);     /* free() data */
+    const u_char *fingerprint, certctl_blob_t *ret,      /* free() data */
+    int64_t *until);
 
 
 #endif /* _NGX_CERTCTL_STORE_H_INCLUDED_ */

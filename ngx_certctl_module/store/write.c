@@ -11,7 +11,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <openssl/asn1.h>
+
 #include "x509_chain.h"
+#include "x509_facts.h"
 #include "x509_leaf.h"
 
 
@@ -106,6 +109,69 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 }
 
 
+int
+certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
+    const certctl_blob_t *kept, int64_t kept_until)
+{
+    time_t  new, old;
+
+    if (kept->len == 0) {
+        return 1;
+    }
+
+    new = certctl_ocsp_this_update(staple->data, staple->len);
+    old = certctl_ocsp_this_update(kept->data, kept->len);
+
+    return kept_until == CERTCTL_STAPLE_WITHDRAWN
+           && until != CERTCTL_STAPLE_WITHDRAWN ? new > old : new >= old;
+}
+
+
+static int
+same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
+{
+    int            tag, class;
+    long           len;
+    size_t         whole;
+    const u_char  *p = one->data;
+
+    if (ASN1_get_object(&p, &len, &tag, &class, one->len) & 0x80) {
+        return 0;
+    }
+
+    whole = p - one->data + len;
+
+    return whole <= other->len
+           && memcmp(one->data, other->data, whole) == 0;
+}
+
+
+/* The certificate may stay the same: what is known of its revocation does. */
+
+static void
+keep_staple(const certctl_sealed_t *old, certctl_sealed_t *new)
+{
+    const certctl_blob_t  *kept, *staple;
+
+    if (old == NULL
+        || !same_leaf(&new->blob[CERTCTL_BLOB_CHAIN],
+                      &old->blob[CERTCTL_BLOB_CHAIN]))
+    {
+        return;
+    }
+
+    kept = &old->blob[CERTCTL_BLOB_STAPLE];
+    staple = &new->blob[CERTCTL_BLOB_STAPLE];
+
+    if (staple->len == 0
+        || !certctl_staple_replaces(staple, new->until, kept, old->until))
+    {
+        new->blob[CERTCTL_BLOB_STAPLE] = *kept;
+        new->until = old->until;
+    }
+}
+
+
 /* Of who has not judged the chain all of it is parsed. */
 
 static int
@@ -175,6 +241,8 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
         return CERTCTL_STORE_CONFLICT;
     }
 
+    keep_staple(put->w.old, new);
+
     return CERTCTL_STORE_OK;
 }
 
@@ -230,6 +298,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
          : certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev);
 
     if (rc == CERTCTL_STORE_OK) {
+        keep_staple(w.old, &prev);
         rc = commit(&w, &prev, 0, generation, touched, data);
         certctl_sealed_free(&prev);
     }
@@ -273,9 +342,19 @@ certctl_store_staple(certctl_store_t *store, const char *name,
         certctl_leaf_free(&leaf);
     }
 
-    if (rc == CERTCTL_STORE_OK) {
+    if (rc == CERTCTL_STORE_OK && staple->len == 0) {
+        new.until = CERTCTL_STAPLE_WITHDRAWN;
+
+    } else if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_staple_replaces(staple, until,
+                                     &new.blob[CERTCTL_BLOB_STAPLE], new.until)
+             ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
+
         new.blob[CERTCTL_BLOB_STAPLE] = *staple;
-        new.until = staple->len ? until : 0;
+        new.until = until;
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
         rc = commit(&w, &new, 1, generation, touched, data);
     }
 

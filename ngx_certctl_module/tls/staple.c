@@ -25,45 +25,6 @@ const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {
 #define NGX_CERTCTL_STAPLE_RECHECK  60
 
 
-static X509 *
-ngx_certctl_issuer(ngx_certctl_cert_t *cert)
-{
-    int    i;
-    X509  *x509;
-
-    for (i = 0; i < sk_X509_num(cert->chain); i++) {
-        x509 = sk_X509_value(cert->chain, i);
-
-        if (X509_check_issued(x509, cert->x509) == X509_V_OK) {
-            return x509;
-        }
-    }
-
-    return NULL;
-}
-
-
-const char *
-ngx_certctl_staple_check(ngx_certctl_cert_t *cert, ngx_str_t *der,
-    time_t now, struct certctl_ocsp_info *ret)
-{
-    X509        *issuer;
-    const char  *rule;
-
-    issuer = ngx_certctl_issuer(cert);
-    if (issuer == NULL) {
-        return "the chain lacks the issuer that could verify the response";
-    }
-
-    ERR_set_mark();
-    rule = certctl_ocsp_check(der->data, der->len, cert->x509, issuer, now,
-                              ret);
-    ERR_pop_to_mark();
-
-    return rule ? rule : certctl_ocsp_staple_check(ret, cert->x509, now);
-}
-
-
 /* The signature is verified once, the times at each use. */
 
 static ngx_uint_t
@@ -87,8 +48,12 @@ ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
         return 0;
     }
 
-    rule = ngx_certctl_staple_check(cert, &cert->staple, now,
-                                         &cert->staple_info);
+    ERR_set_mark();
+    rule = certctl_ocsp_check_staple(cert->staple.data, cert->staple.len,
+                                     cert->x509, cert->chain, now,
+                                     &cert->staple_info);
+    ERR_pop_to_mark();
+
     if (rule) {
         ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
                       "the OCSP response for \"%V\" is not stapled: %s",
@@ -112,6 +77,7 @@ static void
 ngx_certctl_staple_read(ngx_certctl_t *certctl,
     ngx_certctl_cert_t *cert, time_t now)
 {
+    int64_t             until;
     certctl_blob_t      der;
     ngx_atomic_uint_t   counter;
 
@@ -134,7 +100,8 @@ ngx_certctl_staple_read(ngx_certctl_t *certctl,
     cert->staple_read = now;
 
     if (certctl->store == NULL
-        || certctl_store_static_staple_get(certctl->store, cert->digest, &der)
+        || certctl_store_static_staple_get(certctl->store, cert->digest, &der,
+                                           &until)
            != CERTCTL_STORE_OK)
     {
         return;
@@ -147,6 +114,7 @@ ngx_certctl_staple_read(ngx_certctl_t *certctl,
     if (cert->staple.data) {
         ngx_memcpy(cert->staple.data, der.data, der.len);
         cert->staple.len = der.len;
+        cert->staple_withdrawn = (until == CERTCTL_STAPLE_WITHDRAWN);
     }
 
     free(der.data);
@@ -166,42 +134,63 @@ ngx_certctl_staple_state(ngx_certctl_t *certctl,
                           : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
     }
 
+    if (cert->staple_withdrawn) {
+        return NGX_CERTCTL_STAPLE_WITHDRAWN;
+    }
+
     return ngx_certctl_staple_current(cert, now)
            ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
+}
+
+
+static int
+ngx_certctl_staple_send(SSL *ssl, ngx_certctl_server_t *server,
+    ngx_certctl_cert_t *cert)
+{
+    u_char  *der;
+
+    der = OPENSSL_malloc(cert->staple.len);
+    if (der == NULL) {
+        return SSL_TLSEXT_ERR_NOACK;
+    }
+
+    /* OpenSSL frees it */
+
+    ngx_memcpy(der, cert->staple.data, cert->staple.len);
+    SSL_set_tlsext_status_ocsp_resp(ssl, der, cert->staple.len);
+
+    (void) ngx_atomic_fetch_add(&server->certctl->zone->staples, 1);
+
+    return SSL_TLSEXT_ERR_OK;
 }
 
 
 int
 ngx_certctl_status_cb(SSL *ssl, void *arg)
 {
-    u_char                *der;
-    ngx_certctl_cert_t    *cert;
     ngx_certctl_server_t  *server = arg;
 
+    ngx_certctl_cert_t    *cert;
+    ngx_certctl_staple_e   state;
+
     cert = ngx_certctl_sent(ssl, server);
+    state = NGX_CERTCTL_STAPLE_MISSING;
 
-    if (cert
-        && ngx_certctl_staple_state(server->certctl, cert, ngx_time())
-           == NGX_CERTCTL_STAPLE_FRESH)
-    {
-        /* OpenSSL frees it */
-
-        der = OPENSSL_malloc(cert->staple.len);
-        if (der == NULL) {
-            return SSL_TLSEXT_ERR_NOACK;
-        }
-
-        ngx_memcpy(der, cert->staple.data, cert->staple.len);
-        SSL_set_tlsext_status_ocsp_resp(ssl, der, cert->staple.len);
-
-        (void) ngx_atomic_fetch_add(&server->certctl->zone->staples, 1);
-
-        return SSL_TLSEXT_ERR_OK;
+    if (cert) {
+        state = ngx_certctl_staple_state(server->certctl, cert, ngx_time());
     }
 
-    /* what "ssl_stapling on" has found fits what NGINX loaded itself */
+    if (state == NGX_CERTCTL_STAPLE_FRESH) {
+        return ngx_certctl_staple_send(ssl, server, cert);
+    }
+
+    /*
+     * What "ssl_stapling on" has found fits what NGINX loaded itself; it may be
+     * of before a revocation that NGINX does not know of.
+     */
 
     if (server->status_cb
+        && state != NGX_CERTCTL_STAPLE_WITHDRAWN
         && (cert == NULL || cert->source != NGX_CERTCTL_STORE))
     {
         return server->status_cb(ssl, server->status_arg);

@@ -193,6 +193,7 @@ dry_run(void)
     certctl_store_t   *store;
     certctl_blob_t     blob;
     certctl_pending_t  pending;
+    int64_t            until;
     u_char             print[32] = { 0 };
     struct stat        st;
 
@@ -205,7 +206,7 @@ dry_run(void)
     is_str(ecdsa(store, "a.example"), "-", "find");
     is_int(certctl_store_pending_get(store, "a", &pending),
            CERTCTL_STORE_NOT_FOUND, "pending");
-    is_int(certctl_store_static_staple_get(store, print, &blob),
+    is_int(certctl_store_static_staple_get(store, print, &blob, &until),
            CERTCTL_STORE_NOT_FOUND, "staple");
     is_int(certctl_store_each(store, NULL, NULL), 0, "listing");
     is_int(certctl_store_put(store, &rec, NULL, NULL, NULL),

@@ -317,6 +317,7 @@ staples(void)
     certctl_blob_t     one = { (u_char *) "one", 3 }, got1, none = { NULL, 0 };
     u_char             print[32], other[32] = { 1 };
     char               hex[65] = "";
+    int64_t            until;
     uint64_t           g1, g2;
 
     put(store, &a, NULL);
@@ -345,20 +346,31 @@ staples(void)
     ok(same_blob(&got.staple, &one), "with the staple it had");
     certctl_record_free(&got);
     is_int(certctl_store_staple(store, "a", print, &none, 0, NULL, NULL, NULL),
-           CERTCTL_STORE_OK, "taken away");
+           CERTCTL_STORE_OK, "withdrawn");
     certctl_store_read(store, "a", &got);
-    is_int(got.staple.len, 0, "it is gone");
+    ok(same_blob(&got.staple, &one)
+       && got.staple_until == CERTCTL_STAPLE_WITHDRAWN, "it is kept as such");
     certctl_record_free(&got);
+    is_int(certctl_store_staple(store, "a", print, &one, 77, NULL, NULL, NULL),
+           CERTCTL_STORE_OLDER, "and does not come back");
 
-    is_int(certctl_store_static_staple_get(store, other, &got1),
+    is_int(certctl_store_static_staple_get(store, other, &got1, &until),
            CERTCTL_STORE_NOT_FOUND, "no static staple");
-    is_int(certctl_store_static_staple_put(store, other, &one, touch_one, hex),
+    is_int(certctl_store_static_staple_put(store, other, &one, 78, touch_one,
+                                           hex),
            0, "one is put");
     is_str(hex, "01000000000000000000000000000000"
            "00000000000000000000000000000000", "touches its fingerprint");
-    is_int(certctl_store_static_staple_get(store, other, &got1), 0, "and read");
-    ok(same_blob(&got1, &one), "as it was");
+    is_int(certctl_store_static_staple_get(store, other, &got1, &until), 0,
+           "and read");
+    ok(same_blob(&got1, &one) && until == 78, "as it was");
     free(got1.data);
+    is_int(certctl_store_static_staple_put(store, other, &one,
+                                           CERTCTL_STAPLE_WITHDRAWN, NULL,
+                                           NULL),
+           0, "withdrawn");
+    is_int(certctl_store_static_staple_put(store, other, &one, 79, NULL, NULL),
+           CERTCTL_STORE_OLDER, "it does not come back, either");
 
     certctl_store_delete(store, "a", 0, NULL, NULL);
     test_record_done(&a);

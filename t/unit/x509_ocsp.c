@@ -108,7 +108,11 @@ believes(void)
     info = judge(A(.next_update = 60, .signer = &delegate), NULL,
                  "signed by a delegate that it carries");
     judge(A(.next_update = 60, .id_md = EVP_sha256()), NULL, "SHA-256 CertID");
-    judge(A(.next_update = 60, .two = 1), NULL, "two answers, ours second");
+    info = judge(A(.next_update = 60, .two = 1), NULL,
+                 "two answers, ours second");
+    is_int(info.answers, 2, "both are counted");
+    ok(certctl_ocsp_staple_check(&info, leaf.cert, now) != NULL,
+       "and not stapled, as the other one would be stapled with it");
     judge(A(.next_update = 60, .no_certs = 1), NULL, "issuer, no certificates");
     info = judge(A(.this_update = -60), NULL, "no nextUpdate");
     is_int(info.next_update, now - 60 + CERTCTL_OCSP_DEFAULT_LIFE,

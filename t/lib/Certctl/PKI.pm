@@ -120,21 +120,22 @@ sub new_key {
 # A DER OCSP response (RFC 6960) for $cert, PEM, issued by this CA. status:
 # good, revoked, unknown; from and until: thisUpdate and nextUpdate in seconds
 # since 1970 (until 0: absent); signer: another Certctl::PKI that signs;
-# for: another certificate's PEM whose CertID is put in.
+# for: another certificate's PEM whose CertID is put in; also: a list of
+# [certificate, status] that it answers for, too, behind the first.
 sub ocsp {
     my ($self, $cert, %o) = @_;
     my $now    = time;
     my $signer = $o{signer} // $self;
     my $until  = $o{until} // $now + 86400;
-    my $status = { good => "\x80\x00", unknown => "\x82\x00",
-        revoked => tlv(0xa1, time_der($o{revoked_at} // $now - 60)) }
-        ->{ $o{status} // 'good' };
+    my %status = (good => "\x80\x00", unknown => "\x82\x00",
+        revoked => tlv(0xa1, time_der($o{revoked_at} // $now - 60)));
 
-    my $single = tlv(0x30, $self->cert_id($o{for} // $cert), $status,
+    my @singles = map { tlv(0x30, $self->cert_id($_->[0]), $status{ $_->[1] },
         time_der($o{from} // $now - 60),
-        $until ? tlv(0xa0, time_der($until)) : ());
+        $until ? tlv(0xa0, time_der($until)) : ()) }
+        [$o{for} // $cert, $o{status} // 'good'], @{ $o{also} // [] };
     my $data = tlv(0x30, tlv(0xa1, subject_der($signer->{cert})),
-        time_der($o{from} // $now - 60), tlv(0x30, $single));
+        time_der($o{from} // $now - 60), tlv(0x30, @singles));
     my $file = write_file(scratch('data'), $data);
     my $signature = openssl('dgst', '-sha256', '-sign',
         write_file(scratch('key'), $signer->{key}, 0600), $file);
