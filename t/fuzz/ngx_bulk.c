@@ -131,7 +131,8 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 
 void
 ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json, const char *name,
-    const struct certctl_leaf *leaf, uint64_t generation, char *fingerprint)
+    const struct certctl_leaf *leaf, uint64_t generation,
+    ngx_uint_t newer_staple, char *fingerprint)
 {
 }
 
