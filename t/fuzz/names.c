@@ -79,6 +79,8 @@ read_key(const uint8_t *data, size_t len)
     close(fd);
     FUZZ_MUST(certctl_seal_key_load(store(), 0, why, sizeof(why)) == 0 || *why);
     unlinkat(store()->top, "seal.key", 0);
+    EVP_MAC_CTX_free(store()->mac);
+    store()->mac = NULL;
 }
 
 int
