@@ -100,9 +100,13 @@ subtest 'compact' => sub {
         join(' ', map { $_->{not_after} } all($full)), 'the same times');
     is(join(' ', map { $_->{staple} } all($compact)),
         join(' ', map { $_->{staple}{state} } all($full)), 'the same staples');
+    is(join(' ', map { $_->{staple_next_update} // '' } all($compact)),
+        join(' ', map { $_->{staple}{next_update_seconds} // '' } all($full)), 'until the same times');
+    is(join(' ', map { $_->{line} // '' } all($compact)),
+        join(' ', map { $_->{server}{line} // '' } all($full)), 'of the same servers');
 
     my ($a) = grep { ($_->{name} // '') eq 'a.example' } all($compact);
-    is(join(' ', sort keys %$a), 'fingerprint name not_after source staple', 'no more than that');
+    is(join(' ', sort keys %$a), 'fingerprint line name not_after source staple', 'no more than that');
 
     my $new = $edge->give('a.example', names => ['a.example']);
     ($a) = grep { ($_->{name} // '') eq 'a.example' } all(report('?form=compact'));

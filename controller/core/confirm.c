@@ -185,24 +185,18 @@ confirm_other(const json_t *entry, const char *record, struct error *err)
                      why ? why : "no reason given");
 }
 
-/*
- * Server blocks whose names are patterns, or that serve what no other does,
- * cannot be told from the report: every listener is asked for the name, and one
- * that shows the certificate is enough.
- */
+/* Each listener of a page that was not asked before; asked keeps count. */
 static bool
-confirm_anywhere(const struct agent_row *agent, const json_t *entries,
-    const char *record, const char *name, const char *fingerprint,
-    bool want_staple, struct confirm_result *ret, struct error *err)
+confirm_listeners(const struct agent_row *agent, const json_t *entries,
+    const char *name, const char *fingerprint, bool want_staple, json_t *asked,
+    struct confirm_result *ret, struct error *other)
 {
-    CLEANUP(json_ref) json_t  *asked = json_object();
-    struct error               other = { 0 };
-    const json_t              *server;
-    json_t                    *entry, *listen;
-    const char                *text;
-    size_t                     i, j;
-    char                       host[CONFIRM_HOST_MAX];
-    int                        port;
+    const json_t  *server;
+    json_t        *entry, *listen;
+    const char    *text;
+    size_t         i, j;
+    char           host[CONFIRM_HOST_MAX];
+    int            port;
 
     json_array_foreach(entries, i, entry) {
         server = json_object_get(entry, "server");
@@ -210,8 +204,11 @@ confirm_anywhere(const struct agent_row *agent, const json_t *entries,
         json_array_foreach(json_object_get(server, "listen"), j, listen) {
             text = json_string_value(listen);
 
+            if (json_object_size(asked) == CONFIRM_LISTENERS_MAX) {
+                return false;
+            }
+
             if (json_is_true(json_object_get(server, "agent"))
-                || json_object_size(asked) == CONFIRM_LISTENERS_MAX
                 || text == NULL || json_object_get(asked, text)
                 || !split_address(text, host, sizeof(host), &port))
             {
@@ -220,8 +217,47 @@ confirm_anywhere(const struct agent_row *agent, const json_t *entries,
 
             json_object_set_new(asked, text, json_true());
             confirm_host(agent, host, sizeof(host));
-            (void) confirm_one(host, port, name, fingerprint, want_staple, ret, &other);
+            (void) confirm_one(host, port, name, fingerprint, want_staple, ret, other);
         }
+    }
+
+    return true;
+}
+
+/*
+ * Server blocks whose names are patterns, or that serve what no other does,
+ * cannot be told from the report: every listener is asked for the name, and one
+ * that shows the certificate is enough.
+ */
+static bool
+confirm_anywhere(struct work *w, const struct target *target,
+    const struct agent_row *agent, const char *record, const char *name,
+    const char *fingerprint, bool want_staple, struct confirm_result *ret,
+    struct error *err)
+{
+    CLEANUP(json_ref) json_t                *asked = json_object();
+    CLEANUP(mem) char                       *after = NULL;
+    CLEANUP(target_page) struct target_page  page = { 0 };
+    struct error                             other = { 0 };
+    bool                                     more = true;
+
+    while (more) {
+        target_page_cleanup(&page);
+
+        if (!work_alive(w, err)
+            || !target->report(&agent->link, &(struct target_ask) { .full = true,
+                               .after = after }, &page, err))
+        {
+            return false;
+        }
+
+        more = confirm_listeners(agent, json_object_get(page.report, "certificates"),
+                                 name, fingerprint, want_staple, asked, ret, &other)
+               && page.next;
+
+        free(after);
+        after = more ? strdup(page.next) : NULL;
+        more = after != NULL;
     }
 
     return ret->listeners > 0
@@ -231,32 +267,17 @@ confirm_anywhere(const struct agent_row *agent, const json_t *entries,
                         other.code ? other.detail : "none listens");
 }
 
-bool
-confirm_live(struct work *w, const struct target *target,
-    const struct agent_row *agent, const char *record, const char *name,
-    const char *fingerprint, const char *probe, bool want_staple,
-    struct confirm_result *ret, struct error *err)
+/* The server blocks that a page says serve record. */
+static bool
+confirm_page(struct work *w, const struct agent_row *agent, const json_t *entries,
+    const char *record, const char *name, const char *fingerprint,
+    bool want_staple, struct confirm_result *ret, struct error *err)
 {
-    CLEANUP(json_ref) json_t  *report = NULL;
-    CLEANUP(mem) char         *etag = NULL;
-    json_t                    *entry;
-    const char                *seen, *stored;
-    size_t                     i;
-    bool                       unchanged;
-    char                       host[CONFIRM_HOST_MAX];
-    int                        port;
+    json_t      *entry;
+    const char  *seen, *stored;
+    size_t       i;
 
-    *ret = (struct confirm_result) { 0 };
-
-    if (probe && split_address(probe, host, sizeof(host), &port)) {
-        return confirm_one(host, port, name, fingerprint, want_staple, ret, err);
-    }
-
-    if (!target->report(&agent->link, NULL, &report, &etag, &unchanged, err)) {
-        return false;
-    }
-
-    json_array_foreach(json_object_get(report, "certificates"), i, entry) {
+    json_array_foreach(entries, i, entry) {
         seen = json_string_value(json_object_get(entry, "fingerprint"));
         stored = json_string_value(json_object_get(entry, "name"));
 
@@ -275,7 +296,36 @@ confirm_live(struct work *w, const struct target *target,
         }
     }
 
+    return true;
+}
+
+bool
+confirm_live(struct work *w, const struct target *target,
+    const struct agent_row *agent, const char *record, const char *name,
+    const char *fingerprint, const char *probe, bool want_staple,
+    struct confirm_result *ret, struct error *err)
+{
+    CLEANUP(target_page) struct target_page  page = { 0 };
+    char                                     host[CONFIRM_HOST_MAX];
+    int                                      port;
+
+    *ret = (struct confirm_result) { 0 };
+
+    if (probe && split_address(probe, host, sizeof(host), &port)) {
+        return confirm_one(host, port, name, fingerprint, want_staple, ret, err);
+    }
+
+    /* one page has more server blocks than are looked at */
+
+    if (!target->report(&agent->link, &(struct target_ask) { .full = true,
+                        .name = record }, &page, err)
+        || !confirm_page(w, agent, json_object_get(page.report, "certificates"), record,
+                         name, fingerprint, want_staple, ret, err))
+    {
+        return false;
+    }
+
     return ret->listeners > 0
-           || confirm_anywhere(agent, json_object_get(report, "certificates"), record,
-                               name, fingerprint, want_staple, ret, err);
+           || confirm_anywhere(w, target, agent, record, name, fingerprint, want_staple,
+                               ret, err);
 }

@@ -2,6 +2,7 @@
 #include "work.h"
 
 #include "link.h"
+#include "wire.h"
 #include "x509_chain.h"
 #include "x509_info.h"
 
@@ -10,6 +11,26 @@
 #include <time.h>
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+/* One reading of all that an agent serves. */
+struct walk {
+    const struct target       *module;
+    const struct target_link  *link;
+    const char                *scan;      /* its id, which each row gets */
+    struct timespec            begin;
+};
+
+/* page is the next one; what it held is freed. */
+static bool
+walk_ask(const struct walk *walk, bool full, const char *after, const char *etag,
+    struct target_page *page, struct error *err)
+{
+    struct target_ask  ask = { .full = full, .after = after, .etag = etag };
+
+    target_page_cleanup(page);
+
+    return walk->module->report(walk->link, &ask, page, err);
+}
 
 static bool
 add_san(const char *kind, const char *text, void *data)
@@ -106,20 +127,25 @@ entry_row(const json_t *entry)
     return row;
 }
 
+/* The listener's own identity is the agent's, renewed by Enrolment. */
+static bool
+entry_is_agent(const json_t *entry)
+{
+    const char  *record = json_string_value(json_object_get(entry, "name"));
+
+    return json_is_true(json_object_get(json_object_get(entry, "server"), "agent"))
+           || (record && strcmp(record, CERTCTL_WIRE_IDENTITY) == 0);
+}
+
 static bool
 inventory_rows(const json_t *report, json_t *rows, struct error *err)
 {
     json_t  *entry, *row;
     size_t   i;
 
-    if (!json_is_array(json_object_get(report, "certificates"))) {
-        return error_set(err, ERR_PEER, "the report has no list of certificates");
-    }
-
     json_array_foreach(json_object_get(report, "certificates"), i, entry) {
 
-        /* The listener's own identity is the agent's, renewed by Enrolment. */
-        if (json_is_true(json_object_get(json_object_get(entry, "server"), "agent"))) {
+        if (entry_is_agent(entry)) {
             continue;
         }
 
@@ -133,58 +159,173 @@ inventory_rows(const json_t *report, json_t *rows, struct error *err)
     return true;
 }
 
+/* One page with all that is said about its certificates. */
 static bool
-inventory_store(struct work *w, const json_t *rows, const char *status,
-    const char *etag, double ms, struct error *err)
+inventory_store(struct work *w, const struct walk *walk, const json_t *report,
+    struct error *err)
 {
-    CLEANUP(mem) char         *text = json_dumps(rows, JSON_COMPACT);
+    CLEANUP(json_ref) json_t  *rows = json_array();
+    CLEANUP(mem) char         *text = NULL;
     CLEANUP(db_tx) struct db  *tx = NULL;
-    char                       took[16];
+
+    if (!inventory_rows(report, rows, err)) {
+        return false;
+    }
+
+    text = json_dumps(rows, JSON_COMPACT);
+
+    return text ? work_begin(w, &tx, err)
+                  && DB_RUN(tx, err, SQL_INVENTORY_STORE, w->agent_id, text, walk->scan)
+                  && db_commit(tx, err)
+                : error_set(err, ERR_INTERNAL, "out of memory");
+}
+
+/*
+ * A compact page of which each certificate was seen before, at the same place:
+ * its rows are seen again.  *known is false when one was not, and then nothing
+ * has changed.
+ */
+static bool
+inventory_known(struct work *w, const struct walk *walk, const json_t *report,
+    bool *known, struct error *err)
+{
+    CLEANUP(json_ref) json_t    *rows = json_array();
+    CLEANUP(mem) char           *text = NULL;
+    CLEANUP(pgresult) PGresult  *odd = NULL;
+    CLEANUP(db_tx) struct db    *tx = NULL;
+    json_t                      *entry;
+    size_t                       i;
+
+    json_array_foreach(json_object_get(report, "certificates"), i, entry) {
+        if (!entry_is_agent(entry)) {
+            json_array_append(rows, entry);
+        }
+    }
+
+    text = json_dumps(rows, JSON_COMPACT);
 
     if (text == NULL) {
         return error_set(err, ERR_INTERNAL, "out of memory");
     }
 
-    snprintf(took, sizeof(took), "%d", (int) ms);
+    if (!work_begin(w, &tx, err)
+        || (odd = DB_EXEC(tx, err, SQL_INVENTORY_KNOWN, w->agent_id, text,
+                          walk->scan)) == NULL)
+    {
+        return false;
+    }
+
+    *known = strcmp(PQgetvalue(odd, 0, 0), "0") == 0;
+
+    return db_commit(tx, err);
+}
+
+/*
+ * Page by page.  A page with something new is asked for again in full; after a
+ * start or reload of NGINX all of them are, as server blocks may have changed.
+ */
+static bool
+inventory_walk(struct work *w, const struct walk *walk, struct target_page *page,
+    bool full, struct error *err)
+{
+    CLEANUP(mem) char  *after = NULL;
+    char               *next;
+    bool                known = false;
+
+    for ( ;; ) {
+        if (!full && !inventory_known(w, walk, page->report, &known, err)) {
+            return false;
+        }
+
+        if ((full || !known)
+            && (!walk_ask(walk, true, after, NULL, page, err)
+                || !inventory_store(w, walk, page->report, err)))
+        {
+            return false;
+        }
+
+        if (page->next == NULL) {
+            return true;
+        }
+
+        next = strdup(page->next);
+        free(after);
+        after = next;
+
+        if (after == NULL) {
+            return error_set(err, ERR_INTERNAL, "out of memory");
+        }
+
+        if (!full && !walk_ask(walk, false, after, NULL, page, err)) {
+            return false;
+        }
+    }
+}
+
+/* What was not seen in this walk is gone. */
+static bool
+inventory_end(struct work *w, const struct walk *walk, const char *status,
+    const char *etag, struct error *err)
+{
+    CLEANUP(db_tx) struct db  *tx = NULL;
+    struct timespec            now;
+    char                       took[16];
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    snprintf(took, sizeof(took), "%d", (int) ((now.tv_sec - walk->begin.tv_sec) * 1000
+             + (now.tv_nsec - walk->begin.tv_nsec) / 1000000));
 
     return work_begin(w, &tx, err)
-           && DB_RUN(tx, err, SQL_INVENTORY_STORE, w->agent_id, text, took)
+           && DB_RUN(tx, err, SQL_INVENTORY_END, w->agent_id, walk->scan, took)
            && DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, status, etag)
            && db_commit(tx, err);
+}
+
+/* Start and configuration of NGINX, all of an ETag but the store's generation. */
+static bool
+same_configuration(const char *a, const char *b)
+{
+    const char  *end = strrchr(a, '-');
+    size_t       len = end ? (size_t) (end - a) : 0;
+
+    return len && strncmp(a, b, len + 1) == 0;
 }
 
 enum work_result
 inventory_run(struct work *w, struct error *err)
 {
-    CLEANUP(agent_row) struct agent_row  agent = { 0 };
-    CLEANUP(json_ref) json_t            *status = NULL, *report = NULL, *rows = NULL;
-    CLEANUP(mem) char                   *etag = NULL, *fingerprint = NULL, *text = NULL;
-    const struct target                 *module = target_find("nginx-module");
-    struct timespec                      from, to;
-    bool                                 unchanged = false;
+    CLEANUP(agent_row) struct agent_row      agent = { 0 };
+    CLEANUP(json_ref) json_t                *status = NULL;
+    CLEANUP(mem) char                       *fingerprint = NULL, *text = NULL;
+    CLEANUP(mem) char                       *etag = NULL, *scan = NULL;
+    CLEANUP(target_page) struct target_page  page = { 0 };
+    struct walk                              walk = { .module = target_find("nginx-module"),
+                                                      .link = &agent.link };
 
     w->quiet = true;
-    rows = json_array();
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    clock_gettime(CLOCK_MONOTONIC, &walk.begin);
 
     if (!link_agent(w, w->agent_id, &agent, err)
-        || !module->status(&agent.link, &status, &fingerprint, err)
-        || !module->report(&agent.link, agent.etag, &report, &etag, &unchanged, err)
-        || (!unchanged && !inventory_rows(report, rows, err)))
+        || !walk.module->status(&agent.link, &status, &fingerprint, err)
+        || !walk_ask(&walk, false, NULL, agent.etag, &page, err))
     {
         return WORK_FAILED;
     }
 
-    clock_gettime(CLOCK_MONOTONIC, &to);
     text = json_dumps(status, JSON_COMPACT);
 
-    if (unchanged) {
+    if (page.unchanged) {
         return DB_RUN(w->core.db, err, SQL_AGENT_SEEN, w->agent_id, text, NULL)
                ? WORK_DONE : WORK_FAILED;
     }
 
-    return inventory_store(w, rows, text, etag, (to.tv_sec - from.tv_sec) * 1e3
-                           + (to.tv_nsec - from.tv_nsec) / 1e6, err)
+    /* of the first page: what changes in between is found the next time */
+    etag = TAKE(page.etag);
+    scan = DB_VALUE(w->core.db, err, SQL_NEW_ID, "dscan-");
+    walk.scan = scan;
+
+    return scan && inventory_walk(w, &walk, &page, !same_configuration(agent.etag, etag), err)
+           && inventory_end(w, &walk, text, etag, err)
            ? WORK_DONE : WORK_FAILED;
 }
 

@@ -10,6 +10,7 @@
 #include "http.h"
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <time.h>
 
 /* How to reach a host.  All borrowed. */
@@ -28,6 +29,29 @@ struct target_installed {
     char       fingerprint[65];
     long long  generation;
 };
+
+/* Which page of a report. */
+struct target_ask {
+    bool         full;         /* with chains and server blocks; else compact */
+    const char  *name;         /* of this record only, or NULL */
+    const char  *after;        /* "next" of the page before; NULL: the first page */
+    const char  *etag;         /* of the report that is known, or NULL */
+};
+
+struct target_page {
+    json_t      *report;       /* NULL when unchanged */
+    const char  *next;         /* in report; NULL: this is the last page */
+    char        *etag;
+    bool         unchanged;    /* the etag that was sent still stands */
+};
+
+static inline void
+target_page_cleanup(struct target_page *page)
+{
+    json_decref(page->report);
+    free(page->etag);
+    *page = (struct target_page) { 0 };
+}
 
 struct target {
     const char                *type;
@@ -56,9 +80,9 @@ struct target {
     bool (*remove)(const struct target_link *link, const char *record,
         struct error *err);
 
-    /* What is live.  *unchanged: etag still stands, *report is NULL then. */
-    bool (*report)(const struct target_link *link, const char *etag,
-        json_t **report, char **new_etag, bool *unchanged, struct error *err);
+    /* What is live, page by page. */
+    bool (*report)(const struct target_link *link, const struct target_ask *ask,
+        struct target_page *ret, struct error *err);
 
     bool (*status)(const struct target_link *link, json_t **status,
         char **fingerprint, struct error *err);

@@ -10,7 +10,8 @@
 
 #define NGINX_CONNECT_MS  3000
 #define NGINX_TOTAL_MS    15000          /* an RSA-4096 key takes seconds */
-#define NGINX_REPORT_MAX  (256 * 1024 * 1024)
+#define NGINX_PAGE        500            /* certificates in a page of the report */
+#define NGINX_ANSWER_MAX  (64 * 1024 * 1024)   /* such a page, of the largest chains */
 #define NGINX_URL_MAX     2048
 
 extern const struct target  target_nginx_module;
@@ -54,7 +55,7 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
         .method = method, .url = url, .content_type = content_type,
         .body = body, .body_len = len, .headers = headers,
         .connect_ms = NGINX_CONNECT_MS, .total_ms = NGINX_TOTAL_MS,
-        .answer_max = NGINX_REPORT_MAX, .allow_reserved = true,
+        .answer_max = NGINX_ANSWER_MAX, .allow_reserved = true,
         .tls = { .ca_pem = link->ca_pem, .cert_pem = link->cert_pem,
                  .key_pem = link->key_pem, .uri = uri, .only_tls13 = true },
     };
@@ -251,32 +252,43 @@ nginx_json(const struct http_response *res, const char *what, json_t **ret,
 }
 
 static bool
-nginx_report(const struct target_link *link, const char *etag, json_t **report,
-    char **new_etag, bool *unchanged, struct error *err)
+nginx_report(const struct target_link *link, const struct target_ask *ask,
+    struct target_page *ret, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    const char                                  *value;
+    char                                         path[NGINX_URL_MAX];
+    const char                                  *etag;
 
-    if (!nginx_send(link, "GET", "/certificates", NULL, NULL, 0, etag, &res, err)) {
+    snprintf(path, sizeof(path), "/certificates?form=%s&limit=%d%s%s%s%s",
+             ask->full ? "full" : "compact", NGINX_PAGE,
+             ask->name ? "&name=" : "", ask->name ? ask->name : "",
+             ask->after ? "&after=" : "", ask->after ? ask->after : "");
+
+    *ret = (struct target_page) { 0 };
+
+    if (!nginx_send(link, "GET", path, NULL, NULL, 0, ask->etag, &res, err)) {
         return false;
     }
 
-    *report = NULL;
-    *new_etag = NULL;
-    *unchanged = res.status == 304;
-
-    if (*unchanged) {
+    if (res.status == 304) {
+        ret->unchanged = true;
         return true;
     }
 
-    if (!nginx_json(&res, "the report", report, err)) {
+    if (!nginx_json(&res, "the report", &ret->report, err)) {
         return false;
     }
 
-    value = http_header(&res, "ETag");
-    *new_etag = strdup(value ? value : "");
+    if (!json_is_array(json_object_get(ret->report, "certificates"))) {
+        target_page_cleanup(ret);
+        return error_set(err, ERR_PEER, "the report has no list of certificates");
+    }
 
-    return *new_etag != NULL || error_set(err, ERR_INTERNAL, "out of memory");
+    etag = http_header(&res, "ETag");
+    ret->next = json_string_value(json_object_get(ret->report, "next"));
+    ret->etag = strdup(etag ? etag : "");
+
+    return ret->etag != NULL || error_set(err, ERR_INTERNAL, "out of memory");
 }
 
 static bool

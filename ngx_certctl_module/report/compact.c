@@ -30,6 +30,16 @@ ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
                                ngx_certctl_source_text[cert->source]);
     ngx_http_certctl_json_text(json, "staple",
                                ngx_certctl_staple_text[staple]);
+
+    if (cert->staple_info.next_update) {
+        ngx_http_certctl_json_number(json, "staple_next_update",
+                                     cert->staple_info.next_update);
+    }
+
+    if (server) {
+        ngx_http_certctl_json_number(json, "line", server->line);
+    }
+
     ngx_http_certctl_json_close(json, '}');
 
     ngx_http_certctl_report_judge(report, server, cert, staple);

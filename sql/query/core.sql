@@ -267,14 +267,10 @@ UPDATE agents a SET status = 'Online', last_heartbeat_at = now(), last_error = N
   FROM before WHERE a.id = before.id AND a.status <> 'Retired'
 RETURNING a.id;
 
--- A whole report, as parsed from the PEM of each served certificate: rows come,
--- stay and go; certificates of ours are known by fingerprint.
+-- A page of a report, as parsed from the PEM of each served certificate: rows come
+-- and stay; certificates of ours are known by fingerprint.
 -- name: inventory_store
-WITH scan AS (
-    INSERT INTO discovery_scans (agent_id, directories, certificates_found, scan_duration_ms, completed_at)
-    VALUES ($1, '{live}', jsonb_array_length($2::jsonb), $3::int, now())
-    RETURNING id
-), seen AS (
+WITH seen AS (
     SELECT DISTINCT ON (s.fingerprint, s.place)
            s.*, (SELECT v.certificate_id FROM certificate_versions v WHERE v.fingerprint_sha256 = s.fingerprint) AS managed
       FROM jsonb_to_recordset($2::jsonb) AS s(fingerprint text, place text, source text, server_names text[], listen text[], record text,
@@ -287,12 +283,12 @@ WITH scan AS (
            staple, staple_next_update, ocsp_url, pem_data, discovery_scan_id, managed_certificate_id, status, expiry_status, days_until_expiry)
     SELECT s.fingerprint, $1, s.place, s.source, s.server_names, s.listen, s.record, s.common_name, s.sans,
            s.serial, s.issuer, s.subject, to_timestamp(s.not_before), to_timestamp(s.not_after), s.key_algorithm, s.key_size, s.is_ca, NOT s.is_ca,
-           s.has_private_key, s.must_staple, s.staple, to_timestamp(s.staple_next_update), s.ocsp_url, s.pem, scan.id, s.managed,
+           s.has_private_key, s.must_staple, s.staple, to_timestamp(s.staple_next_update), s.ocsp_url, s.pem, $3, s.managed,
            CASE WHEN s.managed IS NULL THEN 'Unmanaged' ELSE 'Managed' END,
            CASE WHEN to_timestamp(s.not_after) <= now() THEN 'expired' WHEN to_timestamp(s.not_after) <= now() + interval '7 days' THEN 'expiring'
                 WHEN to_timestamp(s.not_after) <= now() + interval '30 days' THEN 'expiring_soon' ELSE 'valid' END,
            floor((s.not_after - extract(epoch FROM now())) / 86400)::int
-      FROM seen s, scan
+      FROM seen s
     ON CONFLICT (fingerprint_sha256, agent_id, place) DO UPDATE
        SET source = excluded.source, server_names = excluded.server_names, listen = excluded.listen, record = excluded.record,
            has_private_key = excluded.has_private_key, staple = excluded.staple, staple_next_update = excluded.staple_next_update,
@@ -300,20 +296,51 @@ WITH scan AS (
            days_until_expiry = excluded.days_until_expiry,
            managed_certificate_id = coalesce(d.managed_certificate_id, excluded.managed_certificate_id),
            status = CASE WHEN d.status = 'Unmanaged' THEN excluded.status ELSE d.status END
-    RETURNING id, xmax = 0 AS fresh
-), gone AS (
-    DELETE FROM discovered_certificates d WHERE d.agent_id = $1
-       AND NOT EXISTS (SELECT FROM seen s WHERE s.fingerprint = d.fingerprint_sha256 AND s.place = d.place)
+    RETURNING id
 ), staples AS (
     INSERT INTO ocsp_staples (agent_id, fingerprint_sha256)
     SELECT DISTINCT $1, s.fingerprint FROM seen s WHERE s.ocsp_url <> '' AND s.source IN ('store', 'static') AND s.staple <> 'not_applicable'
     ON CONFLICT (agent_id, fingerprint_sha256) DO NOTHING
-), staples_gone AS (
-    DELETE FROM ocsp_staples o WHERE o.agent_id = $1 AND NOT EXISTS (SELECT FROM seen s WHERE s.fingerprint = o.fingerprint_sha256)
-), counted AS (
-    SELECT count(*) AS found, count(*) FILTER (WHERE fresh) AS new FROM stored
 )
-SELECT found, new FROM counted;
+SELECT count(*) FROM stored;
+
+-- A compact page: how many of its certificates are not what was seen before. When
+-- none is, their rows are seen again; else nothing changes. A row's place is
+-- "file:line name key type".
+-- name: inventory_known
+WITH entry AS (
+    SELECT fingerprint, coalesce(name, '') AS record, source, coalesce(line, 0) AS line, count(*) AS n,
+           max(staple) AS staple, max(staple_next_update) AS staple_next_update
+      FROM jsonb_to_recordset($2::jsonb) AS s(fingerprint text, name text, source text, line int, staple text, staple_next_update bigint)
+     GROUP BY 1, 2, 3, 4
+), known AS (
+    SELECT d.id, e.*
+      FROM entry e JOIN discovered_certificates d
+        ON d.fingerprint_sha256 = e.fingerprint AND d.agent_id = $1 AND coalesce(d.record, '') = e.record AND d.source = e.source
+       AND substring(d.place FROM ':([0-9]{1,9}) [^ ]* [^ ]*$')::int = e.line
+), odd AS (
+    SELECT fingerprint FROM entry e WHERE n <> (SELECT count(*) FROM known r WHERE (r.fingerprint, r.record, r.source, r.line) = (e.fingerprint, e.record, e.source, e.line))
+), again AS (
+    UPDATE discovered_certificates d
+       SET last_seen_at = now(), discovery_scan_id = $3, staple = r.staple, staple_next_update = to_timestamp(r.staple_next_update)
+      FROM known r WHERE d.id = r.id AND NOT EXISTS (SELECT FROM odd)
+)
+SELECT count(*) FROM odd;
+
+-- What a walk has not seen is gone, and its staples.
+-- name: inventory_end
+WITH found AS (
+    SELECT count(*) AS n, count(*) FILTER (WHERE first_seen_at = last_seen_at) AS fresh
+      FROM discovered_certificates WHERE agent_id = $1 AND discovery_scan_id = $2
+), scan AS (
+    INSERT INTO discovery_scans (id, agent_id, directories, certificates_found, certificates_new, scan_duration_ms, completed_at)
+    SELECT $2, $1, '{live}', n, fresh, $3::int, now() FROM found
+), gone AS (
+    DELETE FROM discovered_certificates WHERE agent_id = $1 AND discovery_scan_id IS DISTINCT FROM $2
+)
+DELETE FROM ocsp_staples o WHERE o.agent_id = $1
+   AND NOT EXISTS (SELECT FROM discovered_certificates d
+                    WHERE d.fingerprint_sha256 = o.fingerprint_sha256 AND d.agent_id = $1 AND d.discovery_scan_id = $2);
 
 -- name: discovered_get
 SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record, d.source, d.status, d.managed_certificate_id, d.is_ca,

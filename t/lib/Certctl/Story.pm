@@ -15,7 +15,7 @@ use Certctl::Process qw(slurp wait_until);
 use Certctl::TLS 'handshake';
 
 # config: of certctld; names: the servers with "certctl on" (shop.example);
-# servers: more server blocks; store: its folder; points => 1: both programs have crash points.
+# servers: more server blocks; control: more in that of the control listener; store: its folder; points => 1: both programs have crash points.
 sub new {
     my ($class, %o) = @_;
     my $self = bless { names => ['shop.example'], servers => '', store => '%%DIR%%/store', %o },
@@ -25,6 +25,7 @@ sub new {
         config => "log_level = debug\n" . ($o{config} // ''));
     $self->{nginx} = Certctl::Nginx->new(workers => 2, points => $o{points});
     $self->{nginx}->file('fleet-ca.pem', slurp($self->{daemon}->ca));
+    mkdir $self->{nginx}->dir . '/private', 0700;      # for a control socket
     $self->configure;
     $self->{nginx}->start;
     $self->{agent} = $self->register if $o{register} // 1;
@@ -59,6 +60,7 @@ $servers
     server {
         listen 127.0.0.1:%%PORT_control%% ssl;
         certctl_agent;
+        @{[ $self->{control} // '' ]}
     }
 }
 CONF
