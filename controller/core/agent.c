@@ -101,7 +101,7 @@ agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
     struct error *err)
 {
     const struct target      *module = target_find("nginx-module");
-    struct target_installed   done;
+    struct target_item        item = { .record = CERTCTL_WIRE_IDENTITY };
     CLEANUP(mem) char        *csr = NULL, *chain = NULL;
     char                      sans[600];
 
@@ -116,10 +116,15 @@ agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
 
     chain = fleet_sign_agent(&w->core, csr, sans, until, err);
 
-    if (chain == NULL || !work_alive(w, err)
-        || !module->install(&agent->link, CERTCTL_WIRE_IDENTITY, chain, NULL, 0, &done,
-                            err))
-    {
+    if (chain == NULL || !work_alive(w, err)) {
+        return false;
+    }
+
+    item.chain_pem = chain;
+    module->install(&agent->link, &item, 1);
+
+    if (!item.installed) {
+        *err = item.err;
         return false;
     }
 

@@ -1,6 +1,6 @@
 /*
- * One version onto one target: chain, staple, and the look that makes it true.
- * Every step may be repeated.
+ * Versions onto the targets of one host: chain, staple, and the look that makes it
+ * true.  What is ready together is pushed together; every step may be repeated.
  */
 #include "deployment.h"
 
@@ -48,6 +48,47 @@ deployment_request(const struct core *c, const char *certificate_id,
     return made > 0 || strcmp(PQgetvalue(row, 0, 2), "0") != 0
            || error_set(err, ERR_INVALID, "%s has no issued version to deploy: renew it "
                         "first", certificate_id);
+}
+
+/* One version on its way onto its target. */
+struct deployment {
+    struct work          *work;
+    PGresult             *v;
+    json_t               *config;
+    const struct target  *target;
+    char                  record[256];
+    struct staple         staple;
+    struct error          err;
+    bool                  open;          /* it is still to be installed */
+    bool                  ended;
+};
+
+/* What is pushed together. */
+struct deployments {
+    struct agent_row     agent;
+    struct deployment    of[TARGET_MANY];
+    int                  n;
+    work_done           *done;
+    void                *data;
+};
+
+static void
+deployment_end(struct deployments *all, struct deployment *d, bool good)
+{
+    db_rollback(d->work->core.db);
+    d->ended = true;
+    all->done(all->data, d->work, good ? WORK_DONE : WORK_FAILED, &d->err);
+}
+
+/* While one is at work, the leases of the others go on. */
+static void
+deployment_hold(struct deployments *all)
+{
+    for (int i = 0; i < all->n; i++) {
+        if (!all->of[i].ended) {
+            work_hold(all->of[i].work);
+        }
+    }
 }
 
 static double
@@ -102,73 +143,171 @@ deployment_staple(struct work *w, const PGresult *v, struct staple *staple)
     }
 }
 
-enum work_result
-deployment_run(struct work *w, struct error *err)
+/* Everything before the push; false when it cannot be deployed. */
+static bool
+deployment_prepare(struct deployment *d)
 {
-    CLEANUP(pgresult) PGresult          *v = NULL;
-    CLEANUP(agent_row) struct agent_row  agent = { 0 };
-    CLEANUP(json_ref) json_t            *config = NULL;
-    struct target_installed              done;
-    struct confirm_result                seen;
-    struct timespec                      pushed;
-    const struct target                 *target;
-    CLEANUP(staple) struct staple        staple = { 0 };
-    char                                 record[256];
+    struct work   *w = d->work;
+    struct error  *err = &d->err;
 
-    v = DB_EXEC(w->core.db, err, SQL_DEPLOYMENT_FACTS, w->version_id, w->target_id);
-    if (v == NULL) {
-        return WORK_FAILED;
+    d->v = DB_EXEC(w->core.db, err, SQL_DEPLOYMENT_FACTS, w->version_id, w->target_id);
+    if (d->v == NULL) {
+        return false;
     }
 
-    if (PQntuples(v) == 0 || (target = target_find(PQgetvalue(v, 0, TYPE))) == NULL) {
-        error_set(err, ERR_INVALID, "version %s or target %s is gone", w->version_id,
-                  w->target_id);
-        return WORK_FAILED;
-    }
-
-    if (strcmp(PQgetvalue(v, 0, NEWEST), w->version_id) != 0) {
-        error_set(err, ERR_INVALID, "a newer version took the place of %s", w->version_id);
-        return WORK_FAILED;
-    }
-
-    config = json_loads(PQgetvalue(v, 0, CONFIG), 0, NULL);
-    link_record(config, PQgetvalue(v, 0, COMMON_NAME), record, sizeof(record));
-
-    if (!link_agent(w, PQgetvalue(v, 0, AGENT), &agent, err)) {
-        return WORK_FAILED;
-    }
-
-    deployment_staple(w, v, &staple);
-    clock_gettime(CLOCK_MONOTONIC, &pushed);
-
-    if (!work_alive(w, err)
-        || !target->install(&agent.link, record, PQgetvalue(v, 0, CHAIN), staple.der,
-                            staple.len, &done, err))
+    if (PQntuples(d->v) == 0
+        || (d->target = target_find(PQgetvalue(d->v, 0, TYPE))) == NULL)
     {
-        return WORK_FAILED;
+        return error_set(err, ERR_INVALID, "version %s or target %s is gone",
+                         w->version_id, w->target_id);
     }
+
+    if (strcmp(PQgetvalue(d->v, 0, NEWEST), w->version_id) != 0) {
+        return error_set(err, ERR_INVALID, "a newer version took the place of %s",
+                         w->version_id);
+    }
+
+    d->config = json_loads(PQgetvalue(d->v, 0, CONFIG), 0, NULL);
+    link_record(d->config, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
+                sizeof(d->record));
+    deployment_staple(w, d->v, &d->staple);
+
+    return true;
+}
+
+/* What was pushed is looked at, and stored as deployed. */
+static bool
+deployment_finish(struct deployment *d, const struct agent_row *agent,
+    const char *live, const struct timespec *pushed)
+{
+    struct work            *w = d->work;
+    struct confirm_result   seen;
+    const char             *probe;
 
     CERTCTL_POINT("deployment.installed");
 
-    if (strcmp(done.fingerprint, PQgetvalue(v, 0, FINGERPRINT)) != 0) {
-        error_set(err, ERR_PEER, "the module has installed %.16s..., not %.16s...",
-                  done.fingerprint, PQgetvalue(v, 0, FINGERPRINT));
-        return WORK_FAILED;
+    if (strcmp(live, PQgetvalue(d->v, 0, FINGERPRINT)) != 0) {
+        return error_set(&d->err, ERR_PEER, "the module has installed %.16s..., not "
+                         "%.16s...", live, PQgetvalue(d->v, 0, FINGERPRINT));
     }
 
-    if (staple.der && !staple_record(w, agent.link.agent_id, &staple, err)) {
-        return WORK_FAILED;
+    if (d->staple.der && !staple_record(w, agent->link.agent_id, &d->staple, &d->err)) {
+        return false;
     }
 
-    if (!confirm_live(w, target, &agent, record, PQgetvalue(v, 0, COMMON_NAME),
-                      done.fingerprint, json_string_value(json_object_get(config, "probe")),
-                      staple.der != NULL, &seen, err))
-    {
-        return WORK_FAILED;
+    probe = json_string_value(json_object_get(d->config, "probe"));
+
+    return confirm_live(w, d->target, agent, d->record, PQgetvalue(d->v, 0, COMMON_NAME),
+                        live, probe, d->staple.der != NULL, &seen, &d->err)
+           && deployment_store(w, d->v, d->record, &seen, since_ms(pushed), &d->err);
+}
+
+static bool
+deployment_fits(const struct deployment *d, struct deployment **others, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (d->target != others[i]->target || strcmp(d->record, others[i]->record) == 0) {
+            return false;
+        }
     }
 
-    return deployment_store(w, v, record, &seen, since_ms(&pushed), err)
-           ? WORK_DONE : WORK_FAILED;
+    return d->open;
+}
+
+/* Those that can go in one push: of one type, each record once. */
+static int
+deployment_gather(struct deployments *all, struct deployment **ret,
+    struct target_item *items)
+{
+    struct deployment  *d;
+    int                 count = 0;
+
+    for (int i = 0; i < all->n; i++) {
+        d = &all->of[i];
+
+        if (!deployment_fits(d, ret, count)) {
+            continue;
+        }
+
+        d->open = false;
+
+        if (!work_alive(d->work, &d->err)) {
+            deployment_end(all, d, false);
+            continue;
+        }
+
+        items[count] = (struct target_item) {
+            .record = d->record, .chain_pem = PQgetvalue(d->v, 0, CHAIN),
+            .staple = d->staple.der, .staple_len = d->staple.len,
+        };
+        ret[count++] = d;
+    }
+
+    return count;
+}
+
+static void
+deployment_push(struct deployments *all)
+{
+    struct deployment   *some[TARGET_MANY];
+    struct target_item   items[TARGET_MANY];
+    struct timespec      pushed;
+    int                  count;
+    bool                 good;
+
+    while ((count = deployment_gather(all, some, items)) > 0) {
+        clock_gettime(CLOCK_MONOTONIC, &pushed);
+        some[0]->target->install(&all->agent.link, items, count);
+
+        for (int i = 0; i < count; i++) {
+            deployment_hold(all);
+
+            if (!items[i].installed) {
+                some[i]->err = items[i].err;
+            }
+
+            good = items[i].installed
+                   && deployment_finish(some[i], &all->agent, items[i].fingerprint,
+                                        &pushed);
+            deployment_end(all, some[i], good);
+        }
+    }
+}
+
+void
+deployment_run(struct work *works, int n, work_done *done, void *data)
+{
+    struct deployments   all = { .n = n, .done = done, .data = data };
+    struct deployment   *d;
+    struct error         err = { 0 };
+    bool                 met;
+
+    for (int i = 0; i < n; i++) {
+        all.of[i].work = &works[i];
+    }
+
+    met = link_agent(&works[0], works[0].agent_id, &all.agent, &err);
+
+    for (int i = 0; i < n; i++) {
+        d = &all.of[i];
+        d->err = err;
+        deployment_hold(&all);
+        d->open = met && deployment_prepare(d);
+
+        if (!d->open) {
+            deployment_end(&all, d, false);
+        }
+    }
+
+    deployment_push(&all);
+
+    for (int i = 0; i < n; i++) {
+        PQclear(all.of[i].v);
+        json_decref(all.of[i].config);
+        staple_free(&all.of[i].staple);
+    }
+
+    PQclear(all.agent.row);
 }
 
 bool

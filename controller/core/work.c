@@ -49,3 +49,19 @@ work_begin(struct work *w, struct db **tx, struct error *err)
 
     return true;
 }
+
+void
+work_hold(struct work *w)
+{
+    CLEANUP(db_tx) struct db  *tx = NULL;
+    struct timespec            now;
+    struct error               ignored;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    if (w->deadline - now.tv_sec * 1000000000LL - now.tv_nsec
+        < w->lease / 3 * 1000000000LL)
+    {
+        (void) (work_begin(w, &tx, &ignored) && db_commit(tx, &ignored));
+    }
+}

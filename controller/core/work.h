@@ -42,11 +42,20 @@ bool work_alive(const struct work *w, struct error *err);
  */
 bool work_begin(struct work *w, struct db **tx, struct error *err);
 
+/* Renews a lease that has lost half of its time; a job that cannot be held fails
+ * when it is to act. */
+void work_hold(struct work *w);
+
 typedef enum work_result work_run(struct work *w, struct error *err);
 
+/* The same for several jobs of one agent: done is called for each as it ends. */
+typedef void work_done(void *data, struct work *w, enum work_result result,
+    const struct error *why);
+typedef void work_run_many(struct work *works, int n, work_done *done, void *data);
+
 /* The job types' functions, for job/'s table. */
-work_run  order_run, deployment_run, revocation_run, enrolment_run,
-          inventory_run, staple_run;
+work_run       order_run, revocation_run, enrolment_run, inventory_run, staple_run;
+work_run_many  deployment_run;
 
 /* What a type does when its job has failed for good, in the transaction that
  * moves the job to history. */

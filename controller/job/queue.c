@@ -18,19 +18,20 @@ enum { ID, TYPE, SUBJECT, CERTIFICATE, TARGET, AGENT, VERSION, ATTEMPT, EPOCH,
        ATTEMPTS, MAX_ATTEMPTS, DATA };
 
 static const struct job_type {
-    const char   *name;
-    work_run     *run;
-    work_failed  *failed;       /* NULL: history tells enough */
-    double        retry;        /* seconds before the first retry, then doubled */
-    bool          tells;        /* failed() at each try, not only the last */
+    const char     *name;
+    work_run       *run;
+    work_failed    *failed;     /* NULL: history tells enough */
+    double          retry;      /* seconds before the first retry, then doubled */
+    bool            tells;      /* failed() at each try, not only the last */
+    work_run_many  *run_many;   /* instead of run: with others of its agent */
 } job_types[] = {
-    { "Issuance",   order_run,      order_failed,      2, false },
-    { "Renewal",    order_run,      order_failed,      2, false },
-    { "Deployment", deployment_run, deployment_failed, 2, false },
-    { "Revocation", revocation_run, NULL,              10, false },
-    { "Enrolment",  enrolment_run,  enrolment_failed,  1, true },
-    { "Discovery",  inventory_run,  inventory_failed,  1, false },
-    { "OCSP",       staple_run,     staple_failed,     1, false },
+    { "Issuance",   order_run,      order_failed,      2, false, NULL },
+    { "Renewal",    order_run,      order_failed,      2, false, NULL },
+    { "Deployment", NULL,           deployment_failed, 2, false, deployment_run },
+    { "Revocation", revocation_run, NULL,              10, false, NULL },
+    { "Enrolment",  enrolment_run,  enrolment_failed,  1, true, NULL },
+    { "Discovery",  inventory_run,  inventory_failed,  1, false, NULL },
+    { "OCSP",       staple_run,     staple_failed,     1, false, NULL },
 };
 
 static const struct job_type *
@@ -46,7 +47,7 @@ job_find(const char *name)
 }
 
 static void
-work_fill(struct work *work, struct worker *w, const PGresult *row)
+work_fill(struct work *work, struct worker *w, const PGresult *row, int i)
 {
     struct timespec  now;
 
@@ -56,20 +57,20 @@ work_fill(struct work *work, struct worker *w, const PGresult *row)
         .core = { .db = w->db, .seal = w->seal, .actor = "system",
                   .actor_type = "System" },
         .fleet = &w->fleet, .http = w->http,
-        .id = PQgetvalue(row, 0, ID), .type = PQgetvalue(row, 0, TYPE),
-        .subject = PQgetvalue(row, 0, SUBJECT),
-        .certificate_id = PQgetvalue(row, 0, CERTIFICATE),
-        .target_id = PQgetvalue(row, 0, TARGET),
-        .agent_id = PQgetvalue(row, 0, AGENT),
-        .version_id = PQgetvalue(row, 0, VERSION),
-        .attempt_id = PQgetvalue(row, 0, ATTEMPT),
-        .epoch = PQgetvalue(row, 0, EPOCH),
-        .data = json_loads(PQgetvalue(row, 0, DATA), 0, NULL),
+        .id = PQgetvalue(row, i, ID), .type = PQgetvalue(row, i, TYPE),
+        .subject = PQgetvalue(row, i, SUBJECT),
+        .certificate_id = PQgetvalue(row, i, CERTIFICATE),
+        .target_id = PQgetvalue(row, i, TARGET),
+        .agent_id = PQgetvalue(row, i, AGENT),
+        .version_id = PQgetvalue(row, i, VERSION),
+        .attempt_id = PQgetvalue(row, i, ATTEMPT),
+        .epoch = PQgetvalue(row, i, EPOCH),
+        .data = json_loads(PQgetvalue(row, i, DATA), 0, NULL),
         .lease = w->conf->job_lease,
         .deadline = now.tv_sec * 1000000000LL + now.tv_nsec
                     + w->conf->job_lease * 2 / 3 * 1000000000LL,
-        .attempts = (int) strtol(PQgetvalue(row, 0, ATTEMPTS), NULL, 10),
-        .max_attempts = (int) strtol(PQgetvalue(row, 0, MAX_ATTEMPTS), NULL, 10),
+        .attempts = (int) strtol(PQgetvalue(row, i, ATTEMPTS), NULL, 10),
+        .max_attempts = (int) strtol(PQgetvalue(row, i, MAX_ATTEMPTS), NULL, 10),
         .max_issuances = w->conf->max_issuances_per_day,
         .ocsp_private = w->conf->ocsp_private_addresses,
     };
@@ -174,46 +175,134 @@ queue_record(struct work *work, const struct job_type *type,
     return queue_give_up(work, type, why->detail, err);
 }
 
+/* Jobs that are done together; the rows hold their texts. */
+struct batch {
+    PGresult               *first, *more;
+    const struct job_type  *type;
+    int                     n;
+    struct work             works[TARGET_MANY];
+    struct error           *err;            /* why a result could not be recorded */
+    bool                    recorded;
+};
+
+static void
+batch_free(struct batch *b)
+{
+    for (int i = 0; i < b->n; i++) {
+        json_decref(b->works[i].data);
+    }
+
+    PQclear(b->first);
+    PQclear(b->more);
+    free(b);
+}
+
+CLEANUP_FUNC(batch, struct batch *, batch_free)
+
+/* Others of the same type and agent that are due as well. */
+static bool
+batch_more(struct batch *b, struct worker *w, const char *lease, struct error *err)
+{
+    char  most[16];
+
+    if (b->type == NULL || b->type->run_many == NULL || *b->works[0].agent_id == '\0') {
+        return true;
+    }
+
+    snprintf(most, sizeof(most), "%d", TARGET_MANY - 1);
+    b->more = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM_MORE, lease, w->name, b->type->name,
+                      b->works[0].agent_id, most);
+
+    for (int i = 0; b->more && i < PQntuples(b->more); i++) {
+        work_fill(&b->works[b->n++], w, b->more, i);
+    }
+
+    return b->more != NULL;
+}
+
+/* The most urgent job that is due, with what is done together with it. */
+static bool
+batch_claim(struct batch *b, struct worker *w, struct error *err)
+{
+    char  lease[16];
+
+    snprintf(lease, sizeof(lease), "%d", w->conf->job_lease);
+    b->first = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name);
+
+    if (b->first == NULL || PQntuples(b->first) == 0) {
+        return b->first != NULL;
+    }
+
+    work_fill(&b->works[b->n++], w, b->first, 0);
+    b->type = job_find(b->works[0].type);
+
+    return batch_more(b, w, lease, err);
+}
+
+/* One of them has ended. */
+static void
+batch_done(void *data, struct work *work, enum work_result result,
+    const struct error *why)
+{
+    struct batch  *b = data;
+
+    b->recorded = b->recorded && queue_record(work, b->type, result, why, b->err);
+}
+
+static void
+batch_run(struct batch *b)
+{
+    enum work_result  result = WORK_FAILED;
+    struct error      why = { 0 };
+
+    CERTCTL_POINT("job.claimed");
+
+    if (b->type && b->type->run_many) {
+        b->type->run_many(b->works, b->n, batch_done, b);
+        return;
+    }
+
+    if (b->type) {
+        result = b->type->run(&b->works[0], &why);
+
+    } else {
+        error_set(&why, ERR_UNSUPPORTED, "this version does not do %s jobs",
+                  b->works[0].type);
+    }
+
+    db_rollback(b->works[0].core.db);
+    batch_done(b, &b->works[0], result, &why);
+}
+
 bool
 queue_run_next(struct worker *w, bool *claimed, struct error *err)
 {
-    CLEANUP(pgresult) PGresult  *row = NULL;
-    CLEANUP(json_ref) json_t    *data = NULL;
-    const struct job_type       *type;
-    enum work_result             result = WORK_FAILED;
-    struct error                 why = { 0 };
-    struct work                  work;
-    struct core                  core = { .db = w->db, .seal = w->seal };
-    char                         lease[16];
+    CLEANUP(batch) struct batch  *b = calloc(1, sizeof(*b));
+    struct core                   core = { .db = w->db, .seal = w->seal };
 
     *claimed = false;
+
+    if (b == NULL) {
+        return error_set(err, ERR_INTERNAL, "out of memory");
+    }
 
     /* Before a claim, so that no lease runs while it is made. */
     if (!fleet_identity(&core, &w->fleet, err)) {
         return false;
     }
 
-    snprintf(lease, sizeof(lease), "%d", w->conf->job_lease);
-    row = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name);
+    if (!batch_claim(b, w, err)) {
+        return false;
+    }
 
-    if (row == NULL || PQntuples(row) == 0) {
-        return row != NULL;
+    if (b->n == 0) {
+        return true;
     }
 
     *claimed = true;
-    work_fill(&work, w, row);
-    data = work.data;
-    type = job_find(work.type);
+    b->err = err;
+    b->recorded = true;
+    batch_run(b);
 
-    CERTCTL_POINT("job.claimed");
-
-    if (type == NULL) {
-        error_set(&why, ERR_UNSUPPORTED, "this version does not do %s jobs", work.type);
-    } else {
-        result = type->run(&work, &why);
-    }
-
-    db_rollback(w->db);
-
-    return queue_record(&work, type, result, &why, err);
+    return b->recorded;
 }

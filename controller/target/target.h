@@ -25,9 +25,18 @@ struct target_link {
     bool                 trust_any;   /* first contact without a fingerprint */
 };
 
-struct target_installed {
-    char       fingerprint[65];
-    long long  generation;
+#define TARGET_MANY  64          /* certificates that are installed together */
+
+/* One of the certificates to install, and what came of it. */
+struct target_item {
+    const char           *record;
+    const char           *chain_pem;
+    const unsigned char  *staple;         /* its DER OCSP response; NULL: none */
+    size_t                staple_len;
+
+    bool                  installed;
+    char                  fingerprint[65];   /* of what is live */
+    struct error          err;               /* why it is not installed */
 };
 
 /* Which page of a report. */
@@ -64,11 +73,11 @@ struct target {
         const char *key_type, const char *sans, bool must_staple,
         char **csr_pem, struct error *err);
 
-    /* Makes a chain live, and its DER OCSP response (NULL: none) with it in one
-     * step; harmless to repeat. */
-    bool (*install)(const struct target_link *link, const char *record,
-        const char *chain_pem, const unsigned char *staple, size_t staple_len,
-        struct target_installed *ret, struct error *err);
+    /* Makes up to TARGET_MANY chains live, each with its OCSP response in one step
+     * and by itself: one that is refused does not hinder another.  Records are
+     * different ones.  Fills the second half of each; harmless to repeat. */
+    void (*install)(const struct target_link *link, struct target_item *items,
+        int n);
 
     /* A DER OCSP response for the certificate of that fingerprint. */
     bool (*staple)(const struct target_link *link, const char *fingerprint,

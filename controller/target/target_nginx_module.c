@@ -18,25 +18,32 @@ extern const struct target  target_nginx_module;
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
-/* What the module answered with, as our error: its rule, word for word. */
+/* A status and the rule of the module as our error, the rule word for word. */
 static bool
-nginx_refused(const struct http_response *res, const char *what, struct error *err)
+nginx_error(struct error *err, const char *what, int status, const char *rule)
 {
     static const struct { int status; enum err code; } codes[] = {
         { 404, ERR_NOT_FOUND }, { 409, ERR_CONFLICT }, { 412, ERR_CONFLICT },
         { 422, ERR_INVALID }, { 429, ERR_THROTTLED }, { 503, ERR_UNAVAILABLE },
         { 507, ERR_UNAVAILABLE }, { 0, ERR_PEER },
     };
-    CLEANUP(json_ref) json_t  *body = json_loadb(res->body, res->body_len, 0, NULL);
-    const char                *rule = json_string_value(json_object_get(body, "error"));
-    size_t                     i = 0;
+    size_t  i = 0;
 
-    while (codes[i].status && codes[i].status != res->status) {
+    while (codes[i].status && codes[i].status != status) {
         i++;
     }
 
     return error_set(err, codes[i].code, "the module refuses %s with %d: %s", what,
-                     res->status, rule ? rule : "no reason given");
+                     status, rule ? rule : "no reason given");
+}
+
+static bool
+nginx_refused(const struct http_response *res, const char *what, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *body = json_loadb(res->body, res->body_len, 0, NULL);
+
+    return nginx_error(err, what, res->status,
+                       json_string_value(json_object_get(body, "error")));
 }
 
 /*
@@ -121,67 +128,152 @@ nginx_csr(const struct target_link *link, const char *record,
 
 /* The staple goes as one more PEM block behind the chain, so that module and
  * client see both change together. */
-static char *
-nginx_install_body(const char *chain_pem, const unsigned char *staple,
-    size_t staple_len)
+static bool
+nginx_put_pem(BIO *bio, const struct target_item *item)
 {
-    CLEANUP(bio) BIO  *bio = BIO_new(BIO_s_mem());
-    const char        *text;
-    long               len;
+    return BIO_puts(bio, item->chain_pem) > 0
+           && (item->staple == NULL
+               || PEM_write_bio(bio, "OCSP RESPONSE", "", item->staple,
+                                (long) item->staple_len) > 0);
+}
 
-    if (bio == NULL || BIO_puts(bio, chain_pem) <= 0
-        || (staple && PEM_write_bio(bio, "OCSP RESPONSE", "", staple, staple_len) <= 0))
-    {
-        return NULL;
+/* What was answered for one: of a PUT, or a row of the answer for many. */
+static bool
+nginx_installed(struct target_item *item, int status, const json_t *answer)
+{
+    const char  *fingerprint = json_string_value(json_object_get(answer, "fingerprint"));
+
+    if (status != 200 && status != 201) {
+        return nginx_error(&item->err, "the certificate", status,
+                           json_string_value(json_object_get(answer, "error")));
+    }
+
+    if (fingerprint == NULL || strlen(fingerprint) != sizeof(item->fingerprint) - 1) {
+        return error_set(&item->err, ERR_PEER, "the module's answer has no fingerprint");
+    }
+
+    memcpy(item->fingerprint, fingerprint, sizeof(item->fingerprint));
+    item->installed = true;
+
+    return true;
+}
+
+static void
+nginx_install_one(const struct target_link *link, struct target_item *item)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    CLEANUP(json_ref) json_t                    *answer = NULL;
+    CLEANUP(bio) BIO                            *bio = BIO_new(BIO_s_mem());
+    char                                         path[400], *text;
+    long                                         len;
+
+    if (bio == NULL || !nginx_put_pem(bio, item)) {
+        error_set(&item->err, ERR_INTERNAL, "out of memory");
+        return;
     }
 
     len = BIO_get_mem_data(bio, &text);
+    snprintf(path, sizeof(path), "/certificates/%s", item->record);
 
-    return strndup(text, len);
+    if (nginx_send(link, "PUT", path, "application/x-pem-file", text, (size_t) len, NULL,
+                   &res, &item->err))
+    {
+        answer = json_loadb(res.body, res.body_len, 0, NULL);
+        nginx_installed(item, res.status, answer);
+    }
 }
 
-static bool
-nginx_install(const struct target_link *link, const char *record,
-    const char *chain_pem, const unsigned char *staple, size_t staple_len,
-    struct target_installed *ret, struct error *err)
+/* Each of items as a row of the answer says, which are in their order. */
+static void
+nginx_install_rows(const struct http_response *res, struct target_item *items, int n)
 {
-    CLEANUP(http_response) struct http_response  res = { 0 };
-    CLEANUP(json_ref) json_t                    *body = NULL;
-    CLEANUP(mem) char                           *pem = NULL;
-    char                                         path[400];
-    const char                                  *fingerprint;
-    json_int_t                                   generation;
+    CLEANUP(json_ref) json_t  *answer = json_loadb(res->body, res->body_len, 0, NULL);
+    const json_t              *rows = json_object_get(answer, "certificates"), *row;
+    const char                *name;
 
-    snprintf(path, sizeof(path), "/certificates/%s", record);
-    pem = nginx_install_body(chain_pem, staple, staple_len);
+    for (int i = 0; i < n; i++) {
+        row = json_array_get(rows, (size_t) i);
+        name = json_string_value(json_object_get(row, "name"));
 
-    if (pem == NULL) {
-        return error_set(err, ERR_INTERNAL, "out of memory");
+        if (res->status != 200) {
+            nginx_refused(res, "the certificates", &items[i].err);
+
+        } else if (name == NULL || strcmp(name, items[i].record) != 0) {
+            error_set(&items[i].err, ERR_PEER, "the module's answer leaves out %s",
+                      items[i].record);
+
+        } else {
+            nginx_installed(&items[i],
+                            (int) json_integer_value(json_object_get(row, "status")), row);
+        }
+    }
+}
+
+/* How many of items are sent in one request, which bio gets: at most as large
+ * as the module takes.  0 when there is no memory. */
+static int
+nginx_bulk_body(BIO *bio, const struct target_item *items, int n)
+{
+    CLEANUP(bio) BIO  *part = BIO_new(BIO_s_mem());
+    char              *text;
+    long               len, sum = 0;
+    int                i;
+
+    for (i = 0; part && i < n; i++) {
+        if (BIO_reset(part) != 1 || BIO_printf(part, "@%s\n", items[i].record) <= 0
+            || !nginx_put_pem(part, &items[i]))
+        {
+            return 0;
+        }
+
+        len = BIO_get_mem_data(part, &text);
+        sum += len;
+
+        if (i > 0 && sum > CERTCTL_BULK_BODY) {
+            break;
+        }
+
+        if (BIO_write(bio, text, (int) len) != len) {
+            return 0;
+        }
     }
 
-    if (!nginx_send(link, "PUT", path, "application/x-pem-file", pem, strlen(pem),
-                    NULL, &res, err))
-    {
-        return false;
+    return i;
+}
+
+static void
+nginx_install(const struct target_link *link, struct target_item *items, int n)
+{
+    int  sent;
+
+    for (int i = 0; i < n; i += sent) {
+        CLEANUP(http_response) struct http_response  res = { 0 };
+        CLEANUP(bio) BIO                            *bio = BIO_new(BIO_s_mem());
+        struct error                                 err = { 0 };
+        char                                        *text;
+        long                                         len;
+
+        sent = bio ? nginx_bulk_body(bio, items + i, n - i) : 0;
+
+        if (sent < 2) {
+            nginx_install_one(link, &items[i]);
+            sent = 1;
+            continue;
+        }
+
+        len = BIO_get_mem_data(bio, &text);
+
+        if (nginx_send(link, "POST", "/certificates", "application/x-certctl-bulk", text,
+                       (size_t) len, NULL, &res, &err))
+        {
+            nginx_install_rows(&res, items + i, sent);
+            continue;
+        }
+
+        for (int j = i; j < i + sent; j++) {
+            items[j].err = err;
+        }
     }
-
-    if (res.status != 200 && res.status != 201) {
-        return nginx_refused(&res, "the certificate", err);
-    }
-
-    body = json_loadb(res.body, res.body_len, 0, NULL);
-
-    if (json_unpack(body, "{s:s, s:I}", "fingerprint", &fingerprint,
-                    "generation", &generation) != 0
-        || strlen(fingerprint) != sizeof(ret->fingerprint) - 1)
-    {
-        return error_set(err, ERR_PEER, "the module's answer has no fingerprint");
-    }
-
-    memcpy(ret->fingerprint, fingerprint, sizeof(ret->fingerprint));
-    ret->generation = generation;
-
-    return true;
 }
 
 static bool

@@ -8,6 +8,15 @@ UPDATE jobs SET status = 'Running', attempts = attempts + 1, epoch = epoch + 1,
               ORDER BY priority DESC, scheduled_at FOR UPDATE SKIP LOCKED LIMIT 1)
 RETURNING id, type, subject, certificate_id, target_id, agent_id, version_id, attempt_id, epoch, attempts, max_attempts, data;
 
+-- Others of its kind for the same agent, to be done with it.
+-- name: queue_claim_more
+UPDATE jobs SET status = 'Running', attempts = attempts + 1, epoch = epoch + 1,
+       lease_until = now() + make_interval(secs => $1::int), worker = $2,
+       started_at = coalesce(started_at, now())
+ WHERE id IN (SELECT id FROM jobs WHERE status = 'Pending' AND scheduled_at <= now() AND type = $3 AND agent_id = $4
+               ORDER BY priority DESC, scheduled_at FOR UPDATE SKIP LOCKED LIMIT $5::int)
+RETURNING id, type, subject, certificate_id, target_id, agent_id, version_id, attempt_id, epoch, attempts, max_attempts, data;
+
 -- The guard of every write of a holder: no row, no lease, no write.
 -- name: queue_hold
 UPDATE jobs SET lease_until = now() + make_interval(secs => $3::int)
