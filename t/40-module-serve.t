@@ -121,8 +121,11 @@ for my $name ('first.example', 'FIRST.example', 'www.wild.example', 'any.wild.ex
 }
 
 is(get()->{fingerprint}, $first, 'without SNI: of the first server_name that can have a certificate');
-is(get(sni => $_)->{fingerprint}, $placeholder, "not for $_")
-    for 'wild.example', 'a.b.wild.example', 'other.example';
+is(get(sni => $_)->{fingerprint}, $first, "for $_ as without SNI") for 'unknown.example', 'a.b.wild.example';
+
+my $label = fingerprint(scalar $edge->give('label', names => ['*.label.example']));
+is(get(sni => 'any.label.example')->{fingerprint}, $label, 'a wildcard');
+is(get(sni => $_)->{fingerprint}, $first, "not for $_") for 'label.example', 'a.b.label.example';
 
 $v = variables(get(sni => 'any.wild.example'));
 is($v->{certificate}, 'site',   '$certctl_certificate');
@@ -227,7 +230,7 @@ my $pinned = fingerprint(scalar $edge->give('pin-1', names => ['elsewhere.exampl
 my $byname = fingerprint(scalar $edge->give('pin-2', names => ['pinned.example']));
 is(get(sni => 'pinned.example')->{fingerprint}, $pinned, 'certctl_certificate pins');
 is($edge->control->get('/certctl/v1/certificates?name=pinned.example')->{json}{certificates}[0]{why},
-    'it is the record that certctl_certificate names', 'and the report says why');
+    'named by certctl_certificate', 'and the report says why');
 like($edge->control->delete('/certctl/v1/certificates/pin-1')->{status}, qr/^20/,
     'the pinned record is deleted');
 is(get(sni => 'pinned.example')->{fingerprint}, $byname, 'then the name decides');
@@ -275,7 +278,7 @@ $edge->file('strong.example.key', $strong_key, 0644);    # workers read it
 $edge->give('weak', names => ['strong.example'], key => 'rsa-2048');
 is(handshake($edge->port(6), sni => 'strong.example')->{fingerprint}, fingerprint($strong),
     'a stored key that is too weak for the server: what the variables name');
-like($edge->log, qr/\[crit\].*the stored certificate "weak" cannot be used/, 'and the log says so');
+like($edge->log, qr/\[crit\].*SSL_use_cert_and_key\(\) failed for the stored certificate "weak"/, 'and the log says so');
 $edge->stop;
 
 done_testing;

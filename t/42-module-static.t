@@ -105,13 +105,13 @@ sub why {
 
 is(served('a.example'), $fp{static}, 'the static certificate serves');
 is(said('a.example'), $edge->dir . '/static.pem|static|', 'the variables name its file');
-is(why('a.example'), 'the store has none for this name', 'and the report says why');
+is(why('a.example'), 'no stored certificate covers this name', 'and the report says why');
 is(said('off.example'), '||', 'certctl off: no variables');
 
 my $new = fingerprint(scalar $edge->give('a', names => ['a.example', 'off.example']));
 is(served('a.example'), $new, 'the stored one, newer, takes over');
 is(said('a.example'), 'a|store|', 'and is named');
-is(why('a.example'), 'the store has it for this name', 'and the report says why');
+is(why('a.example'), 'stored for this name', 'and the report says why');
 is(served('off.example'), $fp{static}, 'certctl off: the store changes nothing');
 
 # The static one covers a.example only: it never answers for another name.
@@ -134,14 +134,14 @@ for (['pem', $hand_chain, 0644], ['key', $hand_key, 0600]) {
 $edge->reload(wait_old => 1);
 is(served('a.example'), fingerprint($hand), 'a static one that is newer wins');
 like(said('a.example'), qr/\|static\|$/, 'and says so');
-is(why('a.example'), 'it is newer than the one in the store', 'and the report says why');
+is(why('a.example'), 'newer than the stored certificate', 'and the report says why');
 
 my $rsa_only = fingerprint(scalar $edge->give('a-rsa', names => ['a.example'], key => 'rsa-2048',
     from => -3600));
 is(served('a.example'), fingerprint($hand), 'over a stored RSA one, too');
 is(served('a.example', %$_), $rsa_only, 'which stays for clients that know only RSA')
     for { tls => '1.2', ciphers => 'aRSA:@SECLEVEL=1' }, { tls => '1.3', sigalgs => 'RSA-PSS+SHA256' };
-is(why('a.example'), 'for clients that do not know the kind of the newer one; it is newer than the one in the store',
+is(why('a.example'), 'for clients that do not support the key type of the newer certificate; newer than the stored certificate',
     'and the report says so');
 $edge->control->delete('/certctl/v1/certificates/a-rsa');
 
@@ -241,14 +241,14 @@ my ($end, $brief, $given) = in_time(3, sub {
 });
 is($given, $brief, 'the stored one, newer');
 ok(wait_until($end - time + 10, sub { served('data.example') eq fingerprint($inline) }), 'until it ends');
-is(why('data.example'), 'the one in the store is past its time', 'and the report says why');
+is(why('data.example'), 'the stored certificate has expired', 'and the report says why');
 
 # By a wildcard.
 
 my $any = fingerprint(scalar $edge->give('any', names => ['*.example']));
 $edge->control->delete('/certctl/v1/certificates/brief');
 is(served('data.example'), $any, 'a wildcard of the name');
-is(why('data.example'), 'the store has it for a wildcard of this name', 'and the report says why');
+is(why('data.example'), 'stored for a wildcard that covers this name', 'and the report says why');
 
 unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
 $edge->stop;

@@ -52,6 +52,13 @@ my $servers = <<"CONF";
         $say
     }
     server { listen 127.0.0.1:%%PORT_5%%; $say }
+    server {
+        listen 127.0.0.1:%%PORT_7%% ssl;
+        certctl on;
+        ssl_certificate %%DIR%%/\$ssl_server_name.pem;
+        ssl_certificate_key %%DIR%%/\$ssl_server_name.key;
+        $say
+    }
 CONF
 
 my $http = <<'CONF';
@@ -67,6 +74,11 @@ my $edge = Certctl::Edge->new(ca => $ca, workers => 2, stream => "stream { $serv
 
 $edge->file('static.pem', $chain);
 $edge->file('static.key', $key, 0600);
+
+# what variables name is read by the workers
+my ($var, $var_key, $var_chain) = $ca->issue(names => ['var.example'], from => -7200);
+$edge->file('var.example.pem', $var_chain);
+$edge->file('var.example.key', $var_key, 0644);
 $edge->start;
 
 sub get { my ($port, @o) = @_; return handshake($edge->port($port), @o) }
@@ -88,6 +100,10 @@ is_deeply([variables(4)], [('') x 4], 'where certctl is off there is nothing to 
 is(IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $edge->port(5))->getline,
     '||||', 'nor without TLS');
 
+is(served(7, sni => 'var.example'), fingerprint($var), 'ssl_certificate with variables serves');
+is((variables(7, sni => 'var.example'))[1], 'variable', 'and says so');
+isnt(get(7, sni => 'missing.example')->{error}, '', 'a file that is not there: no handshake');
+
 # Stored ones, live at the next handshake, in all workers.
 
 my $first = fingerprint(scalar $edge->give('site', names => ['site.example', '*.wild.example']));
@@ -98,8 +114,8 @@ for my $tls ('1.2', '1.3') {
 
     is_deeply(\@seen, [($first) x 8], "by SNI, TLS $tls");
     is(served(1, sni => 'any.wild.example', tls => $tls), $first, "by wildcard, TLS $tls");
-    is(served(1, sni => 'other.example', tls => $tls), $placeholder,
-        "none for other names, TLS $tls");
+    is(served(1, sni => 'other.example', tls => $tls), $named ? $first : $placeholder,
+        "other names: as without SNI, TLS $tls");
     is(served(2, sni => 'site.example', tls => $tls), $pin, "the pinned one, TLS $tls");
 }
 
@@ -107,6 +123,9 @@ is(served(2), $pin, 'the pinned one without SNI');
 is(served(1), $named ? $first : $placeholder, 'without SNI: as for the first server_name');
 is_deeply([(variables(1, sni => 'site.example'))[0 .. 2]], ['site', 'store', $first],
     'variables');
+
+is(served(7, sni => 'site.example'), $first, 'before what variables name');
+is(served(7, sni => 'var.example'), fingerprint($var), 'which serve the other names');
 
 my $second = fingerprint(scalar $edge->give('site', names => ['site.example', '*.wild.example']));
 isnt($second, $first, 'another certificate');
@@ -202,7 +221,7 @@ $edge->stop;
 # By name, where stream has names.
 
 SKIP: {
-    skip "stream has no server_name in NGINX $version", 3 if !$named;
+    skip "stream has no server_name in NGINX $version", 6 if !$named;
 
     my $virtual = Certctl::Edge->new(ca => $ca, stream => <<"CONF", conf => '');
     stream {
@@ -228,8 +247,23 @@ SKIP: {
             certctl on;
             return no;
         }
+        server {
+            listen 127.0.0.1:%%PORT_2%% ssl;
+            server_name first.example;
+            ssl_certificate %%DIR%%/static.pem;
+            ssl_certificate_key %%DIR%%/static.key;
+            return first;
+        }
+        server {
+            listen 127.0.0.1:%%PORT_2%% ssl;
+            server_name bare.example;
+            certctl on;
+            return bare;
+        }
     }
 CONF
+    $virtual->file('static.pem', $chain);
+    $virtual->file('static.key', $key, 0600);
     $virtual->start;
     my %crt = map { ($_, fingerprint(scalar $virtual->give($_, names => ["$_.example"]))) }
         qw(one two no);
@@ -238,6 +272,15 @@ CONF
         "the server of $_.example") for qw(one two);
     isnt(handshake($virtual->port(1), sni => 'no.example')->{error}, '',
         'ssl_reject_handshake rejects');
+
+    my %bare = (sni => 'bare.example', keep => 1);
+    my $h = handshake($virtual->port(2), %bare);
+    is_deeply([@$h{qw(fingerprint answer)}], [fingerprint($static), 'bare'],
+        'a server without a certificate: the default server\'s');
+    my $bare = fingerprint(scalar $virtual->give('bare', names => ['bare.example']));
+    is(handshake($virtual->port(2), %bare)->{fingerprint}, $bare, 'stored: its own');
+    $virtual->control->delete('/certctl/v1/certificates/bare');
+    is(handshake($virtual->port(2), %bare)->{fingerprint}, fingerprint($static), 'deleted: as before');
     $virtual->stop;
 }
 
@@ -258,9 +301,6 @@ refused('a name of no record', qr/invalid certificate name "no\/name": write the
     stream => "stream { server { $tls certctl on; certctl_certificate no/name; } }");
 refused('certctl_certificate alone', qr/has no effect while certctl is off: add "certctl on;"/,
     stream => "stream { server { $tls certctl_certificate name; ssl_certificate x; } }");
-refused('variables beside certctl on', qr/exclude each other in stream/,
-    stream => "stream { server { $tls certctl on; ssl_certificate %%DIR%%/\$ssl_server_name.pem;
-        ssl_certificate_key %%DIR%%/k; } }");
 
 my ($ok, $text) = Certctl::Edge->new(ca => $ca, conf => '',
     stream => 'stream { server { listen 127.0.0.1:%%PORT_1%%; certctl on; return ok; } }')->test;
@@ -273,7 +313,15 @@ stream { $protocols server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; return
 CONF
 ($ok, $text) = $alone->test;
 ok(!$ok, 'a stream server without a store is refused');
-like($text, qr/has no store: add an http block/, 'and told what it needs');
+like($text, qr/no "certctl_store" is defined for the stream server in \S+: add it to the http block/, 'and told what it needs');
+
+$alone->configure(<<"CONF")->start;
+%%MAIN%%
+stream { $protocols server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; return ok; } }
+http { certctl_store %%DIR%%/store; }
+CONF
+is(handshake($alone->port(1))->{error}, '', 'an http block with certctl_store is enough');
+$alone->stop;
 
 $alone->{module} = 0;
 $alone->configure("%%MAIN%%\nstream { }\n");

@@ -187,8 +187,8 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
      * from another server's handshake.
      */
 
-    if (scf->server == NULL
-        || SSL_get_SSL_CTX(ssl) != scf->server->ctx
+    if (scf->common.server == NULL
+        || SSL_get_SSL_CTX(ssl) != scf->common.server->ctx
         || SSL_session_reused(ssl)
         || SSL_version(ssl) != TLS1_3_VERSION
         || SSL_get_verify_result(ssl) != X509_V_OK)

@@ -47,8 +47,6 @@ typedef struct {
 
     ngx_flag_t                  agent;      /* set by certctl_agent, wherever
                                                in the server it stands */
-
-    ngx_certctl_server_t       *server;     /* NULL when we do nothing here */
 } ngx_http_certctl_srv_conf_t;
 
 

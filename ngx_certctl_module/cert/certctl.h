@@ -82,13 +82,27 @@ typedef struct {
 } ngx_certctl_cert_t;
 
 
-/* What a handshake may be given: at most one certificate of each kind. */
+/* What a handshake may use: at most one certificate of each key type. */
 
 typedef struct {
     ngx_certctl_cert_t         *cert[CERTCTL_KINDS];
-    ngx_certctl_cert_t         *second[CERTCTL_KINDS];  /* to stand in */
+    ngx_certctl_cert_t         *second[CERTCTL_KINDS];  /* for clients that do
+                                               not support cert's key type */
     const char                 *why;        /* a sentence, for the report */
+    unsigned                    named:1;    /* stored for the name, or named by
+                                               certctl_certificate */
 } ngx_certctl_choice_t;
+
+
+/* What NGINX gives a client of an address, before it knows the name. */
+
+typedef struct {
+    SSL_CTX                    *ctx;
+    ngx_certctl_server_t       *server;     /* NULL where certctl is off */
+    int                       (*cert_cb)(SSL *ssl, void *arg);
+    void                       *cert_arg;   /* of ssl_certificate with
+                                               variables, else NULL */
+} ngx_certctl_context_t;
 
 
 /* One server{} that is served over TLS and has certctl on or certctl_agent. */
@@ -109,13 +123,21 @@ struct ngx_certctl_server_s {
 
     ngx_str_t                      pinned;  /* certctl_certificate, or "" */
 
-    /* of the configuration: static, placeholder; empty with variables */
+    /* of the configuration: static, placeholder; empty with variables; of the
+       default server where there is no ssl_certificate */
     ngx_array_t                    certs;   /* ngx_certctl_cert_t */
     ngx_array_t                   *expressions;
                                             /* ngx_str_t: ssl_certificate with
                                                variables, else NULL */
 
-    /* what was there before us, to be asked when we have nothing */
+    /* without ssl_certificate, and default server of none of its addresses */
+    ngx_certctl_server_t          *by_default;  /* of the first address; NULL
+                                               where certctl is off */
+    ngx_array_t                    contexts;    /* ngx_certctl_context_t: of the
+                                               default servers that have an
+                                               ssl_certificate */
+
+    /* what was there before us, for handshakes without a certificate of ours */
     int                          (*cert_cb)(SSL *ssl, void *arg);
     void                          *cert_arg;
     int                          (*status_cb)(SSL *ssl, void *arg);

@@ -146,6 +146,10 @@ ngx_http_certctl_postconfiguration(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
 
+    /* servers that use the store may be in stream{} alone */
+
+    mcf->used |= (mcf->store_path.len != 0);
+
     return mcf->used ? ngx_http_certctl_start(cf, mcf) : NGX_OK;
 }
 
@@ -226,7 +230,7 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
      *     scf->common.tls = 0;
      *     scf->common.placeholder = 0;
      *     scf->common.listens = NULL;
-     *     scf->server = NULL;
+     *     scf->common.server = NULL;
      */
 
     scf->common.enable = NGX_CONF_UNSET;

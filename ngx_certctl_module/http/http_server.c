@@ -9,6 +9,7 @@
 #include <ngx_http.h>
 
 #include "call/main_conf.h"
+#include "tls/handshake.h"
 #include "tls/server.h"
 #include "tls/sessions.h"
 #include "http/http_server.h"
@@ -19,16 +20,17 @@ ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
 {
     ngx_uint_t                     s;
     ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_certctl_srv_conf_t   *scf;
+    ngx_http_certctl_srv_conf_t   *scf, *by_default;
 
+    by_default = addr->default_server->ctx->srv_conf
+                                          [ngx_http_certctl_module.ctx_index];
     cscfp = addr->servers.elts;
 
     for (s = 0; s < addr->servers.nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
         if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text,
-                                    addr->servers.nelts,
-                                    cscfp[s] == addr->default_server)
+                                    addr->servers.nelts, &by_default->common)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -76,21 +78,38 @@ char *
 ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     ngx_http_certctl_srv_conf_t *scf)
 {
-    ngx_http_ssl_srv_conf_t  *sscf, *prev;
+    char                      *rv;
+    ngx_uint_t                 reject, verify;
+    ngx_http_ssl_srv_conf_t   *sscf, *prev;
+    ngx_http_core_srv_conf_t  *cscf;
 
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
     prev = mcf->http_ctx.srv_conf[ngx_http_ssl_module.ctx_index];
 
-    if (sscf->reject_handshake == 1
-        || (sscf->reject_handshake == NGX_CONF_UNSET
-            && prev->reject_handshake == 1))
+    reject = ngx_certctl_inherited(sscf, prev, reject_handshake, NGX_CONF_UNSET);
+    verify = ngx_certctl_inherited(sscf, prev, verify, NGX_CONF_UNSET_UINT);
+
+    if (reject == 1
+        || ngx_certctl_conf_incomplete(cf, &scf->common, verify,
+                                       ngx_certctl_client_ca(sscf)
+                                       + ngx_certctl_client_ca(prev),
+                                       cscf->file_name, cscf->line))
     {
         return NGX_CONF_OK;
     }
 
-    return ngx_certctl_conf_complete(cf, &scf->common, prev->certificates,
-                                     &sscf->certificates,
-                                     &sscf->certificate_keys);
+    rv = ngx_certctl_conf_complete(cf, &scf->common, prev->certificates,
+                                   &sscf->certificates,
+                                   &sscf->certificate_keys);
+
+    /* nobody wrote the certificate that NGINX would miss the issuer of */
+
+    if (scf->common.placeholder) {
+        sscf->stapling = 0;
+    }
+
+    return rv;
 }
 
 
@@ -109,8 +128,9 @@ ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, claims, &scf->common, scf->server,
-                                    &sn[i].name, ngx_certctl_is_regex(&sn[i]))
+        if (ngx_certctl_server_name(cf, claims, &scf->common,
+                                    scf->common.server, &sn[i].name,
+                                    ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -158,13 +178,119 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
         server->pinned = scf->common.certificate;
     }
 
-    if (sscf->certificate_values) {
-        server->expressions = sscf->certificates;
-        server->cert_cb = ngx_http_ssl_certificate;
-        server->cert_arg = sscf;
-    }
+    server->expressions = scf->common.expressions;
+    server->cert_cb = scf->common.context.cert_cb;
+    server->cert_arg = scf->common.context.cert_arg;
 
     return ngx_certctl_server_hook(cf, server);
+}
+
+
+/* What handshakes of the server get without certctl. */
+
+static void
+ngx_http_certctl_find_context(ngx_certctl_srv_conf_t *conf,
+    ngx_http_ssl_srv_conf_t *sscf)
+{
+    if (sscf->certificates && !conf->placeholder) {
+        conf->context.ctx = sscf->ssl.ctx;
+    }
+
+    if (sscf->certificate_values) {
+        conf->expressions = sscf->certificates;
+        conf->context.cert_cb = ngx_http_ssl_certificate;
+        conf->context.cert_arg = sscf;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
+    ngx_certctl_claims_t *claims, ngx_http_core_srv_conf_t *cscf)
+{
+    ngx_certctl_srv_conf_t       *conf;
+    ngx_http_ssl_srv_conf_t      *sscf;
+    ngx_http_certctl_srv_conf_t  *scf;
+
+    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+    conf = &scf->common;
+
+    /* every one: the default server's context decides, whoever it is */
+
+    if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
+                                 conf->placeholder
+                                 ? &cscf->server_name
+                                 : sscf->certificate_values
+                                 ? sscf->certificates->elts : NULL)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!conf->tls) {
+        return NGX_OK;
+    }
+
+    ngx_http_certctl_find_context(conf, sscf);
+
+    if ((conf->enable || scf->agent) && !conf->incomplete) {
+        conf->server = ngx_certctl_server_add(cf, &mcf->certctl);
+
+        if (conf->server == NULL
+            || ngx_http_certctl_init_server(cf, conf->server, cscf) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_certctl_copy_names(cf, claims, cscf);
+}
+
+
+#if (NGX_CERTCTL_SERVERNAME)
+
+static int
+ngx_http_certctl_servername_cb(SSL *ssl, int *al, void *arg)
+{
+    int        rc;
+    ngx_str_t  sni;
+
+    rc = ngx_http_ssl_servername(ssl, al, arg);
+
+    if (rc == SSL_TLSEXT_ERR_OK) {
+        ngx_certctl_sni(ssl, &sni);
+        ngx_certctl_use_default(ssl, ngx_certctl_ssl_server(ssl), &sni);
+    }
+
+    return rc;
+}
+
+#endif
+
+
+static ngx_int_t
+ngx_http_certctl_init_default(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
+{
+    if (ngx_certctl_server_default(cf, conf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+#if (NGX_CERTCTL_SERVERNAME)
+    {
+    ngx_uint_t              i;
+    ngx_certctl_context_t  *context;
+
+    for (i = 0; conf->server && i < conf->server->contexts.nelts; i++) {
+        context = conf->server->contexts.elts;
+
+        SSL_CTX_set_tlsext_servername_callback(context[i].ctx,
+                                             ngx_http_certctl_servername_cb);
+    }
+    }
+#endif
+
+    return NGX_OK;
 }
 
 
@@ -175,44 +301,22 @@ ngx_http_certctl_each_server(ngx_conf_t *cf,
     ngx_uint_t                    s;
     ngx_http_core_srv_conf_t    **cscfp;
     ngx_http_core_main_conf_t    *cmcf;
-    ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
 
     cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
     cscfp = cmcf->servers.elts;
 
     for (s = 0; s < cmcf->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
-        /* every one: the default server's context decides, whoever it is */
-
-        if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
-                                     scf->common.placeholder
-                                     ? &cscfp[s]->server_name
-                                     : sscf->certificate_values
-                                     ? sscf->certificates->elts : NULL)
-            != NGX_OK)
-        {
+        if (ngx_http_certctl_add_server(cf, mcf, claims, cscfp[s]) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-        if (!scf->common.tls) {
-            continue;
-        }
+    for (s = 0; s < cmcf->servers.nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
-        if (scf->common.enable || scf->agent) {
-            scf->server = ngx_certctl_server_add(cf, &mcf->certctl);
-            if (scf->server == NULL) {
-                return NGX_ERROR;
-            }
-        }
-
-        if (ngx_http_certctl_copy_names(cf, claims, cscfp[s]) != NGX_OK
-            || (scf->server
-                && ngx_http_certctl_init_server(cf, scf->server, cscfp[s])
-                   != NGX_OK))
-        {
+        if (ngx_http_certctl_init_default(cf, &scf->common) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -23,9 +23,11 @@
 #pragma weak ngx_certctl_claims_begin
 #pragma weak ngx_certctl_claims_end
 #pragma weak ngx_certctl_conf_complete
+#pragma weak ngx_certctl_conf_incomplete
 #pragma weak ngx_certctl_conf_listen
 #pragma weak ngx_certctl_conf_merge
 #pragma weak ngx_certctl_server_add
+#pragma weak ngx_certctl_server_default
 #pragma weak ngx_certctl_server_hook
 #pragma weak ngx_certctl_server_name
 #pragma weak ngx_certctl_sessions_add

@@ -28,7 +28,7 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 {
     ngx_uint_t                     p, a, s;
     ngx_stream_conf_addr_t        *addr;
-    ngx_certctl_srv_conf_t        *scf;
+    ngx_certctl_srv_conf_t        *scf, *by_default;
     ngx_stream_conf_port_t        *port;
     ngx_stream_core_srv_conf_t   **cscfp;
     ngx_stream_core_main_conf_t   *cmcf;
@@ -46,6 +46,8 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
 
         for (a = 0; a < port[p].addrs.nelts; a++) {
             cscfp = addr[a].servers.elts;
+            by_default = addr[a].default_server->ctx->srv_conf
+                                         [ngx_stream_certctl_module.ctx_index];
 
             for (s = 0; addr[a].opt.ssl && s < addr[a].servers.nelts; s++) {
 
@@ -53,9 +55,7 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
                                          [ngx_stream_certctl_module.ctx_index];
 
                 if (ngx_certctl_conf_listen(cf, scf, &addr[a].opt.addr_text,
-                                            addr[a].servers.nelts,
-                                            cscfp[s]
-                                            == addr[a].default_server)
+                                            addr[a].servers.nelts, by_default)
                     != NGX_OK)
                 {
                     return NGX_CONF_ERROR;
@@ -84,7 +84,8 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
         scf = listen[i].ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (listen[i].ssl
-            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text, 1, 1)
+            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text, 1,
+                                       scf)
                != NGX_OK)
         {
             return NGX_CONF_ERROR;
@@ -101,25 +102,37 @@ char *
 ngx_stream_certctl_complete(ngx_conf_t *cf,
     ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_srv_conf_t *scf)
 {
-    ngx_certctl_stream_ssl_t  *sscf, *prev;
+    char                        *rv;
+    ngx_uint_t                   verify;
+    ngx_certctl_stream_ssl_t    *sscf, *prev;
+    ngx_stream_core_srv_conf_t  *cscf;
 
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
     sscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_ssl_module);
     prev = mcf->stream_ctx.srv_conf[ngx_stream_ssl_module.ctx_index];
 
-    if (ngx_certctl_stream_rejects(sscf, prev)) {
+    verify = ngx_certctl_inherited(sscf, prev, verify, NGX_CONF_UNSET_UINT);
+
+    if (ngx_certctl_stream_rejects(sscf, prev)
+        || ngx_certctl_conf_incomplete(cf, scf, verify,
+                                       ngx_certctl_client_ca(sscf)
+                                       + ngx_certctl_client_ca(prev),
+                                       cscf->file_name, cscf->line))
+    {
         return NGX_CONF_OK;
     }
 
-    return ngx_certctl_conf_complete(cf, scf, prev->certificates,
-                                     &sscf->certificates,
-                                     &sscf->certificate_keys);
-}
+    rv = ngx_certctl_conf_complete(cf, scf, prev->certificates,
+                                   &sscf->certificates,
+                                   &sscf->certificate_keys);
 
+    /* nobody wrote the certificate that NGINX would miss the issuer of */
 
-static void
-ngx_stream_certctl_close(ngx_connection_t *c)
-{
-    ngx_stream_finalize_session(c->data, NGX_STREAM_OK);
+    if (scf->placeholder) {
+        ngx_certctl_stream_no_stapling(sscf);
+    }
+
+    return rv;
 }
 
 
@@ -127,7 +140,7 @@ ngx_stream_certctl_close(ngx_connection_t *c)
 
 static ngx_int_t
 ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
-    ngx_certctl_server_t *server, ngx_stream_core_srv_conf_t *cscf)
+    ngx_stream_core_srv_conf_t *cscf)
 {
 #if (NGX_CERTCTL_STREAM_NAMES)
 
@@ -140,7 +153,7 @@ ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, claims, scf, server, &sn[i].name,
+        if (ngx_certctl_server_name(cf, claims, scf, scf->server, &sn[i].name,
                                     ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
         {
@@ -154,11 +167,100 @@ ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
 }
 
 
+static void
+ngx_stream_certctl_close(ngx_connection_t *c)
+{
+    ngx_stream_finalize_session(c->data, NGX_STREAM_OK);
+}
+
+
+/* ssl_certificate with variables: the SSL module does not export its callback. */
+
+static int
+ngx_stream_certctl_variable_cb(SSL *ssl, void *arg)
+{
+    ngx_certctl_stream_ssl_t *sscf = arg;
+
+    ngx_str_t                    cert, key;
+    ngx_uint_t                   i;
+    ngx_connection_t            *c;
+    ngx_stream_complex_value_t  *certs, *keys;
+
+    c = ngx_ssl_get_connection(ssl);
+    certs = sscf->certificate_values->elts;
+    keys = sscf->certificate_key_values->elts;
+
+    for (i = 0; i < sscf->certificate_values->nelts; i++) {
+
+        if (ngx_stream_complex_value(c->data, &certs[i], &cert) != NGX_OK
+            || ngx_stream_complex_value(c->data, &keys[i], &key) != NGX_OK
+            || ngx_certctl_connection_certificate(c, &cert, &key, sscf)
+               != NGX_OK)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* What handshakes of the server get without certctl. */
+
+static void
+ngx_stream_certctl_find_context(ngx_certctl_srv_conf_t *scf,
+    ngx_certctl_stream_ssl_t *sscf)
+{
+    if (sscf->certificates && !scf->placeholder) {
+        scf->context.ctx = sscf->ssl.ctx;
+    }
+
+    if (sscf->certificate_values) {
+        scf->expressions = sscf->certificates;
+        scf->context.cert_cb = ngx_stream_certctl_variable_cb;
+        scf->context.cert_arg = sscf;
+    }
+}
+
+
 static ngx_int_t
-ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    ngx_certctl_claims_t *claims, ngx_stream_core_srv_conf_t *cscf)
+ngx_stream_certctl_init_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_srv_conf_t *scf, ngx_stream_core_srv_conf_t *cscf)
 {
     ngx_certctl_server_t      *server;
+    ngx_certctl_stream_ssl_t  *sscf;
+
+    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+
+    server = ngx_certctl_server_add(cf, certctl);
+    if (server == NULL) {
+        return NGX_ERROR;
+    }
+
+    server->ctx = sscf->ssl.ctx;
+    server->protocol = "stream";
+    server->file.data = cscf->file_name;
+    server->file.len = ngx_strlen(cscf->file_name);
+    server->line = cscf->line;
+    server->listens = *scf->listens;
+    server->pinned = scf->certificate;
+    server->reject = ngx_certctl_stream_rejects(sscf, sscf);
+    server->placeholder = scf->placeholder;
+    server->first = scf->first;
+    server->expressions = scf->expressions;
+    server->cert_cb = scf->context.cert_cb;
+    server->cert_arg = scf->context.cert_arg;
+
+    scf->server = server;
+
+    return ngx_certctl_server_hook(cf, server);
+}
+
+
+static ngx_int_t
+ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_claims_t *claims, ngx_stream_core_srv_conf_t *cscf)
+{
     ngx_certctl_srv_conf_t    *scf;
     ngx_certctl_stream_ssl_t  *sscf;
 
@@ -187,42 +289,29 @@ ngx_stream_certctl_take_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
         return NGX_ERROR;
     }
 
-    if (!scf->enable) {
-        return ngx_stream_certctl_copy_names(cf, claims, NULL, cscf);
-    }
+    ngx_stream_certctl_find_context(scf, sscf);
 
-    /* the callback that loads them is the SSL module's own secret */
-
-    if (sscf->certificate_values) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl on\" and variables in \"ssl_certificate\" "
-                      "exclude each other in stream: remove one of them from "
-                      "the server in %s:%ui",
-                      cscf->file_name, cscf->line);
+    if (scf->enable
+        && ngx_stream_certctl_init_server(cf, certctl, scf, cscf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    server = ngx_certctl_server_add(cf, certctl);
-    if (server == NULL) {
-        return NGX_ERROR;
-    }
+    return ngx_stream_certctl_copy_names(cf, claims, cscf);
+}
 
-    server->ctx = sscf->ssl.ctx;
-    server->protocol = "stream";
-    server->file.data = cscf->file_name;
-    server->file.len = ngx_strlen(cscf->file_name);
-    server->line = cscf->line;
-    server->listens = *scf->listens;
-    server->pinned = scf->certificate;
-    server->reject = ngx_certctl_stream_rejects(sscf, sscf);
-    server->placeholder = scf->placeholder;
-    server->first = scf->first;
 
-    if (ngx_stream_certctl_copy_names(cf, claims, server, cscf) != NGX_OK) {
-        return NGX_ERROR;
-    }
+/* NULL without a store; NGINX may have no http{}. */
 
-    return ngx_certctl_server_hook(cf, server);
+static ngx_certctl_t *
+ngx_stream_certctl_find_store(ngx_conf_t *cf)
+{
+    ngx_http_certctl_main_conf_t  *http;
+
+    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
+                                               ngx_http_certctl_module);
+
+    return (http && http->used) ? &http->certctl : NULL;
 }
 
 
@@ -230,38 +319,38 @@ static ngx_int_t
 ngx_stream_certctl_each_server(ngx_conf_t *cf,
     ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
 {
-    ngx_uint_t                      s;
-    ngx_certctl_srv_conf_t         *scf;
-    ngx_stream_core_srv_conf_t    **cscfp;
-    ngx_http_certctl_main_conf_t   *http;
-
-    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
-                                               ngx_http_certctl_module);
-
-    if (http && !http->used) {
-        http = NULL;
-    }
+    ngx_uint_t                     s;
+    ngx_certctl_t                 *certctl;
+    ngx_certctl_srv_conf_t        *scf;
+    ngx_stream_core_srv_conf_t   **cscfp;
 
     cscfp = mcf->servers->elts;
+    certctl = ngx_stream_certctl_find_store(cf);
 
     for (s = 0; s < mcf->servers->nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
-        if (http) {
-            if (ngx_stream_certctl_take_server(cf, &http->certctl, claims,
-                                               cscfp[s])
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-        } else if (scf->enable && scf->tls) {
+        if (certctl == NULL && scf->enable && scf->tls) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "\"certctl on\" of the stream server in %s:%ui has "
-                          "no store: add an http block with "
-                          "\"certctl_store\" and a server with "
-                          "\"certctl_agent\"",
+                          "no \"certctl_store\" is defined for the stream "
+                          "server in %s:%ui: add it to the http block, and a "
+                          "server with \"certctl_agent\"",
                           cscfp[s]->file_name, cscfp[s]->line);
+            return NGX_ERROR;
+        }
+
+        if (certctl
+            && ngx_stream_certctl_add_server(cf, certctl, claims, cscfp[s])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (s = 0; certctl && s < mcf->servers->nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
+
+        if (ngx_certctl_server_default(cf, scf) != NGX_OK) {
             return NGX_ERROR;
         }
     }

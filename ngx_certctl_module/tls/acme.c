@@ -9,6 +9,8 @@
 #include <ngx_core.h>
 
 #include "tls/acme.h"
+#include "tls/handshake.h"
+#include "tls/server.h"
 #include "tls/sessions.h"
 
 
@@ -122,26 +124,14 @@ ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
 }
 
 
-/*
- * NGX_OK with the name, in lower case, of a client that offers only
- * acme-tls/1.  The name has not been parsed by OpenSSL yet: RFC 6066 3.
- */
+/* The name that a client asks for, in lower case; OpenSSL has not parsed it yet:
+   RFC 6066 3. */
 
 static ngx_int_t
-ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
+ngx_certctl_hello_name(SSL *ssl, u_char *name, size_t *len)
 {
     size_t         n;
     const u_char  *p;
-
-    if (SSL_client_hello_get0_ext(ssl,
-                          TLSEXT_TYPE_application_layer_protocol_negotiation,
-                          &p, &n)
-        != 1
-        || n != sizeof(ngx_certctl_acme_alpn) - 1
-        || ngx_memcmp(p, ngx_certctl_acme_alpn, n) != 0)
-    {
-        return NGX_DECLINED;
-    }
 
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &n) != 1
         || n <= 5 || n > 5 + NGX_CERTCTL_HOST_MAX)
@@ -162,6 +152,50 @@ ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
     ngx_strlow(name, (u_char *) p + 5, *len);
 
     return NGX_OK;
+}
+
+
+/* NGX_OK with the name of a client that offers only acme-tls/1. */
+
+static ngx_int_t
+ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
+{
+    size_t         n;
+    const u_char  *p;
+
+    if (SSL_client_hello_get0_ext(ssl,
+                          TLSEXT_TYPE_application_layer_protocol_negotiation,
+                          &p, &n)
+        != 1
+        || n != sizeof(ngx_certctl_acme_alpn) - 1
+        || ngx_memcmp(p, ngx_certctl_acme_alpn, n) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_certctl_hello_name(ssl, name, len);
+}
+
+
+/* As of NGINX 1.29.2 the server of the name is found here. */
+
+static int
+ngx_certctl_hello_server(SSL *ssl, int *al)
+{
+    int        rc;
+    u_char     name[NGX_CERTCTL_HOST_MAX];
+    ngx_str_t  sni;
+
+    rc = ngx_certctl_client_hello(ssl, al);
+    sni.data = name;
+
+    if (rc == SSL_CLIENT_HELLO_SUCCESS
+        && ngx_certctl_hello_name(ssl, name, &sni.len) == NGX_OK)
+    {
+        ngx_certctl_use_default(ssl, ngx_certctl_ssl_server(ssl), &sni);
+    }
+
+    return rc;
 }
 
 
@@ -297,7 +331,7 @@ ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
            != NGX_OK
         || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
     {
-        return ngx_certctl_client_hello(ssl, al);
+        return ngx_certctl_hello_server(ssl, al);
     }
 
     ngx_log_error(NGX_LOG_INFO, c->log, 0,

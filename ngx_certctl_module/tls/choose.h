@@ -10,8 +10,8 @@
 #include "cert/certctl.h"
 
 
-/* A name as the store keeps it: lower case, no dot at its end, NUL-terminated;
-   empty when it can have no certificate. */
+/* A name as the store has it: lower case, without a trailing dot, IPv6 as RFC
+   5952 has it, NUL-terminated; empty when no certificate can be for it. */
 
 typedef struct {
     u_char      data[CERTCTL_NAME_MAX + 1];
@@ -19,22 +19,21 @@ typedef struct {
 } ngx_certctl_name_t;
 
 
-/* The name a client asks server for; without one, or with an empty one, the
-   server's first. */
-void ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *asked,
+/* The name in sni; without one, or with an empty one, the server's first. */
+void ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_name_t *ret);
 
-/* ngx_certctl_choose() without what stands in for a missing kind. */
+/* ngx_certctl_choose() without what ngx_certctl_choose_second() adds; name
+   becomes the default server's first where that one's certificate is served. */
 void ngx_certctl_choose_first(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
-/* Adds static certificates of kinds that the store has none of, and stored ones
-   of kinds that are not configured where a static one wins, for clients that
-   know no other kind. */
+/* Adds, for clients that do not support the key type of what was chosen, static
+   certificates of the other, or stored ones where a static one was chosen. */
 void ngx_certctl_choose_second(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
-/* Why choice has the one of kind: a sentence. */
+/* Why choice has the certificate of kind: a sentence. */
 const char *ngx_certctl_choose_why(ngx_certctl_choice_t *choice,
     certctl_kind_e kind);
 

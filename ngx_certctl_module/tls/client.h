@@ -1,6 +1,6 @@
 
 /*
- * What a client can verify: tls/client.c.
+ * What a client supports: tls/client.c.
  */
 
 #ifndef _NGX_CERTCTL_CLIENT_H_INCLUDED_
@@ -10,11 +10,10 @@
 #include "cert/certctl.h"
 
 
-/* Whether the client of this handshake, whose hello was read, accepts a
-   signature by cert's key (RFC 8446 4.2.3), and in TLS 1.2 has a cipher suite
-   for it; both among those that the server may use. */
-ngx_uint_t ngx_certctl_client_knows(SSL *ssl,
-    ngx_certctl_cert_t *cert);
+/* Whether the client of this handshake, whose ClientHello was read, can do it
+   with cert: as OpenSSL judges it for TLS 1.3 and 1.2, by signature algorithms,
+   curves and cipher suites that the server's configuration allows. */
+ngx_uint_t ngx_certctl_client_supports(SSL *ssl, ngx_certctl_cert_t *cert);
 
 
 #endif /* _NGX_CERTCTL_CLIENT_H_INCLUDED_ */

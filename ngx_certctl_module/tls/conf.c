@@ -43,27 +43,34 @@ ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 ngx_int_t
 ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first)
+    ngx_str_t *addr, ngx_uint_t n, ngx_certctl_srv_conf_t *by_default)
 {
-    ngx_str_t  *listen;
+    ngx_str_t                *listen;
+    ngx_certctl_srv_conf_t  **first;
 
     conf->tls = 1;
     conf->shared |= (n > 1);
-    conf->first |= first;
+    conf->first |= (conf == by_default);
 
     if (conf->listens == NULL) {
         conf->listens = ngx_array_create(cf->pool, 1, sizeof(ngx_str_t));
-        if (conf->listens == NULL) {
+        conf->defaults = ngx_array_create(cf->pool, 1,
+                                          sizeof(ngx_certctl_srv_conf_t *));
+
+        if (conf->listens == NULL || conf->defaults == NULL) {
             return NGX_ERROR;
         }
     }
 
     listen = ngx_array_push(conf->listens);
-    if (listen == NULL) {
+    first = ngx_array_push(conf->defaults);
+
+    if (listen == NULL || first == NULL) {
         return NGX_ERROR;
     }
 
     *listen = *addr;
+    *first = by_default;
 
     return NGX_OK;
 }
@@ -96,6 +103,27 @@ ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
     }
 
     return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_certctl_conf_incomplete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_uint_t verify, size_t ca, u_char *file, ngx_uint_t line)
+{
+    /* "on" and "optional"; a default server NGINX refuses in any case */
+
+    if (conf->first || (verify != 1 && verify != 2) || ca) {
+        return 0;
+    }
+
+    conf->incomplete = 1;
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "\"certctl on\" has no effect in the server in %s:%ui: add "
+                  "\"ssl_client_certificate\", which \"ssl_verify_client\" "
+                  "needs", file, line);
+
+    return 1;
 }
 
 

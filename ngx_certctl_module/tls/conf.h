@@ -12,7 +12,9 @@
 
 /* Of a server, or of the block around it. */
 
-typedef struct {
+typedef struct ngx_certctl_srv_conf_s  ngx_certctl_srv_conf_t;
+
+struct ngx_certctl_srv_conf_s {
     ngx_flag_t    enable;
     ngx_str_t     certificate;              /* pinned */
     ngx_flag_t    challenge;
@@ -22,8 +24,18 @@ typedef struct {
     unsigned      placeholder:1;
     unsigned      shared:1;                 /* an address, with others */
     unsigned      first:1;                  /* the default one of an address */
+    unsigned      incomplete:1;             /* cannot be a TLS server */
     ngx_array_t  *listens;                  /* ngx_str_t */
-} ngx_certctl_srv_conf_t;
+    ngx_array_t  *defaults;                 /* ngx_certctl_srv_conf_t *: whose
+                                               server is each one's default */
+
+    /* known when servers are merged */
+    ngx_certctl_server_t   *server;         /* NULL when we do nothing here */
+    ngx_certctl_context_t   context;        /* context.ctx is NULL where there is
+                                               no ssl_certificate */
+    ngx_array_t            *expressions;    /* see ngx_certctl_server_t */
+    ngx_array_t            *certs;
+};
 
 
 /* For a directive that takes the name of a record, into an ngx_str_t. */
@@ -32,10 +44,10 @@ char *ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 
 /*
  * Before servers are merged: conf's listens on addr with TLS, one of n there,
- * and is their default one, or not.
+ * of which by_default's is the default server.
  */
 ngx_int_t ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *addr, ngx_uint_t n, ngx_uint_t first);
+    ngx_str_t *addr, ngx_uint_t n, ngx_certctl_srv_conf_t *by_default);
 
 /*
  * Refuses certctl_certificate where certctl is off, and warns of certctl where
@@ -43,6 +55,15 @@ ngx_int_t ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
  */
 char *ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
     ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line);
+
+/*
+ * Whether the server being merged has to stay without a context of its own: it
+ * verifies clients by verify, a value of ssl_verify_client or unset, with CAs
+ * of ca bytes, and NGINX takes none.  It has said so then.
+ */
+ngx_uint_t ngx_certctl_conf_incomplete(ngx_conf_t *cf,
+    ngx_certctl_srv_conf_t *conf, ngx_uint_t verify, size_t ca, u_char *file,
+    ngx_uint_t line);
 
 /*
  * Makes the server being merged a complete TLS server: where no certificate is

@@ -1,6 +1,6 @@
 
 /*
- * Puts the chosen certificate into a handshake, and remembers which it was.
+ * Gives a handshake the chosen certificates, and remembers which they are.
  */
 
 #include <ngx_config.h>
@@ -14,15 +14,17 @@
 #include "tls/worker.h"
 
 
-/* What a connection was given; keeps it alive until the connection closes. */
+/* Keeps what a connection uses alive until it closes. */
 
 typedef struct {
     ngx_certctl_t         *certctl;
-    ngx_certctl_stored_t  *stored;
-} ngx_certctl_given_t;
+    ngx_certctl_server_t  *server;
+    ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
+    unsigned               counted:1;
+} ngx_certctl_handshake_t;
 
 
-/* index of ngx_certctl_given_t in an SSL's ex_data */
+/* index of ngx_certctl_handshake_t in an SSL's ex_data */
 
 static int  ngx_certctl_ssl_index = -1;
 
@@ -32,156 +34,362 @@ ngx_certctl_init_handshake(void)
 {
     if (ngx_certctl_ssl_index == -1) {
         ngx_certctl_ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
-                                                          NULL);
+                                                     NULL);
     }
 
     return ngx_certctl_ssl_index == -1 ? NGX_ERROR : NGX_OK;
 }
 
 
-static void
-ngx_certctl_asked(SSL *ssl, ngx_str_t *name)
+void
+ngx_certctl_sni(SSL *ssl, ngx_str_t *name)
 {
     name->data = (u_char *) SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     name->len = name->data ? ngx_strlen(name->data) : 0;
 }
 
 
-/* ECDSA before RSA, where both kinds are there and the client knows both. */
+/*
+ * The context that the connection had before its name led to server, if NGINX
+ * would have left it that without certctl.
+ */
 
-static ngx_certctl_cert_t *
-ngx_certctl_pick(SSL *ssl, ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, ngx_certctl_choice_t *choice)
+static ngx_certctl_context_t *
+ngx_certctl_default_context(ngx_certctl_server_t *server, ngx_connection_t *c)
 {
-    ngx_uint_t           i, kinds;
-    ngx_certctl_cert_t *cert, *first;
+    ngx_uint_t              i;
+    ngx_certctl_context_t  *context;
 
-    kinds = 0;
+    context = server->contexts.elts;
 
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        kinds += (choice->cert[i] || choice->second[i]);
-    }
+    for (i = 0; i < server->contexts.nelts; i++) {
 
-    /* nothing to pick from: the usual case, and the cheapest */
-
-    if (kinds == 1 && server->certs.nelts < 2) {
-        cert = server->certs.elts;
-        first = choice->cert[0] ? choice->cert[0] : choice->cert[1];
-
-        if (server->certs.nelts == 0
-            || cert->source != NGX_CERTCTL_STATIC
-            || cert->kind == first->kind)
-        {
-            return first;
+        if (context[i].ctx == c->ssl->session_ctx) {
+            return &context[i];
         }
     }
 
-    first = NULL;
+    return NULL;
+}
 
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        cert = choice->cert[i];
 
-        if (cert && ngx_certctl_client_knows(ssl, cert)) {
-            return cert;
-        }
+/* All that NGINX has changed for the server that the name led to. */
 
-        if (first == NULL) {
-            first = cert;
-        }
+static void
+ngx_certctl_use_context(SSL *ssl, ngx_connection_t *c, SSL_CTX *ctx)
+{
+    uint64_t  options;
+
+    if (SSL_set_SSL_CTX(ssl, ctx) == NULL) {
+        ngx_ssl_error(NGX_LOG_ALERT, c->log, 0, "SSL_set_SSL_CTX() failed");
+        return;
     }
 
-    if (first == NULL) {
-        return NULL;
+    options = SSL_CTX_get_options(ctx) | SSL_OP_NO_RENEGOTIATION;
+
+    SSL_set_verify(ssl, SSL_CTX_get_verify_mode(ctx),
+                   SSL_CTX_get_verify_callback(ctx));
+    SSL_set_verify_depth(ssl, SSL_CTX_get_verify_depth(ctx));
+
+    if (ngx_certctl_is_quic(c)) {
+        options &= ~SSL_OP_ENABLE_MIDDLEBOX_COMPAT;
     }
 
-    /* the client knows none of these: is there one of the other kind? */
+    SSL_clear_options(ssl, SSL_get_options(ssl) & ~options);
+    SSL_set_options(ssl, options);
+}
 
-    ngx_certctl_choose_second(server, name, choice);
 
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        cert = choice->cert[i];
+void
+ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server, ngx_str_t *sni)
+{
+    ngx_connection_t       *c;
+    ngx_certctl_name_t      name;
+    ngx_certctl_choice_t    choice;
+    ngx_certctl_context_t  *context;
 
-        if (cert && ngx_certctl_client_knows(ssl, cert)) {
-            return cert;
-        }
+    if (server == NULL || server->contexts.nelts == 0) {
+        return;
     }
 
-    return first;
+    c = ngx_ssl_get_connection(ssl);
+    context = ngx_certctl_default_context(server, c);
+
+    if (context == NULL) {
+        return;
+    }
+
+    ngx_certctl_name(server, sni, &name);
+    ngx_certctl_choose_first(server, &name, &choice);
+
+    if (!choice.named) {
+        ngx_certctl_use_context(ssl, c, context->ctx);
+    }
 }
 
 
 static void
-ngx_certctl_given_cleanup(void *data)
+ngx_certctl_handshake_cleanup(void *data)
 {
-    ngx_certctl_given_t  *given = data;
+    ngx_certctl_handshake_t  *hs = data;
 
-    ngx_certctl_unhold(given->certctl, given->stored);
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        ngx_certctl_unhold(hs->certctl, hs->stored[i]);
+    }
 }
 
 
-static ngx_certctl_given_t *
-ngx_certctl_given(SSL *ssl, ngx_connection_t *c,
+/* NULL without memory. */
+
+static ngx_certctl_handshake_t *
+ngx_certctl_handshake(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_server_t *server)
 {
-    ngx_pool_cleanup_t   *cln;
-    ngx_certctl_given_t  *given;
+    ngx_pool_cleanup_t       *cln;
+    ngx_certctl_handshake_t  *hs;
 
-    given = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
-    if (given) {
-        return given;
+    hs = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
+    if (hs) {
+        return hs;
     }
 
-    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_certctl_given_t));
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_certctl_handshake_t));
     if (cln == NULL) {
         return NULL;
     }
 
-    given = cln->data;
-    given->certctl = server->certctl;
-    given->stored = NULL;
+    hs = cln->data;
+    ngx_memzero(hs, sizeof(ngx_certctl_handshake_t));
 
-    cln->handler = ngx_certctl_given_cleanup;
+    hs->certctl = server->certctl;
+    cln->handler = ngx_certctl_handshake_cleanup;
 
-    if (SSL_set_ex_data(ssl, ngx_certctl_ssl_index, given) != 1) {
+    if (SSL_set_ex_data(ssl, ngx_certctl_ssl_index, hs) != 1) {
         ngx_ssl_error(NGX_LOG_ALERT, c->log, 0, "SSL_set_ex_data() failed");
         return NULL;
     }
 
-    return given;
+    return hs;
+}
+
+
+static void
+ngx_certctl_handshake_hold(ngx_certctl_handshake_t *hs,
+    ngx_certctl_choice_t *choice)
+{
+    ngx_uint_t             i;
+    ngx_certctl_stored_t  *old;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        old = hs->stored[i];
+        hs->stored[i] = NULL;
+
+        if (choice->cert[i] && choice->cert[i]->source == NGX_CERTCTL_STORE) {
+            hs->stored[i] = (ngx_certctl_stored_t *) choice->cert[i];
+            ngx_certctl_hold(hs->stored[i]);
+        }
+
+        ngx_certctl_unhold(hs->certctl, old);
+    }
+}
+
+
+static ngx_certctl_cert_t *
+ngx_certctl_handshake_cert(SSL *ssl, ngx_certctl_handshake_t *hs,
+    ngx_certctl_server_t *server)
+{
+    X509                *x509;
+    ngx_uint_t           i;
+    ngx_certctl_cert_t  *cert;
+
+    x509 = SSL_get_certificate(ssl);
+
+    for (i = 0; hs && i < CERTCTL_KINDS; i++) {
+
+        if (hs->stored[i] && hs->stored[i]->cert.x509 == x509) {
+            return &hs->stored[i]->cert;
+        }
+    }
+
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+
+        if (cert[i].x509 == x509) {
+            return &cert[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Of two certificates OpenSSL has taken one when its next step begins. */
+
+static void
+ngx_certctl_info_cb(const SSL *ssl, int where, int ret)
+{
+    ngx_certctl_cert_t       *cert;
+    ngx_certctl_handshake_t  *hs;
+    void                    (*next)(const SSL *ssl, int where, int ret);
+
+    next = SSL_CTX_get_info_callback(SSL_get_SSL_CTX(ssl));
+
+    if (next) {
+        next(ssl, where, ret);
+    }
+
+    hs = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
+
+    if (hs->counted || where != SSL_CB_ACCEPT_LOOP) {
+        return;
+    }
+
+    hs->counted = 1;
+    cert = ngx_certctl_handshake_cert((SSL *) ssl, hs, hs->server);
+
+    if (cert) {
+        ngx_certctl_zone_use(hs->certctl->zone, cert->digest, ngx_time());
+    }
+}
+
+
+static void
+ngx_certctl_count(SSL *ssl, ngx_certctl_handshake_t *hs,
+    ngx_certctl_choice_t *choice)
+{
+    ngx_certctl_cert_t  *cert;
+    ngx_certctl_zone_t  *zone;
+
+    if (hs->counted) {
+        return;
+    }
+
+    zone = hs->certctl->zone;
+    cert = choice->cert[0] ? choice->cert[0] : choice->cert[1];
+
+    (void) ngx_atomic_fetch_add(&zone->handshakes, 1);
+
+    if (choice->cert[0] && choice->cert[1]) {
+        SSL_set_info_callback(ssl, ngx_certctl_info_cb);
+
+    } else {
+        hs->counted = 1;
+
+        if (cert) {
+            ngx_certctl_zone_use(zone, cert->digest, ngx_time());
+        }
+    }
+
+    if (ngx_worker < NGX_CERTCTL_WORKERS
+        && zone->workers[ngx_worker].generation != zone->generation)
+    {
+        ngx_certctl_worker_look(zone);
+    }
+}
+
+
+/* The other key type is for clients that do not support that of the choice. */
+
+static void
+ngx_certctl_choose_for_client(SSL *ssl, ngx_certctl_server_t *server,
+    ngx_certctl_name_t *name, ngx_certctl_choice_t *choice)
+{
+    ngx_certctl_cert_t  *cert, *own;
+
+    cert = choice->cert[0] ? choice->cert[0] : choice->cert[1];
+    own = server->certs.elts;
+
+    if (cert == NULL || (choice->cert[0] && choice->cert[1])) {
+        return;
+    }
+
+    /* the usual case, and the cheapest: there is no other */
+
+    if (choice->second[0] == NULL && choice->second[1] == NULL
+        && (server->certs.nelts == 0
+            || (server->certs.nelts == 1 && own->kind == cert->kind)))
+    {
+        return;
+    }
+
+    if (!ngx_certctl_client_supports(ssl, cert)) {
+        ngx_certctl_choose_second(server, name, choice);
+    }
+}
+
+
+/* Whether the connection's context does not have it all. */
+
+static ngx_uint_t
+ngx_certctl_is_missing(ngx_certctl_server_t *server,
+    ngx_certctl_choice_t *choice)
+{
+    ngx_uint_t           i, missing;
+    ngx_certctl_cert_t  *cert;
+
+    missing = 0;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        cert = choice->cert[i];
+
+        missing |= (cert && (cert->source == NGX_CERTCTL_STORE
+                             || (cert->source == NGX_CERTCTL_STATIC
+                                 && server->placeholder)));
+    }
+
+    return missing;
 }
 
 
 /*
- * Clearing first takes away what the context has of the other kind, and what
- * was compressed of it (RFC 8879), so that nothing but cert can be sent.
+ * Clearing first takes away what the context has of the other key type, and what
+ * was compressed of it (RFC 8879).  With both types OpenSSL decides as it does
+ * for those of a context.
  */
 
 static ngx_int_t
-ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
+ngx_certctl_use(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server,
+    ngx_certctl_choice_t *choice)
 {
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *own;
+    ngx_uint_t           i, n;
+    ngx_certctl_cert_t  *cert;
 
     SSL_certs_clear(ssl);
 
-    if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
-        == 1)
-    {
+    for (n = 0, i = 0; i < CERTCTL_KINDS; i++) {
+        cert = choice->cert[i];
+
+        if (cert == NULL) {
+            continue;
+        }
+
+        if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
+            == 1)
+        {
+            n++;
+            continue;
+        }
+
+        /* such as a key that is too weak for the server's security level */
+
+        choice->cert[i] = NULL;
+        ngx_ssl_error(NGX_LOG_CRIT, c->log, 0,
+                      "SSL_use_cert_and_key() failed for the stored "
+                      "certificate \"%V\"", &cert->name);
+    }
+
+    if (n) {
         return NGX_OK;
     }
 
-    ngx_ssl_error(NGX_LOG_CRIT, c->log, 0,
-                  "the stored certificate \"%V\" cannot be used",
-                  &cert->name);
-
-    /* such as a key that is too weak for the server's security level */
-
-    own = server->certs.elts;
+    cert = server->certs.elts;
 
     for (i = 0; i < server->certs.nelts; i++) {
-        (void) SSL_use_cert_and_key(ssl, own[i].x509, own[i].key,
-                                    own[i].chain, 1);
+        (void) SSL_use_cert_and_key(ssl, cert[i].x509, cert[i].key,
+                                    cert[i].chain, 1);
     }
 
     /* else NGINX would take a stale error for the handshake's */
@@ -199,65 +407,56 @@ ngx_certctl_use(SSL *ssl, ngx_connection_t *c,
  */
 
 static int
-ngx_certctl_give(SSL *ssl, ngx_connection_t *c,
-    ngx_certctl_server_t *server)
+ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
 {
-    ngx_str_t             asked;
-    ngx_uint_t            first;
-    ngx_certctl_zone_t   *zone;
-    ngx_certctl_cert_t   *cert;
-    ngx_certctl_name_t    name;
-    ngx_certctl_given_t  *given;
-    ngx_certctl_choice_t  choice;
+    ngx_str_t                 sni;
+    ngx_uint_t                configured;
+    ngx_certctl_name_t        name;
+    ngx_certctl_choice_t      choice;
+    ngx_certctl_context_t    *context;
+    ngx_certctl_handshake_t  *hs;
 
-    zone = server->certctl->zone;
-
-    ngx_certctl_asked(ssl, &asked);
-    ngx_certctl_name(server, &asked, &name);
+    ngx_certctl_sni(ssl, &sni);
+    ngx_certctl_name(server, &sni, &name);
     ngx_certctl_choose_first(server, &name, &choice);
 
-    cert = ngx_certctl_pick(ssl, server, &name, &choice);
+    context = choice.named ? NULL : ngx_certctl_default_context(server, c);
+
+    if (context) {
+        ngx_certctl_use_context(ssl, c, context->ctx);
+
+        if (context->server == NULL) {
+            return context->cert_cb ? context->cert_cb(ssl, context->cert_arg)
+                                    : 1;
+        }
+
+        server = context->server;
+        ngx_certctl_name(server, &sni, &name);
+        ngx_certctl_choose_first(server, &name, &choice);
+    }
+
+    ngx_certctl_choose_for_client(ssl, server, &name, &choice);
 
     /* after a HelloRetryRequest we are called again (RFC 8446 4.1.4) */
 
-    first = (SSL_get_ex_data(ssl, ngx_certctl_ssl_index) == NULL);
-    given = ngx_certctl_given(ssl, c, server);
-
-    if (given == NULL) {
+    hs = ngx_certctl_handshake(ssl, c, server);
+    if (hs == NULL) {
         return 1;
     }
 
-    if (first) {
-        (void) ngx_atomic_fetch_add(&zone->handshakes, 1);
+    hs->server = server;
+    ngx_certctl_handshake_hold(hs, &choice);
 
-        if (cert) {
-            ngx_certctl_zone_use(zone, cert->digest, ngx_time());
-        }
+    configured = (choice.cert[0] == NULL && choice.cert[1] == NULL);
 
-        if (ngx_worker < NGX_CERTCTL_WORKERS
-            && zone->workers[ngx_worker].generation != zone->generation)
-        {
-            ngx_certctl_worker_look(zone);
-        }
+    if (ngx_certctl_is_missing(server, &choice)) {
+        configured = (ngx_certctl_use(ssl, c, server, &choice) != NGX_OK);
     }
 
-    ngx_certctl_unhold(given->certctl, given->stored);
-    given->stored = NULL;
+    ngx_certctl_count(ssl, hs, &choice);
 
-    if (cert && cert->source == NGX_CERTCTL_STORE) {
-        given->stored = (ngx_certctl_stored_t *) cert;
-        ngx_certctl_hold(given->stored);
-
-        if (ngx_certctl_use(ssl, c, server, cert) != NGX_OK) {
-            cert = NULL;
-        }
-    }
-
-    if (cert == NULL && server->cert_cb) {
-        return server->cert_cb(ssl, server->cert_arg);
-    }
-
-    return 1;
+    return configured && server->cert_cb
+           ? server->cert_cb(ssl, server->cert_arg) : 1;
 }
 
 
@@ -275,7 +474,7 @@ ngx_certctl_cert_cb(SSL *ssl, void *arg)
     action = c->log->action;
     c->log->action = "choosing a certificate";
 
-    rc = ngx_certctl_give(ssl, c, server);
+    rc = ngx_certctl_select(ssl, c, server);
 
     c->log->action = action;
 
@@ -284,7 +483,7 @@ ngx_certctl_cert_cb(SSL *ssl, void *arg)
 
 
 void
-ngx_certctl_hook(ngx_certctl_server_t *server)
+ngx_certctl_set_callbacks(ngx_certctl_server_t *server)
 {
     SSL_CTX_set_cert_cb(server->ctx, ngx_certctl_cert_cb, server);
 
@@ -299,35 +498,16 @@ ngx_certctl_hook(ngx_certctl_server_t *server)
 ngx_certctl_cert_t *
 ngx_certctl_sent(SSL *ssl, ngx_certctl_server_t *server)
 {
-    X509                 *x509;
-    ngx_uint_t            i;
-    ngx_certctl_cert_t   *cert;
-    ngx_certctl_given_t  *given;
-
-    x509 = SSL_get_certificate(ssl);
-    given = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
-
-    if (given && given->stored && given->stored->cert.x509 == x509) {
-        return &given->stored->cert;
-    }
-
-    cert = server->certs.elts;
-
-    for (i = 0; i < server->certs.nelts; i++) {
-
-        if (cert[i].x509 == x509) {
-            return &cert[i];
-        }
-    }
-
-    return NULL;
+    return ngx_certctl_handshake_cert(ssl,
+                                  SSL_get_ex_data(ssl, ngx_certctl_ssl_index),
+                                  server);
 }
 
 
 ngx_certctl_cert_t *
 ngx_certctl_served(SSL *ssl, ngx_certctl_server_t *server)
 {
-    ngx_str_t             asked;
+    ngx_str_t             sni;
     ngx_uint_t            i;
     ngx_certctl_choice_t  choice;
 
@@ -335,9 +515,9 @@ ngx_certctl_served(SSL *ssl, ngx_certctl_server_t *server)
         return ngx_certctl_sent(ssl, server);
     }
 
-    ngx_certctl_asked(ssl, &asked);
+    ngx_certctl_sni(ssl, &sni);
 
-    if (ngx_certctl_choose(server, &asked, &choice) != NGX_OK) {
+    if (ngx_certctl_choose(server, &sni, &choice) != NGX_OK) {
         return NULL;
     }
 

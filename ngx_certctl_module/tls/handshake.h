@@ -13,8 +13,20 @@
 /* Once per process and configuration; NGX_ERROR with OpenSSL's error. */
 ngx_int_t ngx_certctl_init_handshake(void);
 
-/* Takes over the certificate and status callbacks of server->ctx. */
-void ngx_certctl_hook(ngx_certctl_server_t *server);
+/* Replaces the certificate and status callbacks of server->ctx. */
+void ngx_certctl_set_callbacks(ngx_certctl_server_t *server);
+
+/* The server name of ssl, once OpenSSL has read it; "" without. */
+void ngx_certctl_sni(SSL *ssl, ngx_str_t *name);
+
+/*
+ * Before the certificate callback, once NGINX has found the server of the name
+ * in sni; it may be NULL.  One that has no ssl_certificate, and nothing stored
+ * for the name, leaves the connection to the default server of the address, with
+ * all settings of TLS, as NGINX does without certctl.
+ */
+void ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server,
+    ngx_str_t *sni);
 
 /*
  * The certificate that the handshake of ssl has sent, or is about to send.

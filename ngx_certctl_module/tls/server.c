@@ -101,35 +101,33 @@ ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
  */
 
 static ngx_int_t
-ngx_certctl_find_certs(ngx_conf_t *cf, ngx_certctl_server_t *server)
+ngx_certctl_find_certs(ngx_conf_t *cf, SSL_CTX *ctx, ngx_uint_t placeholder,
+    ngx_array_t *certs)
 {
     int                  rc;
     X509                *current;
-    SSL_CTX             *ctx;
     ngx_certctl_cert_t  *cert;
 
-    if (ngx_array_init(&server->certs, cf->pool, 2,
-                       sizeof(ngx_certctl_cert_t))
+    if (ngx_array_init(certs, cf->pool, 2, sizeof(ngx_certctl_cert_t))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    ctx = server->ctx;
     current = SSL_CTX_get0_certificate(ctx);
 
     for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
          rc == 1;
          rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
     {
-        cert = ngx_array_push(&server->certs);
+        cert = ngx_array_push(certs);
         if (cert == NULL) {
             return NGX_ERROR;
         }
 
         ngx_certctl_cert_borrow(cert, ctx);
 
-        if (server->placeholder) {
+        if (placeholder) {
             cert->source = NGX_CERTCTL_PLACEHOLDER;
             ngx_str_set(&cert->name, NGX_CERTCTL_PLACEHOLDER_NAME);
         }
@@ -152,19 +150,132 @@ ngx_certctl_server_hook(ngx_conf_t *cf, ngx_certctl_server_t *server)
     }
 
     if (ngx_certctl_ctx_index == -1
-        || ngx_certctl_init_handshake() != NGX_OK
-        || SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server)
-           != 1)
+        || ngx_certctl_init_handshake() != NGX_OK)
     {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "no place in OpenSSL");
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "CRYPTO_get_ex_new_index() failed");
         return NGX_ERROR;
     }
 
-    if (ngx_certctl_find_certs(cf, server) != NGX_OK) {
+    if (SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server) != 1) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "SSL_CTX_set_ex_data() failed");
         return NGX_ERROR;
     }
 
-    ngx_certctl_hook(server);
+    if (ngx_certctl_find_certs(cf, server->ctx, server->placeholder,
+                               &server->certs)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_certctl_set_callbacks(server);
+
+    return NGX_OK;
+}
+
+
+/* The certificates of a default server that has an ssl_certificate. */
+
+static ngx_array_t *
+ngx_certctl_default_certs(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
+{
+    ngx_array_t  *certs;
+
+    if (conf->server) {
+        return &conf->server->certs;
+    }
+
+    if (conf->certs == NULL) {
+        certs = ngx_palloc(cf->pool, sizeof(ngx_array_t));
+
+        if (certs == NULL
+            || ngx_certctl_find_certs(cf, conf->context.ctx, 0, certs)
+               != NGX_OK)
+        {
+            return NULL;
+        }
+
+        conf->certs = certs;
+    }
+
+    return conf->certs;
+}
+
+
+/* The certificates and expressions are for the report, and for one address of
+   several; contexts are what connections are given. */
+
+static ngx_int_t
+ngx_certctl_add_default(ngx_conf_t *cf, ngx_certctl_server_t *server,
+    ngx_certctl_srv_conf_t *by_default)
+{
+    ngx_array_t            *certs;
+    ngx_certctl_context_t  *context;
+
+    if (server->by_default == NULL) {
+        server->by_default = by_default->server;
+    }
+
+    if (by_default->context.ctx == NULL) {
+        return NGX_OK;
+    }
+
+    context = ngx_array_push(&server->contexts);
+    if (context == NULL) {
+        return NGX_ERROR;
+    }
+
+    *context = by_default->context;
+    context->server = by_default->server;
+
+    if (server->first || server->contexts.nelts > 1) {
+        return NGX_OK;
+    }
+
+    certs = ngx_certctl_default_certs(cf, by_default);
+    if (certs == NULL) {
+        return NGX_ERROR;
+    }
+
+    server->certs = *certs;
+    server->expressions = by_default->expressions;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_server_default(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
+{
+    ngx_uint_t                i;
+    ngx_certctl_server_t     *server;
+    ngx_certctl_srv_conf_t  **by_default;
+
+    server = conf->server;
+
+    if (server == NULL || !server->placeholder) {
+        return NGX_OK;
+    }
+
+    if (ngx_array_init(&server->contexts, cf->pool, 1,
+                       sizeof(ngx_certctl_context_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    by_default = conf->defaults->elts;
+
+    for (i = 0; i < conf->defaults->nelts; i++) {
+
+        if (by_default[i] != conf
+            && ngx_certctl_add_default(cf, server, by_default[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
 
     return NGX_OK;
 }

@@ -41,6 +41,11 @@ ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
 ngx_int_t ngx_certctl_server_hook(ngx_conf_t *cf,
     ngx_certctl_server_t *server);
 
+/* Once all servers are hooked: who serves the clients of conf's server while it
+   has no certificate of its own. */
+ngx_int_t ngx_certctl_server_default(ngx_conf_t *cf,
+    ngx_certctl_srv_conf_t *conf);
+
 /* At the end of the configuration's life. */
 void ngx_certctl_servers_free(ngx_certctl_t *certctl);
 

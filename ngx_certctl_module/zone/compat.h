@@ -31,12 +31,14 @@
 
 
 /* 1.29.2: NGINX finds the server of a name in its own ClientHello callback,
-   which finds its argument by itself; it must run whenever ours has nothing. */
+   which finds its argument by itself; it must run whenever ours has nothing.
+   Earlier ones find it in a servername callback. */
 
 #if (nginx_version >= 1029002)
 #define ngx_certctl_client_hello(ssl, al)                                     \
     ngx_ssl_client_hello_callback(ssl, al, NULL)
 #else
+#define NGX_CERTCTL_SERVERNAME  1
 #define ngx_certctl_client_hello(ssl, al)  SSL_CLIENT_HELLO_SUCCESS
 #endif
 
@@ -48,12 +50,43 @@
 #define NGX_CERTCTL_STREAM_NAMES  1
 #define ngx_certctl_stream_ssl_t  ngx_stream_ssl_srv_conf_t
 #define ngx_certctl_stream_rejects(conf, prev)                                \
-    ((conf)->reject_handshake == 1                                            \
-     || ((conf)->reject_handshake == NGX_CONF_UNSET                           \
-         && (prev)->reject_handshake == 1))
+    (ngx_certctl_inherited(conf, prev, reject_handshake, NGX_CONF_UNSET) == 1)
 #else
 #define ngx_certctl_stream_ssl_t  ngx_stream_ssl_conf_t
 #define ngx_certctl_stream_rejects(conf, prev)  0
+#endif
+
+
+/* What a directive's value will be when the server has been merged. */
+
+#define ngx_certctl_inherited(conf, prev, name, unset)                        \
+    ((conf)->name == (unset) ? (prev)->name : (conf)->name)
+
+
+/* 1.27.2: ssl_trusted_certificate is enough for ssl_verify_client, and stream has
+   ssl_stapling. */
+
+#if (nginx_version >= 1027002)
+#define ngx_certctl_client_ca(conf)                                           \
+    ((conf)->client_certificate.len + (conf)->trusted_certificate.len)
+#define ngx_certctl_stream_no_stapling(conf)  (conf)->stapling = 0
+#else
+#define ngx_certctl_client_ca(conf)  (conf)->client_certificate.len
+#define ngx_certctl_stream_no_stapling(conf)
+#endif
+
+
+/* 1.27.4: what ssl_certificate with variables names may come from a cache. */
+
+#if (nginx_version >= 1027004)
+#define ngx_certctl_connection_certificate(c, cert, key, conf)                \
+    ngx_ssl_connection_certificate(c, (c)->pool, cert, key,                   \
+                                   (conf)->certificate_cache,                 \
+                                   (conf)->passwords)
+#else
+#define ngx_certctl_connection_certificate(c, cert, key, conf)                \
+    ngx_ssl_connection_certificate(c, (c)->pool, cert, key,                   \
+                                   (conf)->passwords)
 #endif
 
 

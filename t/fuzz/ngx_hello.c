@@ -34,6 +34,17 @@ ngx_certctl_sessions_hello(ngx_certctl_t *ctl, SSL *ssl, ngx_connection_t *c)
 {
 }
 
+ngx_certctl_server_t *
+ngx_certctl_ssl_server(SSL *ssl)
+{
+    return NULL;
+}
+
+void
+ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server, ngx_str_t *sni)
+{
+}
+
 static void
 closed(ngx_connection_t *c)
 {
@@ -50,7 +61,7 @@ ask(SSL *ssl, void *data)
     }
 
     for (int i = 0; i < 2; i++) {
-        FUZZ_MUST(ngx_certctl_client_knows(ssl, &certs[i]) <= 1);
+        FUZZ_MUST(ngx_certctl_client_supports(ssl, &certs[i]) <= 1);
     }
 
     return 1;
@@ -125,8 +136,10 @@ server(void)
 
     rsa = PKI(NULL, .cn = "rsa", .rsa_bits = 2048);
     certs[0].x509 = fuzz_leaf()->cert;
+    certs[0].key = fuzz_leaf()->key;
     certs[0].kind = CERTCTL_KIND_ECDSA;
     certs[1].x509 = rsa.cert;
+    certs[1].key = rsa.key;
     certs[1].kind = CERTCTL_KIND_RSA;
 
     ctx = SSL_CTX_new(TLS_server_method());
