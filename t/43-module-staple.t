@@ -186,4 +186,22 @@ is(staple('stock'), digest($ours), 'until one is delivered');
 unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
 $edge->stop;
 
+# ssl_stapling in http{}, and servers that have only "certctl on": nobody wrote a
+# certificate of which an issuer could be missed. A delivered staple is sent.
+
+my $only = Certctl::Edge->new(ca => $ca, http => 'ssl_stapling on; ssl_stapling_verify on; certctl on;',
+    conf => join "\n", map { "server { listen 127.0.0.1:%%PORT_1%% ssl; server_name $_.example; }" } 'a' .. 'e');
+my ($ok, $text) = $only->test;
+
+ok($ok, 'ssl_stapling on beside servers without ssl_certificate');
+unlike($text, qr/warn|certificate/, 'nginx -t has nothing to say');
+$only->start;
+unlike($only->log, qr/\[warn\]/, 'nor has the log');
+
+my $ec = $only->give('a', names => ['a.example'], @ocsp);
+my $answer = $ca->ocsp($ec);
+$only->control->put('/certctl/v1/ocsp/' . fingerprint($ec), $answer, 'content-type' => 'application/ocsp-response');
+is(digest(handshake($only->port(1), sni => 'a.example')->{staple} // ''), digest($answer), 'a delivered staple is sent');
+$only->stop;
+
 done_testing;
