@@ -309,7 +309,7 @@ ngx_certctl_choose_for_client(SSL *ssl, ngx_certctl_server_t *server,
     /* the usual case, and the cheapest: there is no other */
 
     if (choice->second[0] == NULL && choice->second[1] == NULL
-        && (server->certs.nelts == 0
+        && (server->certs.nelts == 0 || own->source != NGX_CERTCTL_STATIC
             || (server->certs.nelts == 1 && own->kind == cert->kind)))
     {
         return;
