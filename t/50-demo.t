@@ -6,9 +6,11 @@ use warnings;
 use Certctl::Process qw(temp_dir slurp run wait_until);
 use Test::More;
 
-my $log  = temp_dir() . '/demo.log';
-my $exit = do {
+my $log   = temp_dir() . '/demo.log';
+my $place = temp_dir();
+my $exit  = do {
     local $ENV{ONCE} = 1;
+    local $ENV{TMPDIR} = $place;
     run($log, $^X, 't/demo');
 };
 my $told = slurp($log);
@@ -21,13 +23,12 @@ like $told, qr/$_/, "it tells: $_" for
     'connections, 0 dropped';
 
 # what was told to end may take a moment to be gone
-my ($dir) = $told =~ m{(/\S*certctl-\w{8})};
 my @left;
 wait_until(10, sub {
-    @left = grep { (slurp("$_/cmdline") // '') =~ m{/certctl-\w{8}/} } glob '/proc/[0-9]*';
-    @left = grep { defined $dir && (slurp("$_/cmdline") // '') =~ /\Q$dir\E/ } @left;
+    @left = grep { (slurp("$_/cmdline") // '') =~ /\Q$place\E/ } glob '/proc/[0-9]*';
     return !@left;
 });
 is_deeply \@left, [], 'nothing is left running';
+is_deeply [glob "$place/*"], [], 'no folder is left';
 
 done_testing();
