@@ -251,9 +251,8 @@ subtest 'many certificates' => sub {
 
     for my $form (qw(compact compact full)) {
         my $start = time;
-        my $r = report("?form=$form");
-        diag sprintf '%s: %d certificates, %d bytes, %.0f ms', $form, scalar(all($r)),
-            length $r->{content}, 1e3 * (time - $start);
+        my $r = report("?form=$form&limit=2000");
+        diag sprintf '%s: %d bytes, %.0f ms', $form, length $r->{content}, 1e3 * (time - $start);
         is(scalar(grep { ($_->{name} // '') =~ /^many/ } all($r)), $count, "$form: all of them");
     }
 

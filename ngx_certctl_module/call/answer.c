@@ -127,8 +127,7 @@ ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
         r->header_only = 1;
 
     } else {
-        r->headers_out.content_length_n = call->more ? -1
-                                               : (off_t) call->json.size;
+        r->headers_out.content_length_n = call->json.size;
         r->headers_out.content_type.data = (u_char *) media;
         r->headers_out.content_type.len = len;
         r->headers_out.content_type_len = len;
@@ -166,31 +165,28 @@ static ngx_chain_t *
 ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
 {
     ngx_buf_t                      *b;
+    ngx_pool_t                     *pool;
     ngx_chain_t                    *cl, *out, **ll;
-    ngx_http_request_t             *r;
     ngx_http_certctl_json_block_t  *block;
 
-    r = call->request;
+    pool = call->request->pool;
     ll = &out;
     b = NULL;
 
     for (block = call->json.first; block; block = block->next) {
 
-        cl = ngx_chain_get_free_buf(r->pool, &call->free);
-        if (cl == NULL) {
+        cl = ngx_alloc_chain_link(pool);
+        b = ngx_calloc_buf(pool);
+
+        if (cl == NULL || b == NULL) {
             return NULL;
         }
 
-        b = cl->buf;
-        ngx_memzero(b, sizeof(ngx_buf_t));
-
-        b->start = block->data;
         b->pos = block->data;
         b->last = block->data + block->len;
-        b->end = b->last;
         b->memory = 1;
-        b->tag = (ngx_buf_tag_t) &ngx_http_certctl_module;
 
+        cl->buf = b;
         *ll = cl;
         ll = &cl->next;
     }
@@ -199,8 +195,7 @@ ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
         return NULL;
     }
 
-    b->last_buf = !call->more;
-    b->flush = call->more;
+    b->last_buf = 1;
     b->last_in_chain = 1;
     *ll = NULL;
 
@@ -209,31 +204,10 @@ ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
 
 
 ngx_int_t
-ngx_http_certctl_request_send(ngx_http_certctl_call_t *call)
-{
-    ngx_int_t            rc;
-    ngx_chain_t         *out;
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
-    out = ngx_http_certctl_answer_body(call);
-    if (out == NULL) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_http_output_filter(r, out);
-
-    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &out,
-                            (ngx_buf_tag_t) &ngx_http_certctl_module);
-    return rc;
-}
-
-
-ngx_int_t
 ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
 {
     ngx_int_t            rc;
+    ngx_chain_t         *out;
     ngx_http_request_t  *r;
 
     r = call->request;
@@ -265,78 +239,10 @@ ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
     rc = ngx_http_send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        call->more = 0;
         return rc;
     }
 
-    return ngx_http_certctl_request_send(call);
-}
+    out = ngx_http_certctl_answer_body(call);
 
-
-/* The client's pace is the thread's: one piece at a time is in memory. */
-
-static void
-ngx_http_certctl_answer_writer(ngx_http_request_t *r)
-{
-    ngx_int_t                  rc;
-    ngx_event_t               *wev;
-    ngx_chain_t               *none;
-    ngx_connection_t          *c;
-    ngx_http_certctl_call_t   *call;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    c = r->connection;
-    wev = c->write;
-    none = NULL;
-    call = ngx_http_get_module_ctx(r, ngx_http_certctl_module);
-
-    if (wev->timedout) {
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                      "certctl: the client does not read its answer");
-        c->timedout = 1;
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
-    }
-
-    if (!wev->delayed && (r->buffered || c->buffered)) {
-        rc = ngx_http_output_filter(r, NULL);
-
-        if (rc == NGX_ERROR) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-            return;
-        }
-    }
-
-    if (wev->delayed || r->buffered || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-        if (!wev->delayed) {
-            ngx_add_timer(wev, clcf->send_timeout);
-        }
-
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    ngx_chain_update_chains(r->pool, &call->free, &call->busy, &none,
-                            (ngx_buf_tag_t) &ngx_http_certctl_module);
-    ngx_http_certctl_json_empty(&call->json);
-
-    ngx_http_certctl_request_more(call);
-}
-
-
-void
-ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call)
-{
-    call->request->write_event_handler = ngx_http_certctl_answer_writer;
-
-    ngx_http_certctl_answer_writer(call->request);
+    return out ? ngx_http_output_filter(r, out) : NGX_ERROR;
 }

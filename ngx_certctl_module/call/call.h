@@ -14,10 +14,8 @@
 /* Tasks that one worker may have on its threads; beyond it answers 503. */
 #define NGX_HTTP_CERTCTL_TASKS       64
 
-/* Answers of more than one piece that clients may be reading from a worker. */
-#define NGX_HTTP_CERTCTL_STREAMS     8
-
-/* Certificates in one page of the report. */
+/* Certificates in one page of the report: without "limit", and at most. */
+#define NGX_HTTP_CERTCTL_LIMIT       1000
 #define NGX_HTTP_CERTCTL_LIMIT_MAX   10000
 
 /* Longest If-Match that may fit a generation, with its NUL. */
@@ -109,21 +107,6 @@ struct ngx_http_certctl_call_s {
     uint64_t                         generation;
     int                              err;        /* errno of a failure */
 
-    /*
-     * A long answer is made piece by piece: with more set there are further
-     * ones, for which the work is called again.  data is the work's own, freed
-     * by release.
-     */
-    void                            *data;
-    ngx_http_certctl_work_pt         release;
-    ngx_thread_task_t               *helper;     /* set: the work is called
-                                                    again at once, beside it;
-                                                    see ..._request_task.c */
-    ngx_chain_t                     *free;       /* buffers of the request */
-    ngx_chain_t                     *busy;
-
-    unsigned                         more:1;
-    unsigned                         streaming:1;    /* more than one piece */
     unsigned                         queued:1;
     unsigned                         watched:1; /* by the event loop's meter */
     unsigned                         bulk:1;     /* counted as one */
@@ -171,14 +154,6 @@ ngx_http_certctl_call_t *ngx_http_certctl_request_create(
 /* Runs the work on a thread, then answers and finalizes the request. */
 void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
 
-/* The work's next piece, on a thread, or the end of the request. */
-void ngx_http_certctl_request_more(ngx_http_certctl_call_t *call);
-
-/* The only way to a thread, and the last that a task does there. */
-ngx_int_t ngx_http_certctl_thread_post(ngx_thread_pool_t *tp,
-    ngx_thread_task_t *task);
-void ngx_http_certctl_thread_end(void);
-
 /* Before the process ends: waits for the threads that NGINX did not. */
 void ngx_http_certctl_threads_exit(void);
 
@@ -195,14 +170,8 @@ const char *ngx_http_certctl_store_rule(int rc, ngx_uint_t *status);
 void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
     int rc);
 
-/* Sends the answer, or its first piece; event loop. */
+/* Sends the answer; event loop. */
 ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
-
-/* Sends what json holds. */
-ngx_int_t ngx_http_certctl_request_send(ngx_http_certctl_call_t *call);
-
-/* Waits until the client has taken it, and asks for more. */
-void ngx_http_certctl_request_wait(ngx_http_certctl_call_t *call);
 
 
 /* call/late.c: around what a control request takes; event loop */

@@ -248,7 +248,24 @@ ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json, const u_char *data,
 
 
 void
-ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json)
+ngx_http_certctl_json_append(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_json_t *from)
+{
+    if (from->first) {
+        *(json->last ? &json->last->next : &json->first) = from->first;
+        json->last = from->last;
+        json->size += from->size;
+        json->comma = from->comma;
+    }
+
+    json->failed |= from->failed;
+
+    ngx_memzero(from, sizeof(ngx_http_certctl_json_t));
+}
+
+
+void
+ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
 {
     ngx_http_certctl_json_block_t  *block, *next;
 
@@ -257,15 +274,5 @@ ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json)
         ngx_free(block);
     }
 
-    json->first = NULL;
-    json->last = NULL;
-    json->size = 0;
-}
-
-
-void
-ngx_http_certctl_json_free(ngx_http_certctl_json_t *json)
-{
-    ngx_http_certctl_json_empty(json);
     ngx_memzero(json, sizeof(ngx_http_certctl_json_t));
 }

@@ -58,8 +58,9 @@ size_t ngx_http_certctl_json_utf8(const u_char *p, size_t len);
 
 #define NGX_HTTP_CERTCTL_NO_UTF8  "\xEF\xBF\xBD"
 
-/* Frees what is written, to go on writing behind it. */
-void ngx_http_certctl_json_empty(ngx_http_certctl_json_t *json);
+/* Moves what from holds, and whether it failed, behind what json has. */
+void ngx_http_certctl_json_append(ngx_http_certctl_json_t *json,
+    ngx_http_certctl_json_t *from);
 
 
 /* call/x509_json.c */

@@ -16,18 +16,11 @@
 #define NGX_HTTP_CERTCTL_LAST_STEPS  10
 
 
-/* Of this worker: how many calls are with its threads, how many are answers
-   that clients are reading. */
+/* Calls of this worker that are with its threads, and what these have not
+   finished. */
 
-static ngx_uint_t  ngx_http_certctl_tasks;
-static ngx_uint_t  ngx_http_certctl_streams;
-
-/* Tasks that its threads are not done with, or have not begun. */
-
+static ngx_uint_t    ngx_http_certctl_tasks;
 static ngx_atomic_t  ngx_http_certctl_threads;
-
-
-static ngx_int_t ngx_http_certctl_task_post(ngx_http_certctl_call_t *call);
 
 
 static void
@@ -43,14 +36,6 @@ ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call)
 static void
 ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
 {
-    if (call->release) {
-        call->release(call);
-    }
-
-    if (call->streaming) {
-        ngx_http_certctl_streams--;
-    }
-
     ngx_http_certctl_task_unwatch(call);
 
     if (call->route && call->route->after) {
@@ -86,21 +71,6 @@ ngx_http_certctl_task_cleanup(void *data)
 }
 
 
-/*
- * The event loop is measured while there is work for a call, not while a client
- * takes its time to read.
- */
-
-static void
-ngx_http_certctl_task_watch(ngx_http_certctl_call_t *call)
-{
-    if (!call->watched) {
-        call->watched = 1;
-        ngx_http_certctl_late_begin(call->mcf->certctl.zone);
-    }
-}
-
-
 ngx_http_certctl_call_t *
 ngx_http_certctl_request_create(ngx_http_request_t *r,
     ngx_http_certctl_main_conf_t *mcf)
@@ -124,7 +94,12 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
     cln->handler = ngx_http_certctl_task_cleanup;
     cln->data = call;
 
-    ngx_http_certctl_task_watch(call);
+    /* the event loop is measured while there is work for a call, not while a
+       client takes its time to read */
+
+    call->watched = 1;
+    ngx_http_certctl_late_begin(mcf->certctl.zone);
+
     ngx_http_set_ctx(r, call, ngx_http_certctl_module);
 
     return call;
@@ -134,78 +109,12 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
 static void
 ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
 {
-    ngx_int_t            rc;
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
     ngx_http_certctl_task_unwatch(call);
-
-    if (call->streaming) {
-
-        /* what was sent cannot be taken back: the client sees it cut off */
-
-        rc = call->json.failed ? NGX_ERROR
-                               : ngx_http_certctl_request_send(call);
-
-    } else {
-
-        if (call->more
-            && ngx_http_certctl_streams >= NGX_HTTP_CERTCTL_STREAMS)
-        {
-            call->more = 0;
-            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                           "too many long answers at once");
-        }
-
-        if (call->more) {
-            call->streaming = 1;
-            ngx_http_certctl_streams++;
-        }
-
-        rc = ngx_http_certctl_request_answer(call);
-    }
-
-    if (call->more && (rc == NGX_OK || rc == NGX_AGAIN)) {
-        ngx_http_certctl_request_wait(call);
-        return;
-    }
 
     /* finalizing may free the call */
 
-    ngx_http_finalize_request(r, rc);
-}
-
-
-/* NGINX ends before this is begun: should an answer go out yet, it says so. */
-
-static void
-ngx_http_certctl_task_over(ngx_http_certctl_call_t *call)
-{
-    call->more = 0;
-
-    if (call->streaming) {
-        call->json.failed = 1;
-
-    } else {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "NGINX ends");
-    }
-}
-
-
-/*
- * Errors of OpenSSL must not be found by a later task of this thread.  Nor may
- * anything else of OpenSSL's be left to the thread's end: a worker that exits
- * does not wait for that, and OpenSSL would free it a second time.
- */
-
-void
-ngx_http_certctl_thread_end(void)
-{
-    OPENSSL_thread_stop();
-
-    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+    ngx_http_finalize_request(call->request,
+                              ngx_http_certctl_request_answer(call));
 }
 
 
@@ -215,7 +124,8 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
     ngx_http_certctl_call_t *call = data;
 
     if (ngx_http_certctl_late_over()) {
-        ngx_http_certctl_task_over(call);
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       "NGINX is shutting down");
 
     } else {
         call->route->work(call);
@@ -226,13 +136,20 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
         call->body_len = 0;                     /* nothing is left to wipe */
     }
 
-    if (call->json.failed && !call->streaming) {
-        call->more = 0;
+    if (call->json.failed) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "there is no memory for the answer");
+                                       "no memory for the response");
     }
 
-    ngx_http_certctl_thread_end();
+    /*
+     * Errors of OpenSSL must not be found by a later task of this thread.  Nor
+     * may anything else of OpenSSL's be left to the thread's end: a worker that
+     * exits does not wait for that, and OpenSSL would free it a second time.
+     */
+
+    OPENSSL_thread_stop();
+
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
 }
 
 
@@ -247,9 +164,7 @@ ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
                       call->done, call->name, call->generation,
                       call->fingerprint);
 
-    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR
-               || (call->streaming && call->json.failed))
-    {
+    } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
                       "certctl: a control request for \"%s\" failed",
                       call->name);
@@ -266,62 +181,12 @@ ngx_http_certctl_task_full(ngx_http_certctl_call_t *call)
 }
 
 
-ngx_int_t
-ngx_http_certctl_thread_post(ngx_thread_pool_t *tp, ngx_thread_task_t *task)
-{
-    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, 1);
-
-    if (ngx_thread_task_post(tp, task) != NGX_OK) {
-        (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * The work goes on with a helper that may start late, or never: it waits for
- * nothing of it.  The helper's own event ends it, also when it did not start.
- */
-
-static void
-ngx_http_certctl_task_again(ngx_http_certctl_call_t *call,
-    ngx_thread_task_t *helper)
-{
-    ngx_thread_pool_t  *tp;
-
-    tp = call->mcf->thread_pool;
-
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        helper->event.handler(&helper->event);
-
-        if (call->streaming) {
-            ngx_http_finalize_request(call->request, NGX_ERROR);
-
-        } else {
-            ngx_http_certctl_task_full(call);
-        }
-
-        return;
-    }
-
-    if (ngx_http_certctl_thread_post(tp, helper) != NGX_OK) {
-        helper->event.handler(&helper->event);
-        return;
-    }
-
-    ngx_add_timer(&helper->event, 60000);
-}
-
-
 static void
 ngx_http_certctl_task_event(ngx_event_t *ev)
 {
     ngx_http_certctl_call_t *call = ev->data;
 
-    ngx_connection_t   *c;
-    ngx_thread_task_t  *helper;
+    ngx_connection_t  *c;
 
     if (ev->timedout) {
         ev->timedout = 0;
@@ -338,20 +203,13 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
     ngx_http_certctl_tasks--;
     call->queued = 0;
 
-    helper = call->helper;
-    call->helper = NULL;
-
-    /* before the answer tells of it */
+    /* before the answer says that sessions are flushed */
 
     ngx_certctl_sessions_look(&call->mcf->certctl);
 
     ngx_http_certctl_task_log(call);
 
     if (call->request == NULL) {
-        if (helper) {
-            helper->event.handler(&helper->event);
-        }
-
         ngx_http_certctl_task_free(call);
         return;
     }
@@ -360,13 +218,7 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 
     ngx_http_set_log_request(c->log, call->request);
 
-    if (helper) {
-        ngx_http_certctl_task_again(call, helper);
-
-    } else {
-        ngx_http_certctl_task_answer(call);
-    }
-
+    ngx_http_certctl_task_answer(call);
     ngx_http_run_posted_requests(c);
 }
 
@@ -385,11 +237,11 @@ ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
     call->task.event.log = ngx_cycle->log;
 
     call->queued = 1;
-    ngx_http_certctl_task_watch(call);
 
-    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
-        != NGX_OK)
-    {
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, 1);
+
+    if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
+        (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
         call->queued = 0;
         return NGX_ERROR;
     }
@@ -419,15 +271,6 @@ ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 
     if (ngx_http_certctl_task_post(call) != NGX_OK) {
         ngx_http_certctl_task_full(call);
-    }
-}
-
-
-void
-ngx_http_certctl_request_more(ngx_http_certctl_call_t *call)
-{
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        ngx_http_finalize_request(call->request, NGX_ERROR);
     }
 }
 

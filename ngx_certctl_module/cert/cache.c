@@ -7,7 +7,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cache_impl.h"
+#include "cert/cache.h"
+#include "cert/parse.h"
 
 
 /* Names that the store does not know are kept apart, so that a flood of them
@@ -24,6 +25,43 @@
 
 #define NGX_CERTCTL_RECHECK      60
 #define NGX_CERTCTL_RETRY        1
+
+
+/* A letter no name has, before the names of records. */
+#define NGX_CERTCTL_RECORD_MARK  '='
+
+
+typedef struct {
+    ngx_queue_t            queue;           /* most recently used first */
+    ngx_uint_t             n;
+    ngx_uint_t             max;
+} ngx_certctl_list_t;
+
+
+typedef struct {
+    ngx_str_node_t         node;            /* key: mark and name; first */
+    ngx_queue_t            queue;
+    ngx_certctl_list_t    *list;            /* NULL: in no cache */
+    ngx_str_t              name;            /* NUL-terminated */
+    unsigned               record:1;
+    unsigned               told:1;          /* to look, and could not yet */
+
+    ngx_atomic_t          *counter;
+    ngx_atomic_uint_t      seen;            /* of it, before the last look */
+    time_t                 checked;
+
+    ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
+} ngx_certctl_entry_t;
+
+
+struct ngx_certctl_cache_s {
+    ngx_certctl_t         *certctl;
+    ngx_rbtree_t           tree;
+    ngx_rbtree_node_t      sentinel;
+    ngx_certctl_list_t     known;
+    ngx_certctl_list_t     unknown;
+    ngx_certctl_parser_t   parser;
+};
 
 
 void
@@ -85,7 +123,7 @@ ngx_certctl_cache_facts(ngx_conf_t *cf,
 }
 
 
-void
+static void
 ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry)
 {
@@ -131,7 +169,9 @@ ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
 }
 
 
-uint32_t
+/* Writes the key of name to key->data, and returns its hash. */
+
+static uint32_t
 ngx_certctl_entry_key(ngx_str_t *key, ngx_str_t *name, ngx_uint_t record)
 {
     key->len = name->len + 1;
@@ -142,7 +182,7 @@ ngx_certctl_entry_key(ngx_str_t *key, ngx_str_t *name, ngx_uint_t record)
 }
 
 
-ngx_certctl_entry_t *
+static ngx_certctl_entry_t *
 ngx_certctl_entry_find(ngx_certctl_cache_t *cache, ngx_str_t *key,
     uint32_t hash)
 {
@@ -396,7 +436,10 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
 }
 
 
-void
+/* Moves entry to the head of its list, whose last one is removed when it is
+   full. */
+
+static void
 ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry)
 {

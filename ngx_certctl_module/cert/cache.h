@@ -31,24 +31,6 @@ void ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache);
 ngx_certctl_stored_t **ngx_certctl_lookup(
     ngx_certctl_t *certctl, ngx_str_t *name, ngx_uint_t record);
 
-/*
- * Caches of facts (see above) may share the work: one thread takes what it has
- * read out of its own cache, and another gives it to the one that it uses, which
- * is then as if it had read that itself.  What is not given is discarded.
- */
-typedef struct ngx_certctl_entry_s  ngx_certctl_entry_t;
-
-/* Whether a lookup would find a copy that nobody said is outdated. */
-ngx_uint_t ngx_certctl_cached(ngx_certctl_t *certctl, ngx_str_t *name,
-    ngx_uint_t record);
-/* Like lookup; NULL without memory. */
-ngx_certctl_entry_t *ngx_certctl_cache_take(ngx_certctl_t *certctl,
-    ngx_str_t *name, ngx_uint_t record);
-/* Counts as a lookup: what one has borrowed may go. */
-void ngx_certctl_cache_give(ngx_certctl_t *certctl,
-    ngx_certctl_entry_t *entry);
-void ngx_certctl_entry_discard(ngx_certctl_entry_t *entry);
-
 /* One more, or one less, holder of a parsed record. */
 void ngx_certctl_hold(ngx_certctl_stored_t *stored);
 void ngx_certctl_unhold(ngx_certctl_t *certctl,

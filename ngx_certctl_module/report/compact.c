@@ -11,7 +11,7 @@
 void
 ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index)
+    const char *why, ngx_array_t *hosts, ngx_uint_t index)
 {
     ngx_http_certctl_json_t  *json;
     ngx_certctl_staple_e      staple;

@@ -40,11 +40,11 @@ ngx_http_certctl_entry_strings(ngx_http_certctl_json_t *json, const char *key,
 static void
 ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    ngx_array_t *asked, ngx_uint_t index)
+    ngx_array_t *hosts, ngx_uint_t index)
 {
     ngx_uint_t                 i, n, left;
     ngx_http_certctl_json_t   *json;
-    ngx_http_certctl_asked_t  *ask;
+    ngx_http_certctl_host_t   *host;
 
     json = report->json;
 
@@ -67,7 +67,7 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
         return;
     }
 
-    ask = asked->elts;
+    host = hosts->elts;
     ngx_http_certctl_json_open(json, "served_names", '[');
 
     i = index;
@@ -75,15 +75,15 @@ ngx_http_certctl_entry_server(ngx_http_certctl_report_t *report,
     left = 0;
 
     do {
-        if (ask[i].name.len && n++ >= NGX_HTTP_CERTCTL_NAMES_MAX) {
+        if (host[i].name.len && n++ >= NGX_HTTP_CERTCTL_NAMES_MAX) {
             left++;
 
-        } else if (ask[i].name.len) {
-            ngx_http_certctl_json_string(json, NULL, ask[i].name.data,
-                                         ask[i].name.len);
+        } else if (host[i].name.len) {
+            ngx_http_certctl_json_string(json, NULL, host[i].name.data,
+                                         host[i].name.len);
         }
 
-        i = ask[i].next[cert->kind];
+        i = host[i].next[cert->kind];
 
     } while (i);
 
@@ -152,8 +152,8 @@ ngx_http_certctl_entry_file(ngx_http_certctl_report_t *report,
     if (differs) {
         ngx_http_certctl_report_warn(report,
             NGX_HTTP_CERTCTL_WARN_FILE_DIFFERS, &cert->name,
-            "is another certificate on the disk than the one that NGINX has"
-            " read: it takes a reload");
+            "differs from the certificate that NGINX loaded: reload NGINX to "
+            "use it");
     }
 }
 
@@ -197,7 +197,7 @@ ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
 void
 ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index)
+    const char *why, ngx_array_t *hosts, ngx_uint_t index)
 {
     time_t                    last;
     uint64_t                  handshakes;
@@ -208,7 +208,7 @@ ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_open(json, NULL, '{');
 
     if (server) {
-        ngx_http_certctl_entry_server(report, server, cert, asked, index);
+        ngx_http_certctl_entry_server(report, server, cert, hosts, index);
     }
 
     ngx_http_certctl_json_string(json,

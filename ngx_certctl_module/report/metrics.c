@@ -155,7 +155,7 @@ static const struct {
 static void
 ngx_http_certctl_metrics_found(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index)
+    const char *why, ngx_array_t *hosts, ngx_uint_t index)
 {
     time_t                       last;
     ngx_http_certctl_metric_t   *metric;

@@ -9,41 +9,15 @@
 #include "cert/cache.h"
 
 
-ngx_int_t
-ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_call_t *call)
+/* Keeps the records that a handshake for the name would look at. */
+
+static void
+ngx_http_certctl_report_candidates(ngx_http_certctl_report_t *report)
 {
     u_char                  lower[CERTCTL_NAME_MAX + 1], *dot;
-    const char             *text;
     ngx_str_t               name;
     ngx_uint_t              i, wild;
     ngx_certctl_stored_t  **stored;
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
-    report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
-                                                 ngx_strlen(text))
-                         : 0;
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_AFTER];
-
-    if (text && text[0] == 'u') {
-        report->after_name = text + 1;
-        report->after = NGX_MAX_INT_T_VALUE;
-
-    } else if (text) {
-        report->after = ngx_hextoi((u_char *) text + 1, ngx_strlen(text + 1));
-    }
-
-    text = call->args[NGX_HTTP_CERTCTL_ARG_NAME];
-
-    if (text == NULL) {
-        return NGX_OK;
-    }
-
-    /* records that a handshake for this name would look at */
-
-    report->name.data = (u_char *) text;
-    report->name.len = ngx_strlen(text);
 
     name.data = lower;
     name.len = report->name.len;
@@ -51,13 +25,13 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
 
     for (wild = 0; wild < 2; wild++) {
 
-        stored = ngx_certctl_lookup(&report->facts, &name, 0);
+        stored = ngx_certctl_lookup(&report->brief, &name, 0);
 
         for (i = 0; stored && i < CERTCTL_KINDS; i++) {
             if (stored[i]) {
-                ngx_http_certctl_report_keep(report, &report->records,
-                                             stored[i]->cert.name.data,
-                                             stored[i]->cert.name.len);
+                ngx_http_certctl_report_add_name(report, &report->records,
+                                                 stored[i]->cert.name.data,
+                                                 stored[i]->cert.name.len);
             }
         }
 
@@ -71,6 +45,38 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
         name.data = dot - 1;
         name.data[0] = '*';
     }
+}
+
+
+ngx_int_t
+ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_call_t *call)
+{
+    const char  *text;
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
+    report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
+                                                 ngx_strlen(text))
+                         : NGX_HTTP_CERTCTL_LIMIT;
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_AFTER];
+
+    if (text && text[0] == 'u') {
+        report->after_name = text + 1;
+        report->after = NGX_MAX_INT_T_VALUE;
+
+    } else if (text) {
+        report->after = ngx_hextoi((u_char *) text + 1, ngx_strlen(text + 1));
+    }
+
+    text = call->args[NGX_HTTP_CERTCTL_ARG_NAME];
+
+    if (text) {
+        report->name.data = (u_char *) text;
+        report->name.len = ngx_strlen(text);
+
+        ngx_http_certctl_report_candidates(report);
+    }
 
     return report->failed ? NGX_ERROR : NGX_OK;
 }
@@ -79,12 +85,12 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
 /* Whether cert is one of those that ?name= asks for. */
 
 ngx_uint_t
-ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index)
+ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
+    ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index)
 {
-    ngx_str_t                 *record;
-    ngx_uint_t                 i;
-    ngx_http_certctl_asked_t  *ask;
+    ngx_str_t                *record;
+    ngx_uint_t                i;
+    ngx_http_certctl_host_t  *host;
 
     if (report->name.len == 0
         || (cert->name.len == report->name.len
@@ -104,23 +110,19 @@ ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
         }
     }
 
-    if (asked == NULL) {
-        return 0;
-    }
-
-    ask = asked->elts;
+    host = hosts->elts;
     i = index;
 
     do {
-        if (ask[i].name.len == report->name.len
-            && ngx_strncasecmp(ask[i].name.data, report->name.data,
+        if (host[i].name.len == report->name.len
+            && ngx_strncasecmp(host[i].name.data, report->name.data,
                                report->name.len)
                == 0)
         {
             return 1;
         }
 
-        i = ask[i].next[cert->kind];
+        i = host[i].next[cert->kind];
 
     } while (i);
 
@@ -129,19 +131,24 @@ ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
 
 
 ngx_uint_t
-ngx_http_certctl_report_room(ngx_http_certctl_report_t *report)
+ngx_http_certctl_report_next(ngx_http_certctl_report_t *report)
 {
-    if (report->limit && report->given == report->limit) {
+    if (report->limit
+        && (report->count == report->limit
+            || report->json->size >= NGX_HTTP_CERTCTL_PAGE_SIZE))
+    {
         report->more = 1;
         return 0;
     }
+
+    report->count++;
 
     return !report->failed && !report->json->failed;
 }
 
 
 void
-ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
+ngx_http_certctl_report_add_name(ngx_http_certctl_report_t *report,
     ngx_array_t *names, const u_char *data, size_t len)
 {
     ngx_str_t  *name;

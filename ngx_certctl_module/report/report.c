@@ -1,165 +1,184 @@
 
-/* GET certificates: the report in JSON, full or compact, piece by piece. */
+/* GET certificates: a page of the report in JSON, full or compact. */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "report/report.h"
+#include "cert/cache.h"
+
+
+/* Fully parsed records that a report keeps at once. */
+#define NGX_HTTP_CERTCTL_REPORT_CACHE  64
 
 
 /*
- * The answer is written in stages, and a full piece may end within one: then
- * it goes on there when the client has read what was written.
+ * The worker's facts outlive a report, and are for one thread at a time: the
+ * second one begins with none.
  */
 
 static ngx_int_t
-ngx_http_certctl_stage_begin(ngx_http_certctl_report_t *report)
+ngx_http_certctl_report_caches(ngx_http_certctl_report_t *report)
 {
-    ngx_http_certctl_json_open(report->json, NULL, '{');
-    ngx_http_certctl_json_open(report->json, "certificates", '[');
+    ngx_conf_t  cf;
 
-    return NGX_OK;
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.pool = report->pool;
+    cf.log = ngx_cycle->log;
+
+    report->full.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
+    report->full.cache = ngx_certctl_cache_create(&cf, &report->full);
+
+    if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
+        report->brief.cache = report->conf->facts;
+        report->borrowed = 1;
+
+    } else {
+        report->brief.cache = ngx_certctl_cache_facts(&cf, report->conf);
+    }
+
+    return report->full.cache && report->brief.cache ? NGX_OK : NGX_ERROR;
 }
 
 
-static ngx_int_t
-ngx_http_certctl_stage_between(ngx_http_certctl_report_t *report)
+ngx_int_t
+ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
+    ngx_uint_t details)
 {
-    ngx_http_certctl_json_close(report->json, ']');
-    ngx_http_certctl_json_open(report->json, "unserved", '[');
+    ngx_memzero(report, sizeof(ngx_http_certctl_report_t));
 
-    return NGX_OK;
+    report->json = &call->json;
+    report->conf = &call->mcf->certctl;
+    report->full = call->mcf->certctl;
+    report->full.cache = NULL;
+    report->brief = call->mcf->certctl;
+    report->brief.cache = NULL;
+    report->found = found;
+    report->details = details;
+    report->now = time(NULL);
+
+    report->pool = ngx_create_pool(16384, ngx_cycle->log);
+
+    if (report->pool == NULL
+        || ngx_array_init(&report->seen, report->pool, 64, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&report->records, report->pool, 4, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&report->warnings, report->pool, 4,
+                          sizeof(ngx_http_certctl_warned_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_certctl_report_caches(report);
 }
 
 
-static ngx_int_t
-ngx_http_certctl_stage_end(ngx_http_certctl_report_t *report)
+void
+ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
+{
+    ngx_certctl_cache_destroy(report->full.cache);
+
+    if (report->borrowed) {
+        ngx_memory_barrier();
+        report->conf->facts_busy = 0;
+
+    } else {
+        ngx_certctl_cache_destroy(report->brief.cache);
+    }
+
+    if (report->pool) {
+        ngx_destroy_pool(report->pool);
+    }
+}
+
+
+/* Servers whose ssl_certificate has variables, on the first page. */
+
+static void
+ngx_http_certctl_report_variables(ngx_http_certctl_report_t *report)
 {
     ngx_uint_t              i;
     ngx_certctl_server_t  **server;
 
-    ngx_http_certctl_json_close(report->json, ']');
-    ngx_http_certctl_json_open(report->json, "variable", '[');
-
     server = report->conf->servers.elts;
 
-    for (i = 0; i < report->conf->servers.nelts; i++) {
+    ngx_http_certctl_json_open(report->json, "variable", '[');
+
+    for (i = 0; i < report->conf->servers.nelts && report->after == 0; i++) {
+
         if (server[i]->expressions) {
             ngx_http_certctl_report_variable(report, server[i]);
         }
     }
 
     ngx_http_certctl_json_close(report->json, ']');
-
-    ngx_http_certctl_report_warnings(report);
-
-    ngx_http_certctl_json_flag(report->json, "changed_meanwhile",
-                               report->conf->zone->generation
-                               != report->generation);
-
-    if (report->more) {
-        ngx_http_certctl_json_text(report->json, "next", report->next);
-    }
-
-    ngx_http_certctl_json_close(report->json, '}');
-
-    return NGX_OK;
 }
-
-
-static ngx_int_t  (*ngx_http_certctl_report_stages[])(
-    ngx_http_certctl_report_t *report) =
-{
-    ngx_http_certctl_stage_begin,
-    ngx_http_certctl_report_servers,
-    ngx_http_certctl_stage_between,
-    ngx_http_certctl_report_unserved,
-    ngx_http_certctl_stage_end,
-    NULL
-};
 
 
 static void
-ngx_http_certctl_report_release(ngx_http_certctl_call_t *call)
+ngx_http_certctl_report_write(ngx_http_certctl_report_t *report,
+    ngx_uint_t generation)
 {
-    ngx_http_certctl_report_close(call->data);
-    ngx_free(call->data);
+    ngx_http_certctl_json_t  *json;
 
-    call->data = NULL;
-    call->release = NULL;
-}
+    json = report->json;
 
+    ngx_http_certctl_json_open(json, NULL, '{');
+    ngx_http_certctl_json_open(json, "certificates", '[');
 
-static ngx_int_t
-ngx_http_certctl_report_start(ngx_http_certctl_call_t *call)
-{
-    const char                 *form;
-    ngx_uint_t                  compact;
-    ngx_http_certctl_report_t  *report;
+    (void) ngx_http_certctl_report_servers(report);
 
-    form = call->args[NGX_HTTP_CERTCTL_ARG_FORM];
-    compact = (form && ngx_strcmp(form, "compact") == 0);
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_open(json, "unserved", '[');
 
-    report = ngx_alloc(sizeof(ngx_http_certctl_report_t), ngx_cycle->log);
-    if (report == NULL) {
-        return NGX_ERROR;
+    (void) ngx_http_certctl_report_unserved(report);
+
+    ngx_http_certctl_json_close(json, ']');
+
+    ngx_http_certctl_report_variables(report);
+    ngx_http_certctl_report_warnings(report);
+
+    ngx_http_certctl_json_flag(json, "changed_meanwhile",
+                               report->conf->zone->generation != generation);
+
+    if (report->more) {
+        ngx_http_certctl_json_text(json, "next", report->cursor);
     }
 
-    call->data = report;
-    call->release = ngx_http_certctl_report_release;
-
-    if (ngx_http_certctl_report_open(report, call,
-                                     compact ? ngx_http_certctl_report_compact
-                                             : ngx_http_certctl_report_entry,
-                                     !compact)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    report->call = call;
-    report->generation = call->generation;
-    report->piece = NGX_HTTP_CERTCTL_PIECE;
-
-    return NGX_OK;
+    ngx_http_certctl_json_close(json, '}');
 }
 
-
-/* One piece of the answer: the first, or the next one.  A helper comes in its
-   midst. */
 
 void
 ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call)
 {
-    ngx_int_t                   rc;
-    ngx_http_certctl_report_t  *report;
+    const char                 *form;
+    ngx_uint_t                  compact;
+    ngx_http_certctl_report_t   report;
 
-    rc = call->data ? ngx_http_certctl_report_borrow(call->data)
-                    : ngx_http_certctl_report_start(call);
+    form = call->args[NGX_HTTP_CERTCTL_ARG_FORM];
+    compact = (form && ngx_strcmp(form, "compact") == 0);
 
-    report = call->data;
+    if (ngx_http_certctl_report_open(&report, call,
+                                     compact ? ngx_http_certctl_report_compact
+                                             : ngx_http_certctl_report_entry,
+                                     !compact)
+        == NGX_OK
+        && ngx_http_certctl_report_page(&report, call) == NGX_OK)
+    {
+        ngx_http_certctl_report_write(&report, call->generation);
 
-    while (rc == NGX_OK && ngx_http_certctl_report_stages[report->stage]) {
-        rc = ngx_http_certctl_report_stages[report->stage](report);
-
-        if (rc == NGX_OK) {
-            report->stage++;
-        }
+    } else {
+        report.failed = 1;
     }
 
-    call->more = (rc == NGX_AGAIN && call->helper == NULL);
-    call->json.failed |= (rc == NGX_ERROR);
+    call->json.failed |= report.failed;
     call->status = NGX_HTTP_OK;
 
-    if (call->helper) {
-        return;
-    }
-
-    if (call->more) {
-        ngx_http_certctl_report_return(report);
-
-    } else if (report) {
-        ngx_http_certctl_report_release(call);
-    }
+    ngx_http_certctl_report_close(&report);
 }

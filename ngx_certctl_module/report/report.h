@@ -27,86 +27,68 @@ typedef enum {
 } ngx_http_certctl_warning_e;
 
 
-/* Bytes of an answer that are made at once: what a slow client holds. */
-#define NGX_HTTP_CERTCTL_PIECE        262144
+/* A page of more bytes than this ends, whatever its limit is. */
+#define NGX_HTTP_CERTCTL_PAGE_SIZE    2097152
 
 /* Seconds that a responder's clock may be ahead, as when it was stored. */
 #define NGX_HTTP_CERTCTL_REPORT_SKEW  300
 
 
 typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
-typedef struct ngx_http_certctl_ahead_s   ngx_http_certctl_ahead_t;
+
+
+/* A host name that clients may ask a server for, "" for those without SNI, and
+   the certificate of each key type that it is served with. */
+
+typedef struct {
+    ngx_str_t                      name;
+    u_char                         served[CERTCTL_KINDS];
+    u_char                         digest[CERTCTL_KINDS][32];
+
+    /* hosts with the same certificate are a group */
+    u_char                         grouped[CERTCTL_KINDS];  /* not the first */
+    ngx_uint_t                     next[CERTCTL_KINDS];     /* 0: the last */
+} ngx_http_certctl_host_t;
 
 
 /*
- * Called for each certificate that server gives, to the names of asked that
- * are chained to the one with the index; server is NULL for a record that no
- * server_name asks for.
+ * Called for each certificate that server serves, for the hosts of the group
+ * that begins at index; server is NULL for a record that no server serves.
  */
 
 typedef void (*ngx_http_certctl_found_pt)(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index);
+    const char *why, ngx_array_t *hosts, ngx_uint_t index);
 
 
 struct ngx_http_certctl_report_s {
     ngx_http_certctl_json_t       *json;
     ngx_certctl_t                 *conf;     /* the worker's own */
-    ngx_certctl_t                  facts;    /* a copy, with a cache of facts */
+    ngx_certctl_t                  brief;    /* a copy, with a cache of facts */
     ngx_certctl_t                  full;     /* one that parses everything */
     ngx_http_certctl_found_pt      found;
     ngx_pool_t                    *pool;
     time_t                         now;
-    size_t                         piece;    /* bytes after which the walk
-                                               pauses; 0: never */
-    ngx_uint_t                     stage;    /* of who writes it */
-    ngx_atomic_uint_t              generation;  /* of the store, at first */
     ngx_array_t                    seen;     /* ngx_str_t: records served */
+    ngx_array_t                    records;  /* ngx_str_t: the others */
     ngx_array_t                    warnings; /* ngx_http_certctl_warned_t */
-    ngx_uint_t                     quiet;    /* warnings left out */
+    ngx_uint_t                     warnings_left_out;
 
-    /* which certificates are wanted; NULL and 0: all */
-    ngx_str_t                      name;
-    ngx_array_t                    records;  /* ngx_str_t: that have it */
+    /* which certificates are wanted */
+    ngx_str_t                      name;     /* "": all */
     const char                    *after_name;
-    ngx_uint_t                     after;    /* place among the servers */
-    ngx_uint_t                     limit;
-    ngx_uint_t                     given;
-    char                           next[CERTCTL_NAME_MAX + 2];
+    ngx_uint_t                     after;    /* place among the servers' */
+    ngx_uint_t                     limit;    /* 0: none */
 
-    /* where the walk is: in a server, at a name and kind; at a record */
-    ngx_uint_t                     place;
-    ngx_pool_t                    *inside;   /* of the server it is in */
-    ngx_certctl_server_t           server;   /* a copy of it */
-    ngx_array_t                    asked;    /* ngx_http_certctl_asked_t */
-    ngx_uint_t                     chosen;   /* names that have a choice */
-    ngx_uint_t                     at;
-    ngx_uint_t                     record;
-
-    /* what a second thread reads for it: report/prefetch.c */
-    ngx_http_certctl_call_t       *call;     /* that may have one, or NULL */
-    ngx_http_certctl_ahead_t      *ahead;
-    ngx_uint_t                     ahead_end;   /* the first place behind */
+    ngx_uint_t                     count;
+    char                           cursor[CERTCTL_NAME_MAX + 2];
+                                             /* of the last one */
 
     unsigned                       details:1;   /* found() needs X509 */
-    unsigned                       borrowed:1;  /* facts.cache is conf's */
-    unsigned                       chained:1;   /* all names of a server */
-    unsigned                       listed:1;
-    unsigned                       more:1;
+    unsigned                       borrowed:1;  /* brief.cache is conf's */
+    unsigned                       more:1;      /* than limit */
     unsigned                       failed:1;
 };
-
-
-/* A name that a client may ask a server for, and what it is given. */
-
-typedef struct {
-    ngx_str_t                      name;
-    u_char                         given[CERTCTL_KINDS];
-    u_char                         follows[CERTCTL_KINDS];
-    ngx_uint_t                     next[CERTCTL_KINDS];
-                                             /* which is given the same; 0 */
-    u_char                         digest[CERTCTL_KINDS][32];
-} ngx_http_certctl_asked_t;
 
 
 typedef struct {
@@ -115,40 +97,23 @@ typedef struct {
 } ngx_http_certctl_warned_t;
 
 
-/* report/walk.c: on a thread */
+/* report/report.c: on a thread */
 
-/* Takes what call asks for, and borrows the worker's facts.  NGX_ERROR without
-   memory; to be closed always. */
+/* Borrows the worker's facts.  NGX_ERROR without memory; to be closed always. */
 ngx_int_t ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
     ngx_uint_t details);
 void ngx_http_certctl_report_close(ngx_http_certctl_report_t *report);
 
-/* Between two pieces the facts are given back, so that others may have them. */
-ngx_int_t ngx_http_certctl_report_borrow(ngx_http_certctl_report_t *report);
-void ngx_http_certctl_report_return(ngx_http_certctl_report_t *report);
+
+/* report/walk.c */
 
 /*
- * What the servers give, in the order of the configuration; then what no
- * server_name asks for, by name.  NGX_AGAIN when a piece is full, or when a
- * second thread is to help: called again they go on.  NGX_ERROR with
- * report->failed set.
+ * What the servers serve, in the order of the configuration; then the records
+ * that none serves, by name.  NGX_ERROR with report->failed set.
  */
 ngx_int_t ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
 ngx_int_t ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
-
-
-/* report/prefetch.c */
-
-/*
- * Before the walk looks for what is at place, of so many: takes what a second
- * thread has read for it.  1 when call->helper is to be started first.
- */
-ngx_uint_t ngx_http_certctl_report_ahead(ngx_http_certctl_report_t *report,
-    ngx_uint_t place, ngx_uint_t places);
-
-/* The walk needs it no more; also where there is none. */
-void ngx_http_certctl_report_alone(ngx_http_certctl_report_t *report);
 
 
 /* report/page.c */
@@ -157,34 +122,36 @@ void ngx_http_certctl_report_alone(ngx_http_certctl_report_t *report);
 ngx_int_t ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call);
 
-/* Whether cert is one of them, and whether the page has room for it. */
-ngx_uint_t ngx_http_certctl_report_named(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert, ngx_array_t *asked, ngx_uint_t index);
-ngx_uint_t ngx_http_certctl_report_room(ngx_http_certctl_report_t *report);
+/* Whether cert is one of them. */
+ngx_uint_t ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
+    ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index);
+
+/* Counts one more of the page; 0 when it is full. */
+ngx_uint_t ngx_http_certctl_report_next(ngx_http_certctl_report_t *report);
 
 /* Pushes a copy of a name. */
-void ngx_http_certctl_report_keep(ngx_http_certctl_report_t *report,
+void ngx_http_certctl_report_add_name(ngx_http_certctl_report_t *report,
     ngx_array_t *names, const u_char *data, size_t len);
 
 
-/* report/report_args.c */
+/* report/server_names.c */
 
-/* Fills asked with the names that a client could ask server for. */
-ngx_int_t ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_array_t *asked);
+/* Fills hosts, of pool, with the names that clients could ask server for. */
+ngx_int_t ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
+    ngx_array_t *hosts, ngx_pool_t *pool);
 
-/* Chains those together that are given the same certificate of a kind. */
-ngx_int_t ngx_http_certctl_report_chain(ngx_array_t *asked);
+/* Groups those that are served with the same certificate. */
+ngx_int_t ngx_http_certctl_report_group(ngx_array_t *hosts);
 
 
-/* report/entry.c, _compact.c: visitors that write JSON */
+/* report/entry.c, report/compact.c: visitors that write JSON */
 
 void ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index);
+    const char *why, ngx_array_t *hosts, ngx_uint_t index);
 void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *asked, ngx_uint_t index);
+    const char *why, ngx_array_t *hosts, ngx_uint_t index);
 
 /* A server whose ssl_certificate has variables: known at each handshake only. */
 void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,

@@ -30,7 +30,7 @@ ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
     ngx_http_certctl_warned_t  *warned;
 
     if (report->warnings.nelts == NGX_HTTP_CERTCTL_REPORT_WARNINGS) {
-        report->quiet++;
+        report->warnings_left_out++;
         return;
     }
 
@@ -75,8 +75,8 @@ ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
     } else if (rc != CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_UNREADABLE,
             name, rc == CERTCTL_STORE_DAMAGED
-                  ? "is damaged on the disk: push its certificate again"
-                  : "cannot be read from the disk");
+                  ? "is damaged on disk: push its certificate again"
+                  : "cannot be read from disk");
     }
 }
 
@@ -95,14 +95,14 @@ ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
     {
         ngx_http_certctl_report_warn(report,
             NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, &cert->name,
-            "must be stapled (RFC 7633), and there is no valid staple:"
-            " clients that insist refuse it");
+            "must be stapled (RFC 7633), but has no valid staple: clients that "
+            "enforce this refuse it");
     }
 
     if (server && cert->not_after <= report->now) {
         ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_EXPIRED,
                                      &cert->name,
-                                     "is served and past its time");
+                                     "is served, but has expired");
     }
 
     /* the report's own copy is of the record as it last was whole */
@@ -137,7 +137,7 @@ ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report)
     }
 
     ngx_http_certctl_json_close(json, ']');
-    ngx_http_certctl_json_number(json, "warnings_left_out", report->quiet);
+    ngx_http_certctl_json_number(json, "warnings_left_out", report->warnings_left_out);
 }
 
 

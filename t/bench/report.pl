@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Reports on 10,000 certificates: the first compact one of a worker and later ones,
-# the full one with what it takes of memory, 304; and how long others wait beside it.
+# Reports on 10,000 certificates: the first compact one of a worker and later ones, in one
+# page; the full one in pages, with what it takes of memory; 304; and how long others wait.
 
 use strict;
 use warnings;
@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use Certctl::Bench qw(cpu_seconds percentile resident_kb short tool);
 use Certctl::Edge;
 use Certctl::Process qw(run slurp write_file);
+use List::Util 'sum';
 use Socket qw(IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes 'time';
 
@@ -17,12 +18,14 @@ my $ROUNDS  = 5;
 my $WARM    = 5;
 my $SAME    = short() ? 50 : 500;       # conditional requests of a round
 my $THREADS = 2;
+my $PAGE    = 1000;
 my $url     = '/certctl/v1';
+my $compact = "$url/certificates?form=compact&limit=10000";
 
 my $bench = Certctl::Bench->new('report', variants => ['report'],
     note => "$COUNT records in one store, one worker, a new NGINX in each round; ms until the "
-        . 'last byte, over a kept connection; compact is the form for polling; thread_pool of '
-        . "$THREADS threads; beside: the longest of the GET status that another client asks for "
+        . 'last byte, over a kept connection; compact is the form for polling, in one page; full is in '
+        . "pages of $PAGE; thread_pool of $THREADS threads; beside: the longest of the GET status that another client asks for "
         . 'one after the other');
 my ($uid, $gid) = $> == 0 ? (getpwnam 'www-data')[2, 3] : ($>, (split ' ', $))[0]);
 my $edge = Certctl::Edge->new(workers => 1, main => "thread_pool default threads=$THREADS;\n",
@@ -43,8 +46,10 @@ figure('compact, first of a worker', 'first_ms', unit => 'ms', most => 150);
 figure('compact, first: CPU of the worker', 'first_cpu_ms', unit => 'ms');
 figure('compact, later', 'warm_ms', unit => 'ms', most => 150);
 figure('compact, later: CPU of the worker', 'warm_cpu_ms', unit => 'ms');
+figure('compact, a page of 1000, later', 'page_ms', unit => 'ms');
 figure('compact, size', 'compact_mb', unit => 'MB');
-figure('full', 'full_ms', unit => 'ms');
+figure('full, all pages', 'full_ms', unit => 'ms');
+figure('full, first page', 'full_page_ms', unit => 'ms');
 figure('full, size', 'full_mb', unit => 'MB');
 figure('full, peak of the worker\'s memory over what it had', 'full_peak_mb', unit => 'MB');
 figure('304, median', 'same_ms', unit => 'ms', most => 1);
@@ -72,17 +77,18 @@ sub measure {
     setsockopt $client, IPPROTO_TCP, TCP_NODELAY, 1 or die "TCP_NODELAY: $!";
     my $cpu    = cpu_seconds($worker);
 
-    ($found{first_ms}, my $answer) = ask($client, "$url/certificates?form=compact");
+    ($found{first_ms}, my $answer) = ask($client, $compact);
     $found{first_cpu_ms} = (cpu_seconds($worker) - $cpu) * 1000;
     $found{compact_mb} = length($answer) / 1e6;
     my $entries = () = $answer =~ /"fingerprint":/g;
     die "$entries of $COUNT\n" if $entries < $COUNT;
 
     $cpu = cpu_seconds($worker);
-    my @warm = map { (ask($client, "$url/certificates?form=compact"))[0] } 1 .. $WARM;
+    my @warm = map { (ask($client, $compact))[0] } 1 .. $WARM;
     $found{warm_cpu_ms} = (cpu_seconds($worker) - $cpu) * 1000 / $WARM;
     $found{warm_ms} = percentile(50, @warm);
 
+    $found{page_ms} = (ask($client, "$url/certificates?form=compact"))[0];
     my ($etag) = $answer =~ /^ETag: (\S+)/mi or die "no ETag\n";
     my @same = map { same($client, $etag) } 1 .. $SAME;
     $found{same_ms}     = percentile(50, @same);
@@ -90,14 +96,12 @@ sub measure {
 
     $found{alone_max_ms} = (beside(sub { select undef, undef, undef, 0.3 }))[-1];
     $found{beside_compact_max_ms} = (beside(sub {
-        ask($client, "$url/certificates?form=compact") for 1 .. 3;
+        ask($client, $compact) for 1 .. 3;
     }))[-1];
 
     my $had = resident_kb($worker);
     write_file("/proc/$worker/clear_refs", '5');
-    my @ms = beside(sub {
-        ($found{full_ms}, $answer) = ask($client, "$url/certificates");
-    });
+    my @ms = beside(sub { @found{qw(full_ms full_page_ms)} = pages($client, \$answer) });
     my ($peak) = slurp("/proc/$worker/status") =~ /^VmHWM:\s+(\d+)/m;
     $found{full_peak_mb} = ($peak - $had) / 1024;
     $found{full_mb} = length($answer) / 1e6;
@@ -110,7 +114,7 @@ sub measure {
     return \%found;
 }
 
-# Milliseconds until the last byte, and the answer: whole, or in chunks.
+# Milliseconds until the last byte, and the answer.
 sub ask {
     my ($client, $path, $headers) = @_;
     my $answer = '';
@@ -127,17 +131,32 @@ sub ask {
 
             next if $head < 0;
             my ($length) = substr($answer, 0, $head) =~ /^Content-Length: (\d+)/mi;
-            $all = defined $length ? $head + 4 + $length : $answer =~ m{^HTTP/1.1 304} ? $head + 4 : 0;
+            $all = $head + 4 + ($length // 0);
         }
-        last if $all ? length $answer >= $all : substr($answer, -7) eq "\r\n0\r\n\r\n";
+        last if length $answer >= $all;
     }
 
     return ((time - $begin) * 1000, $answer);
 }
 
+# Milliseconds of all pages of the full report, and of the first; $$all is what they say.
+sub pages {
+    my ($client, $all) = @_;
+    my ($after, @ms) = ('');
+
+    $$all = '';
+    for (;;) {
+        my ($ms, $answer) = ask($client, "$url/certificates?limit=$PAGE$after");
+        push @ms, $ms;
+        $$all .= $answer;
+        my ($next) = $answer =~ /"next":"([^"]+)"\}\z/ or return (sum(@ms), $ms[0]);
+        $after = "&after=$next";
+    }
+}
+
 sub same {
     my ($client, $etag) = @_;
-    my ($ms, $answer) = ask($client, "$url/certificates?form=compact", "If-None-Match: $etag\r\n");
+    my ($ms, $answer) = ask($client, $compact, "If-None-Match: $etag\r\n");
 
     die "no 304: $answer\n" if $answer !~ m{^HTTP/1\.1 304};
     return $ms;
