@@ -174,6 +174,7 @@ struct ngx_certctl_s {
     ngx_msec_t                  flushed_at; /* ... since when */
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
+    ngx_array_t                 addresses;  /* see tls/address.h */
 };
 
 

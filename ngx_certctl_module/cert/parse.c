@@ -310,14 +310,15 @@ static ngx_certctl_stored_t *
 ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
-    size_t                 len;
+    size_t                 len, names;
     ngx_certctl_stored_t  *stored;
 
     len = ngx_strlen(rec->name);
+    names = parser->facts ? rec->names.len : 0;
 
     /* two more bytes than the name: its kind before it, NUL behind */
 
-    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 2,
+    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 2 + names,
                         ngx_cycle->log);
     if (stored == NULL) {
         *why = "no memory";
@@ -328,6 +329,12 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
     stored->file = rec->file;
     stored->node.str.data = (u_char *) (stored + 1);
     ngx_memcpy(stored->node.str.data + 1, rec->name, len + 1);
+
+    if (names) {
+        stored->names.len = names;
+        stored->names.data = stored->node.str.data + len + 2;
+        ngx_memcpy(stored->names.data, rec->names.data, names);
+    }
 
     ERR_set_mark();
 

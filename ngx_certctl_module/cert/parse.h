@@ -28,6 +28,12 @@ typedef struct {
                                                since */
     certctl_file_t            file;         /* that it was read from */
 
+    /* of facts: the record's names (see certctl_record_t), and a server that
+       serves it while the sum of the names' counters is this */
+    ngx_str_t                 names;
+    ngx_certctl_server_t     *served_by;
+    ngx_atomic_uint_t         served_sum;
+
     /* who own what cert.chain lists */
     ngx_certctl_issuer_t     *issuers[CERTCTL_CHAIN_DEPTH];
 } ngx_certctl_stored_t;

@@ -303,6 +303,18 @@ static ngx_http_module_t  ngx_http_certctl_module_ctx = {
 
 
 static ngx_int_t
+ngx_http_certctl_init_module(ngx_cycle_t *cycle)
+{
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_certctl_module);
+
+    return (mcf && mcf->used)
+           ? ngx_http_certctl_add_addresses(cycle, &mcf->certctl) : NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_certctl_init_process(ngx_cycle_t *cycle)
 {
     ngx_http_certctl_main_conf_t  *mcf;
@@ -335,7 +347,7 @@ ngx_module_t  ngx_http_certctl_module = {
     ngx_http_certctl_commands,             /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_certctl_init_module,          /* init module */
     ngx_http_certctl_init_process,         /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */

@@ -24,4 +24,11 @@ ngx_int_t ngx_http_certctl_init_servers(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);
 
 
+/* http/http_addresses.c */
+
+/* Adds the addresses of http{}, once NGINX listens on them. */
+ngx_int_t ngx_http_certctl_add_addresses(ngx_cycle_t *cycle,
+    ngx_certctl_t *certctl);
+
+
 #endif /* _NGX_HTTP_CERTCTL_SERVER_H_INCLUDED_ */

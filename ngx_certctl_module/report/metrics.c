@@ -542,8 +542,8 @@ ngx_http_certctl_report_metrics(ngx_http_certctl_call_t *call)
         goto done;
     }
 
-    (void) ngx_http_certctl_report_servers(report);
-    (void) ngx_http_certctl_report_unserved(report);
+    ngx_http_certctl_report_servers(report);
+    ngx_http_certctl_report_records(report);
 
     if (call->mcf->certctl.store) {
         (void) certctl_store_each(call->mcf->certctl.store,

@@ -9,6 +9,40 @@
 #include "cert/cache.h"
 
 
+/*
+ * What clients send that ask for the name: neither upper case nor a dot at the
+ * end makes a difference to NGINX, and an IP address is not sent (RFC 6066
+ * section 3).
+ */
+
+static void
+ngx_http_certctl_report_sni(ngx_http_certctl_report_t *report)
+{
+    ngx_str_t  *name, *sni;
+
+    name = &report->name;
+    sni = &report->sni;
+
+    sni->data = ngx_pnalloc(report->pool, name->len + 1);
+
+    if (sni->data == NULL) {
+        report->failed = 1;
+        return;
+    }
+
+    ngx_strlow(sni->data, name->data, name->len + 1);
+    sni->len = name->len;
+
+    if (sni->len > 1 && sni->data[sni->len - 1] == '.') {
+        sni->len--;
+    }
+
+    if (ngx_inet_addr(sni->data, sni->len) != INADDR_NONE) {
+        sni->len = 0;
+    }
+}
+
+
 /* Keeps the records that a handshake for the name would look at. */
 
 static void
@@ -75,7 +109,9 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
         report->name.data = (u_char *) text;
         report->name.len = ngx_strlen(text);
 
+        ngx_http_certctl_report_sni(report);
         ngx_http_certctl_report_candidates(report);
+        ngx_http_certctl_report_asked(report);
     }
 
     return report->failed ? NGX_ERROR : NGX_OK;
@@ -88,7 +124,6 @@ ngx_uint_t
 ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
     ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index)
 {
-    ngx_str_t                *record;
     ngx_uint_t                i;
     ngx_http_certctl_host_t  *host;
 
@@ -100,23 +135,17 @@ ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
         return 1;
     }
 
-    record = report->records.elts;
-
-    for (i = 0; i < report->records.nelts; i++) {
-        if (cert->source == NGX_CERTCTL_STORE
-            && ngx_strcmp(record[i].data, cert->name.data) == 0)
-        {
-            return 1;
-        }
+    if (hosts == NULL) {
+        return 0;
     }
 
     host = hosts->elts;
     i = index;
 
     do {
-        if (host[i].name.len == report->name.len
-            && ngx_strncasecmp(host[i].name.data, report->name.data,
-                               report->name.len)
+        if (host[i].name.len == report->sni.len
+            && ngx_memcmp(host[i].name.data, report->sni.data,
+                          report->sni.len)
                == 0)
         {
             return 1;
@@ -135,7 +164,8 @@ ngx_http_certctl_report_next(ngx_http_certctl_report_t *report)
 {
     if (report->limit
         && (report->count == report->limit
-            || report->json->size >= NGX_HTTP_CERTCTL_PAGE_SIZE))
+            || report->json->size + report->unserved.size
+               >= NGX_HTTP_CERTCTL_PAGE_SIZE))
     {
         report->more = 1;
         return 0;

@@ -67,6 +67,9 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
            != NGX_OK
         || ngx_array_init(&report->records, report->pool, 4, sizeof(ngx_str_t))
            != NGX_OK
+        || ngx_array_init(&report->servers, report->pool, 4,
+                          sizeof(ngx_certctl_server_t *))
+           != NGX_OK
         || ngx_array_init(&report->warnings, report->pool, 4,
                           sizeof(ngx_http_certctl_warned_t))
            != NGX_OK)
@@ -81,6 +84,7 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
 void
 ngx_http_certctl_report_close(ngx_http_certctl_report_t *report)
 {
+    ngx_http_certctl_json_free(&report->unserved);
     ngx_certctl_cache_destroy(report->full.cache);
 
     if (report->borrowed) {
@@ -131,13 +135,12 @@ ngx_http_certctl_report_write(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_open(json, NULL, '{');
     ngx_http_certctl_json_open(json, "certificates", '[');
 
-    (void) ngx_http_certctl_report_servers(report);
+    ngx_http_certctl_report_servers(report);
+    ngx_http_certctl_report_records(report);
 
     ngx_http_certctl_json_close(json, ']');
     ngx_http_certctl_json_open(json, "unserved", '[');
-
-    (void) ngx_http_certctl_report_unserved(report);
-
+    ngx_http_certctl_json_append(json, &report->unserved);
     ngx_http_certctl_json_close(json, ']');
 
     ngx_http_certctl_report_variables(report);

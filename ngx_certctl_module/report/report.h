@@ -6,6 +6,7 @@
 
 
 #include "call/call.h"
+#include "cert/parse.h"
 
 
 /*
@@ -63,6 +64,7 @@ typedef void (*ngx_http_certctl_found_pt)(ngx_http_certctl_report_t *report,
 
 struct ngx_http_certctl_report_s {
     ngx_http_certctl_json_t       *json;
+    ngx_http_certctl_json_t        unserved; /* records of no server */
     ngx_certctl_t                 *conf;     /* the worker's own */
     ngx_certctl_t                  brief;    /* a copy, with a cache of facts */
     ngx_certctl_t                  full;     /* one that parses everything */
@@ -76,6 +78,10 @@ struct ngx_http_certctl_report_s {
 
     /* which certificates are wanted */
     ngx_str_t                      name;     /* "": all */
+    ngx_str_t                      sni;      /* what clients send that ask for
+                                               it: "" for an IP address */
+    ngx_array_t                    servers;  /* ngx_certctl_server_t *: that
+                                               these get */
     const char                    *after_name;
     ngx_uint_t                     after;    /* place among the servers' */
     ngx_uint_t                     limit;    /* 0: none */
@@ -109,11 +115,26 @@ void ngx_http_certctl_report_close(ngx_http_certctl_report_t *report);
 /* report/walk.c */
 
 /*
- * What the servers serve, in the order of the configuration; then the records
- * that none serves, by name.  NGX_ERROR with report->failed set.
+ * What the servers serve for their names, in the order of the configuration;
+ * then the other records, by name.  Sets report->failed without memory.
  */
-ngx_int_t ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
-ngx_int_t ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
+void ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
+void ngx_http_certctl_report_records(ngx_http_certctl_report_t *report);
+
+
+/* report/served.c */
+
+/*
+ * A server that serves the record of stored, from a cache of facts, for one of
+ * its names: for the first that an address leads there; NULL when none does.
+ * With hosts the names are added that the server serves it for.
+ */
+ngx_certctl_server_t *ngx_http_certctl_report_served(
+    ngx_http_certctl_report_t *report, ngx_certctl_stored_t *stored,
+    ngx_array_t *hosts);
+
+/* Finds report->servers, once name and sni are known. */
+void ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report);
 
 
 /* report/page.c */
@@ -122,7 +143,8 @@ ngx_int_t ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report);
 ngx_int_t ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call);
 
-/* Whether cert is one of them. */
+/* Whether cert, of a group of hosts (NULL: of no host that is asked for), is one
+   of them. */
 ngx_uint_t ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
     ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index);
 
@@ -139,6 +161,10 @@ void ngx_http_certctl_report_add_name(ngx_http_certctl_report_t *report,
 /* Fills hosts, of pool, with the names that clients could ask server for. */
 ngx_int_t ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
     ngx_array_t *hosts, ngx_pool_t *pool);
+
+/* Adds one more, if it is not among them. */
+ngx_int_t ngx_http_certctl_report_add_host(ngx_array_t *hosts,
+    ngx_str_t *name);
 
 /* Groups those that are served with the same certificate. */
 ngx_int_t ngx_http_certctl_report_group(ngx_array_t *hosts);

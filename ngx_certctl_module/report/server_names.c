@@ -81,14 +81,10 @@ ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
     name = server->names.elts;
     reached = server->reached.elts;
 
-    /* without SNI a client is served as for the first name */
-
-    if (server->agent
-        || (server->first && (server->names.nelts == 0 || !reached[0])))
+    if ((server->agent || server->first)
+        && ngx_http_certctl_host_add(hosts, "", &none) != NGX_OK)
     {
-        if (ngx_http_certctl_host_add(hosts, "", &none) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        return NGX_ERROR;
     }
 
     for (i = 0; i < server->names.nelts && !server->agent; i++) {
@@ -101,6 +97,27 @@ ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_certctl_report_add_host(ngx_array_t *hosts, ngx_str_t *name)
+{
+    ngx_uint_t                i;
+    ngx_http_certctl_host_t  *host;
+
+    host = hosts->elts;
+
+    for (i = 0; i < hosts->nelts; i++) {
+
+        if (host[i].name.len == name->len
+            && ngx_memcmp(host[i].name.data, name->data, name->len) == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    return ngx_http_certctl_host_add(hosts, "", name);
 }
 
 

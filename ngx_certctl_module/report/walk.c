@@ -22,6 +22,7 @@ typedef struct {
     ngx_certctl_server_t        server;     /* a copy */
     ngx_uint_t                  number;     /* among all servers */
     ngx_array_t                 hosts;      /* ngx_http_certctl_host_t */
+    ngx_uint_t                  asked;      /* clients of ?name= get it */
 } ngx_http_certctl_visit_t;
 
 
@@ -57,6 +58,32 @@ ngx_http_certctl_visit_copy(ngx_http_certctl_visit_t *visit,
     }
 
     visit->server.certs.elts = cert;
+
+    return NGX_OK;
+}
+
+
+/* The name that is asked for by ?name= may be none of the server's own. */
+
+static ngx_int_t
+ngx_http_certctl_visit_asked(ngx_http_certctl_visit_t *visit,
+    ngx_certctl_server_t *server)
+{
+    ngx_uint_t                  i;
+    ngx_certctl_server_t      **asked;
+    ngx_http_certctl_report_t  *report;
+
+    report = visit->report;
+    asked = report->servers.elts;
+
+    for (i = 0; i < report->servers.nelts; i++) {
+
+        if (asked[i] == server) {
+            visit->asked = 1;
+            return ngx_http_certctl_report_add_host(&visit->hosts,
+                                                    &report->sni);
+        }
+    }
 
     return NGX_OK;
 }
@@ -127,7 +154,9 @@ ngx_http_certctl_visit_certificate(ngx_http_certctl_visit_t *visit,
     }
 
     if (place <= report->after
-        || !ngx_http_certctl_report_wanted(report, cert, &visit->hosts, index)
+        || !ngx_http_certctl_report_wanted(report, cert,
+                                           visit->asked ? &visit->hosts : NULL,
+                                           index)
         || !ngx_http_certctl_report_next(report))
     {
         return;
@@ -165,6 +194,7 @@ ngx_http_certctl_visit_server(ngx_http_certctl_visit_t *visit,
     if (ngx_http_certctl_visit_copy(visit, server, pool) != NGX_OK
         || ngx_http_certctl_report_hosts(&visit->server, &visit->hosts, pool)
            != NGX_OK
+        || ngx_http_certctl_visit_asked(visit, server) != NGX_OK
         || ngx_http_certctl_visit_choose(visit) != NGX_OK)
     {
         report->failed = 1;
@@ -190,7 +220,7 @@ ngx_http_certctl_visit_server(ngx_http_certctl_visit_t *visit,
 }
 
 
-ngx_int_t
+void
 ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
 {
     ngx_uint_t                 i;
@@ -200,11 +230,15 @@ ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
 
     server = report->conf->servers.elts;
 
-    for (i = 0; i < report->conf->servers.nelts && !report->more; i++) {
-
+    for (i = 0;
+         i < report->conf->servers.nelts && !report->more && !report->failed;
+         i++)
+    {
         pool = ngx_create_pool(4096, ngx_cycle->log);
+
         if (pool == NULL) {
-            return NGX_ERROR;
+            report->failed = 1;
+            return;
         }
 
         ngx_memzero(&visit, sizeof(ngx_http_certctl_visit_t));
@@ -214,13 +248,7 @@ ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report)
         ngx_http_certctl_visit_server(&visit, server[i], pool);
 
         ngx_destroy_pool(pool);
-
-        if (report->failed) {
-            return NGX_ERROR;
-        }
     }
-
-    return NGX_OK;
 }
 
 
@@ -308,52 +336,99 @@ ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
 }
 
 
+/* A record that the walk over the servers' names did not find. */
+
 static void
 ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
-    ngx_str_t *name)
+    ngx_str_t *name, ngx_pool_t *pool)
 {
-    ngx_certctl_cert_t  *cert;
+    ngx_array_t               hosts;
+    ngx_certctl_cert_t       *cert;
+    ngx_certctl_server_t     *server;
+    ngx_http_certctl_json_t  *json;
 
-    cert = ngx_certctl_record(report->details ? &report->full
-                                              : &report->brief, name);
+    cert = ngx_certctl_record(&report->brief, name);
 
     if (cert == NULL) {
         ngx_http_certctl_report_unreadable(report, name);
         return;
     }
 
-    if (!ngx_http_certctl_report_next(report)) {
+    if (ngx_array_init(&hosts, pool, 1, sizeof(ngx_http_certctl_host_t))
+        != NGX_OK)
+    {
+        report->failed = 1;
         return;
+    }
+
+    /* metrics, which have no pages, do not tell servers apart */
+
+    server = report->limit
+             ? ngx_http_certctl_report_served(report,
+                                              (ngx_certctl_stored_t *) cert,
+                                              report->details ? &hosts : NULL)
+             : NULL;
+
+    /* by ?name= it would have been found, had its clients been given it */
+
+    if ((server && report->name.len
+         && ngx_strcmp(name->data, report->name.data) != 0)
+        || !ngx_http_certctl_report_next(report))
+    {
+        return;
+    }
+
+    if (report->details) {
+        cert = ngx_certctl_record(&report->full, name);
+
+        if (cert == NULL) {
+            return;
+        }
     }
 
     *ngx_snprintf((u_char *) report->cursor, sizeof(report->cursor) - 1,
                   "u%V", name) = '\0';
 
-    report->found(report, NULL, cert, "no server block uses this record",
-                  NULL, 0);
+    json = report->json;
+    report->json = server ? json : &report->unserved;
+
+    report->found(report, server, cert,
+                  server ? "stored for a name that this server block serves"
+                         : "no server block uses this record",
+                  &hosts, 0);
+
+    report->json = json;
 }
 
 
-ngx_int_t
-ngx_http_certctl_report_unserved(ngx_http_certctl_report_t *report)
+void
+ngx_http_certctl_report_records(ngx_http_certctl_report_t *report)
 {
     ngx_str_t   *name;
     ngx_uint_t   i;
+    ngx_pool_t  *pool;
 
     if (report->conf->store == NULL || report->more) {
-        return NGX_OK;
+        return;
     }
 
     ngx_http_certctl_report_list(report);
 
     name = report->records.elts;
+    pool = ngx_create_pool(4096, ngx_cycle->log);
+
+    if (pool == NULL) {
+        report->failed = 1;
+        return;
+    }
 
     for (i = 0;
          i < report->records.nelts && !report->more && !report->failed;
          i++)
     {
-        ngx_http_certctl_report_record(report, &name[i]);
+        ngx_http_certctl_report_record(report, &name[i], pool);
+        ngx_reset_pool(pool);
     }
 
-    return report->failed ? NGX_ERROR : NGX_OK;
+    ngx_destroy_pool(pool);
 }

@@ -393,6 +393,7 @@ fill(certctl_record_t *ret, const certctl_sealed_t *from)
     ret->key = from->blob[CERTCTL_BLOB_KEY];
     ret->staple = from->blob[CERTCTL_BLOB_STAPLE];
     ret->staple_until = from->until;
+    ret->names = from->blob[CERTCTL_BLOB_NAMES];
     ret->buf = from->buf;
     ret->buf_len = from->buf_len;
     ret->file = identity(&from->st);

@@ -79,6 +79,9 @@ typedef struct {
     certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
     certctl_blob_t  staple;             /* DER OCSP response, may be empty */
     int64_t         staple_until;       /* its nextUpdate, or WITHDRAWN */
+    certctl_blob_t  names;              /* when read: its DNS and IP names in
+                                           lower case, and its fingerprint,
+                                           NUL-terminated */
 
     u_char          spki[32];           /* SHA-256, authenticated; put() works
                                            it out from the leaf */

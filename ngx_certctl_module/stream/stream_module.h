@@ -66,4 +66,11 @@ ngx_int_t ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
     ngx_stream_certctl_main_conf_t *mcf);
 
 
+/* stream/stream_addresses.c */
+
+/* Adds the addresses of stream{}, once NGINX listens on them. */
+ngx_int_t ngx_stream_certctl_add_addresses(ngx_cycle_t *cycle,
+    ngx_certctl_t *certctl);
+
+
 #endif /* _NGX_STREAM_CERTCTL_MODULE_H_INCLUDED_ */

@@ -355,7 +355,8 @@ ngx_stream_certctl_each_server(ngx_conf_t *cf,
         }
     }
 
-    return NGX_OK;
+    return http ? ngx_stream_certctl_add_addresses(cf->cycle, &http->certctl)
+                : NGX_OK;
 }
 
 

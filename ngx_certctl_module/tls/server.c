@@ -301,11 +301,15 @@ ngx_certctl_servers_free(ngx_certctl_t *certctl)
 
 
 ngx_certctl_server_t *
+ngx_certctl_ctx_server(SSL_CTX *ctx)
+{
+    return ngx_certctl_ctx_index == -1
+           ? NULL : SSL_CTX_get_ex_data(ctx, ngx_certctl_ctx_index);
+}
+
+
+ngx_certctl_server_t *
 ngx_certctl_ssl_server(SSL *ssl)
 {
-    if (ngx_certctl_ctx_index == -1) {
-        return NULL;
-    }
-
-    return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ngx_certctl_ctx_index);
+    return ngx_certctl_ctx_server(SSL_get_SSL_CTX(ssl));
 }

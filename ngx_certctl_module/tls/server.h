@@ -49,6 +49,9 @@ ngx_int_t ngx_certctl_server_default(ngx_conf_t *cf,
 /* At the end of the configuration's life. */
 void ngx_certctl_servers_free(ngx_certctl_t *certctl);
 
+/* The server with this context; NULL when it is not one of ours. */
+ngx_certctl_server_t *ngx_certctl_ctx_server(SSL_CTX *ctx);
+
 /* The server whose context ssl uses now; NULL when it is not one of ours. */
 ngx_certctl_server_t *ngx_certctl_ssl_server(SSL *ssl);
 

@@ -16,8 +16,10 @@
 
 #if (nginx_version >= 1025000)
 #define ngx_certctl_addr_tls(addr)  ((addr)->opt.ssl || (addr)->opt.quic)
+#define ngx_certctl_conf_tls(conf)  ((conf)->ssl || (conf)->quic)
 #else
 #define ngx_certctl_addr_tls(addr)  ((addr)->opt.ssl)
+#define ngx_certctl_conf_tls(conf)  ((conf)->ssl)
 #endif
 
 /* ... and a handshake is QUIC's where the socket is: c->quic is set for the
