@@ -90,7 +90,7 @@ subtest 'where it may look' => sub {
     {
         my $r = ask("?dir=$dir");
         is($r->{status}, 403, "$dir: refused");
-        is($r->{json}{error}, 'dir is no directory that certctl_discover allows, nor below one',
+        is($r->{json}{error}, 'dir is not inside a certctl_discover directory',
             "$dir: the rule, and not whether it exists");
     }
 
@@ -225,7 +225,7 @@ subtest 'keys: found, mismatch, unknown, none' => sub {
     my @rows = (
         ['same/a.pem', 'found', 'a.pem', '0640'],
         ['stem/a.crt', 'found', 'a.key', '0600'],
-        ['acme/fullchain.pem', 'found', 'privkey.pem', '0644', 'key readable by others'],
+        ['acme/fullchain.pem', 'found', 'privkey.pem', '0644', 'private key is readable by others'],
         ['far/a.crt', 'found', 'z.key', '0640'],
         ['wrong/a.crt', 'mismatch', 'a.key', '0640'],
         ['locked/a.crt', 'unknown', 'a.key', '0640'],
@@ -283,12 +283,12 @@ subtest 'links, loops, FIFO, large, unreadable, deep' => sub {
     my $walk = walk();
 
     ok(file($walk, 'live/cert.pem'), 'a link that stays in the directory');
-    is(left($walk, 'out.pem'), 'a link out of the allowed directory', 'one that leaves it');
-    is(left($walk, 'passwd'), 'a link out of the allowed directory', 'to a system file');
-    is(left($walk, 'zero'), 'a link out of the allowed directory', 'to a device');
-    is(left($walk, 'dangling'), 'a link that leads nowhere', 'a dangling one');
-    is(left($walk, 'self'), 'a link that leads nowhere', 'to itself');
-    is(left($walk, 'live/up'), 'a link to a directory', 'a loop');
+    is(left($walk, 'out.pem'), 'symbolic link to a target outside the allowed directory', 'one that leaves it');
+    is(left($walk, 'passwd'), 'symbolic link to a target outside the allowed directory', 'to a system file');
+    is(left($walk, 'zero'), 'symbolic link to a target outside the allowed directory', 'to a device');
+    is(left($walk, 'dangling'), 'broken symbolic link', 'a dangling one');
+    is(left($walk, 'self'), 'broken symbolic link', 'to itself');
+    is(left($walk, 'live/up'), 'symbolic link to a directory', 'a loop');
     is(left($walk, 'fifo.key'), 'not a regular file', 'a FIFO');
     is(left($walk, 'to-fifo'), 'not a regular file', 'a link to a FIFO');
     is(left($walk, 'large.pem'), 'larger than 1 MiB', 'too large');
@@ -296,13 +296,13 @@ subtest 'links, loops, FIFO, large, unreadable, deep' => sub {
 
     SKIP: {
         skip 'everything may be read by this user', 2 if $> == 0 && !getpwnam 'www-data';
-        is(left($walk, 'secret.pem'), "cannot be read by the workers' user", 'unreadable');
-        is(left($walk, 'shut'), "cannot be read by the workers' user", 'a shut folder');
+        is(left($walk, 'secret.pem'), "not readable by the workers' user", 'unreadable');
+        is(left($walk, 'shut'), "not readable by the workers' user", 'a shut folder');
     }
 
     my $sixteen = join '/', 1 .. 16;
     ok(file($walk, "$sixteen/cert.pem"), '16 levels');
-    is(left($walk, "$sixteen/17"), 'too deep', 'and no more');
+    is(left($walk, "$sixteen/17"), 'more than 16 levels deep', 'and no more');
     is_deeply($walk->{limits}, ['depth'], 'which is told');
     chmod 0700, "$top/pki/shut";
 };

@@ -17,16 +17,18 @@ static const struct {
 } ngx_http_certctl_store_rules[] = {
 
     { CERTCTL_STORE_NOT_FOUND, NGX_HTTP_NOT_FOUND,
-      "the store has no such certificate" },
+      "no stored certificate has this name" },
 
     { CERTCTL_STORE_DAMAGED, NGX_HTTP_INTERNAL_SERVER_ERROR,
-      "the record was damaged; it is set aside, what was served stays" },
+      "the record is damaged: the certificate that is served is unchanged" },
 
     { CERTCTL_STORE_FULL, NGX_HTTP_INSUFFICIENT_STORAGE,
-      "the store's disk is full; what was served stays" },
+      "the disk of the store is full: the certificate that is served is "
+      "unchanged" },
 
     { 0, NGX_HTTP_INTERNAL_SERVER_ERROR,
-      "the store could not be read or written; what was served stays" }
+      "the store could not be read or written: the certificate that is "
+      "served is unchanged" }
 };
 
 

@@ -108,7 +108,7 @@ struct ngx_http_certctl_call_s {
     int                              err;        /* errno of a failure */
 
     unsigned                         queued:1;
-    unsigned                         watched:1; /* by the event loop's meter */
+    unsigned                         lag_measured:1;
     unsigned                         bulk:1;     /* counted as one */
     unsigned                         answered:1;
 };
@@ -174,14 +174,14 @@ void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
 ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
 
 
-/* call/late.c: around what a control request takes; event loop */
+/* call/loop_lag.c: around the work of a control request; event loop */
 
-void ngx_http_certctl_late_begin(ngx_certctl_zone_t *zone);
-void ngx_http_certctl_late_end(void);
-/* Of a thread, while there is a request. */
-void ngx_http_certctl_late_give_way(void);
-/* Whether the event loop has come to its end: nobody waits for an answer. */
-ngx_uint_t ngx_http_certctl_late_over(void);
+void ngx_http_certctl_lag_begin(ngx_certctl_zone_t *zone);
+void ngx_http_certctl_lag_end(void);
+/* On a thread, between two steps of long work. */
+void ngx_http_certctl_yield_to_loop(void);
+/* Whether NGINX is shutting down without waiting for responses. */
+ngx_uint_t ngx_http_certctl_is_terminating(void);
 
 
 #endif /* _NGX_CERTCTL_CALL_H_INCLUDED_ */

@@ -24,11 +24,11 @@ static ngx_atomic_t  ngx_http_certctl_threads;
 
 
 static void
-ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call)
+ngx_http_certctl_task_lag_end(ngx_http_certctl_call_t *call)
 {
-    if (call->watched) {
-        call->watched = 0;
-        ngx_http_certctl_late_end();
+    if (call->lag_measured) {
+        call->lag_measured = 0;
+        ngx_http_certctl_lag_end();
     }
 }
 
@@ -36,7 +36,7 @@ ngx_http_certctl_task_unwatch(ngx_http_certctl_call_t *call)
 static void
 ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
 {
-    ngx_http_certctl_task_unwatch(call);
+    ngx_http_certctl_task_lag_end(call);
 
     if (call->route && call->route->after) {
         call->route->after(call);
@@ -97,8 +97,8 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
     /* the event loop is measured while there is work for a call, not while a
        client takes its time to read */
 
-    call->watched = 1;
-    ngx_http_certctl_late_begin(mcf->certctl.zone);
+    call->lag_measured = 1;
+    ngx_http_certctl_lag_begin(mcf->certctl.zone);
 
     ngx_http_set_ctx(r, call, ngx_http_certctl_module);
 
@@ -109,7 +109,7 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
 static void
 ngx_http_certctl_task_answer(ngx_http_certctl_call_t *call)
 {
-    ngx_http_certctl_task_unwatch(call);
+    ngx_http_certctl_task_lag_end(call);
 
     /* finalizing may free the call */
 
@@ -123,7 +123,7 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 {
     ngx_http_certctl_call_t *call = data;
 
-    if (ngx_http_certctl_late_over()) {
+    if (ngx_http_certctl_is_terminating()) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
                                        "NGINX is shutting down");
 
@@ -166,7 +166,7 @@ ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
 
     } else if (call->status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, call->err,
-                      "certctl: a control request for \"%s\" failed",
+                      "certctl: control request failed: \"%s\"",
                       call->name);
     }
 }
@@ -191,7 +191,8 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
     if (ev->timedout) {
         ev->timedout = 0;
         ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "certctl: a control request's work takes too long");
+                      "certctl: control request is still running after "
+                      "60 seconds");
         ngx_add_timer(ev, 60000);
         return;
     }
@@ -264,7 +265,7 @@ ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 {
     if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "too many control requests at once");
+                                       "too many control requests in progress");
         ngx_http_certctl_task_answer(call);
         return;
     }

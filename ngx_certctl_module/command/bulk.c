@@ -304,7 +304,7 @@ ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
     for (i = 0; i < n; i++, part++) {
         put = &bulk->puts[i];
 
-        ngx_http_certctl_late_give_way();
+        ngx_http_certctl_yield_to_loop();
 
         ngx_memzero(put, sizeof(ngx_http_certctl_put_t));
 
@@ -351,7 +351,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
     }
 
     bulk->call = call;
-    bulk->spares = certctl_store_spares(ngx_http_certctl_late_give_way);
+    bulk->spares = certctl_store_spares(ngx_http_certctl_yield_to_loop);
 
     /* all lines are read before the first chain is: nothing has changed */
 
@@ -369,7 +369,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
     for (i = 0; i < bulk->n; i += n) {
 
-        if (ngx_http_certctl_late_over()) {
+        if (ngx_http_certctl_is_terminating()) {
             ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
                               "NGINX ends: not all certificates were stored");
             goto done;

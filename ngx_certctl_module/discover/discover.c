@@ -10,13 +10,13 @@
 #include "discover/discover.h"
 
 
-static const char  *ngx_http_certctl_bound_text[] = {
+static const char  *ngx_http_certctl_discovery_limit_text[] = {
 #define X(NAME, text)  text,
-    NGX_HTTP_CERTCTL_BOUNDS(X)
+    NGX_HTTP_CERTCTL_DISCOVERY_LIMITS(X)
 #undef X
 };
 
-/* A walk may be long and its answer large: one at a time in each worker. */
+/* It may be long and its answer large: one at a time in each worker. */
 
 static ngx_atomic_t  ngx_http_certctl_walking;
 
@@ -85,14 +85,14 @@ ngx_http_certctl_discover_root(ngx_http_certctl_main_conf_t *mcf,
             /* "/" itself is refused, so also what leads there */
 
             if (realpath((char *) allowed[i].data, root) && root[1] != '\0'
-                && ngx_http_certctl_below(root, real))
+                && ngx_http_certctl_is_inside(root, real))
             {
                 return NULL;
             }
         }
     }
 
-    return "dir is no directory that certctl_discover allows, nor below one";
+    return "dir is not inside a certctl_discover directory";
 }
 
 
@@ -111,10 +111,10 @@ ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk)
     ngx_http_certctl_json_number(json, "certificates_found", walk->certs);
     ngx_http_certctl_json_open(json, "limits", '[');
 
-    for (i = 0; i < NGX_HTTP_CERTCTL_BOUND_MAX; i++) {
+    for (i = 0; i < NGX_HTTP_CERTCTL_DISCOVERY_MAX; i++) {
         if (walk->limits & (1 << i)) {
             ngx_http_certctl_json_text(json, NULL,
-                                       ngx_http_certctl_bound_text[i]);
+                                       ngx_http_certctl_discovery_limit_text[i]);
         }
     }
 
@@ -173,7 +173,7 @@ ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
 
     if (fd == -1) {
         ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
-                  "dir is no directory that the workers' user may read");
+                  "the workers' user cannot read dir");
 
     } else {
         ngx_http_certctl_discover_run(walk, fd);
@@ -199,7 +199,7 @@ ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
 
     if (dir == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                       "dir is required: dir=/etc/ssl");
+                                 "dir is required, for example dir=/etc/ssl");
         return;
     }
 
@@ -212,7 +212,7 @@ ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
 
     if (!ngx_atomic_cmp_set(&ngx_http_certctl_walking, 0, 1)) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "another walk is under way");
+                                       "another discovery is running");
         return;
     }
 

@@ -13,7 +13,7 @@
 #include "x509_rule.h"
 
 
-/* Bounds of one walk. */
+/* Limits of one discovery. */
 #define NGX_HTTP_CERTCTL_WALK_FILE     (1024 * 1024)
 #define NGX_HTTP_CERTCTL_WALK_FILES    10000
 #define NGX_HTTP_CERTCTL_WALK_CERTS    20000
@@ -25,9 +25,9 @@
 #define NGX_HTTP_CERTCTL_FOUND_KEYS    16       /* looked at in one file */
 
 
-/* Bounds that a walk has met, by the name that the answer gives them. */
+/* Limits that a discovery has reached, as the answer names them. */
 
-#define NGX_HTTP_CERTCTL_BOUNDS(X)                                            \
+#define NGX_HTTP_CERTCTL_DISCOVERY_LIMITS(X)                                  \
     X(FILES,        "files")                                                  \
     X(CERTIFICATES, "certificates")                                           \
     X(DEPTH,        "depth")                                                  \
@@ -36,11 +36,11 @@
     X(LEFT_OUT,     "left_out")
 
 typedef enum {
-#define X(NAME, text)  NGX_HTTP_CERTCTL_BOUND_ ## NAME,
-    NGX_HTTP_CERTCTL_BOUNDS(X)
+#define X(NAME, text)  NGX_HTTP_CERTCTL_DISCOVERY_ ## NAME,
+    NGX_HTTP_CERTCTL_DISCOVERY_LIMITS(X)
 #undef X
-    NGX_HTTP_CERTCTL_BOUND_MAX
-} ngx_http_certctl_bound_e;
+    NGX_HTTP_CERTCTL_DISCOVERY_MAX
+} ngx_http_certctl_discovery_limit_e;
 
 
 /* What a file holds.  Of a private key only its public half's digest. */
@@ -65,7 +65,7 @@ typedef struct {
     mode_t           mode;
     u_char           spki[32];
     unsigned         known:1;       /* 0: encrypted, or not to be read */
-} ngx_http_certctl_beside_t;
+} ngx_http_certctl_key_file_t;
 
 
 /* One walk: a thread's own. */
@@ -91,7 +91,7 @@ typedef struct {
 /* discover/open_dir.c */
 
 /* Whether path is dir or below it; both real paths. */
-ngx_uint_t ngx_http_certctl_below(const char *dir, const char *path);
+ngx_uint_t ngx_http_certctl_is_inside(const char *dir, const char *path);
 
 /* The folder with the real path, which is root's or below; no link on the way
    is followed.  -1 with errno; the caller closes it. */
@@ -135,7 +135,7 @@ void ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
 /* The answer's entry for the file at walk->path. */
 void ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
     const char *name, struct stat *st, ngx_http_certctl_found_t *found,
-    ngx_http_certctl_beside_t *beside, ngx_uint_t nbeside);
+    ngx_http_certctl_key_file_t *beside, ngx_uint_t nbeside);
 
 /* discover/walk_dir.c */
 

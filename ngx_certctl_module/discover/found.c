@@ -149,16 +149,16 @@ ngx_http_certctl_discover_stem(const char *name, const char *key)
 
 /*
  * A key beside it.  One that fits wins; one that cannot be read may fit; one
- * that does not is told when its name says that it should.
+ * that does not is reported when its name says that it should.
  */
 
 static void
-ngx_http_certctl_discover_beside(ngx_http_certctl_pair_t *pair, X509 *x509,
-    const char *name, ngx_http_certctl_beside_t *beside, ngx_uint_t n)
+ngx_http_certctl_discover_key_files(ngx_http_certctl_pair_t *pair, X509 *x509,
+    const char *name, ngx_http_certctl_key_file_t *beside, ngx_uint_t n)
 {
     u_char                      spki[32];
     ngx_uint_t                  i;
-    ngx_http_certctl_beside_t  *key;
+    ngx_http_certctl_key_file_t  *key;
 
     if (ngx_strcmp(pair->match, "found") == 0
         || ngx_http_certctl_spki(X509_get0_pubkey(x509), spki) != NGX_OK)
@@ -208,7 +208,8 @@ ngx_http_certctl_discover_key(ngx_http_certctl_json_t *json,
     ngx_http_certctl_json_open(json, "warnings", '[');
 
     if (pair->name && (pair->mode & S_IROTH)) {
-        ngx_http_certctl_json_text(json, NULL, "key readable by others");
+        ngx_http_certctl_json_text(json, NULL,
+                                   "private key is readable by others");
     }
 
     ngx_http_certctl_json_close(json, ']');
@@ -218,7 +219,7 @@ ngx_http_certctl_discover_key(ngx_http_certctl_json_t *json,
 void
 ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
     const char *name, struct stat *st, ngx_http_certctl_found_t *found,
-    ngx_http_certctl_beside_t *beside, ngx_uint_t nbeside)
+    ngx_http_certctl_key_file_t *beside, ngx_uint_t nbeside)
 {
     int                       i;
     X509                     *x509;
@@ -237,7 +238,7 @@ ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
     for (i = 0; i < sk_X509_num(found->certs); i++) {
 
         if (walk->certs == NGX_HTTP_CERTCTL_WALK_CERTS) {
-            walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
+            walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_CERTIFICATES;
             break;
         }
 
@@ -251,7 +252,7 @@ ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
         pair.name = NULL;
 
         ngx_http_certctl_discover_pair(&pair, x509, found, name, st);
-        ngx_http_certctl_discover_beside(&pair, x509, name, beside, nbeside);
+        ngx_http_certctl_discover_key_files(&pair, x509, name, beside, nbeside);
 
         /* beside a CA lie keys of others */
 

@@ -12,7 +12,7 @@
 
 
 ngx_uint_t
-ngx_http_certctl_below(const char *dir, const char *path)
+ngx_http_certctl_is_inside(const char *dir, const char *path)
 {
     size_t  len;
 
@@ -113,7 +113,7 @@ ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
 
     buf = OPENSSL_malloc(NGX_HTTP_CERTCTL_WALK_FILE + 1);
     if (buf == NULL) {
-        return "there is no memory for it";
+        return "no memory";
     }
 
     for (len = 0; len < st->st_size; len += n) {
@@ -149,11 +149,11 @@ ngx_http_certctl_file_regular(int fd, const char *name, struct stat *st,
     const char  *why;
 
     if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return "cannot be read by the workers' user";
+        return "not readable by the workers' user";
     }
 
     if (S_ISDIR(st->st_mode)) {
-        return "a link to a directory";
+        return "symbolic link to a directory";
     }
 
     if (!S_ISREG(st->st_mode)) {
@@ -162,7 +162,7 @@ ngx_http_certctl_file_regular(int fd, const char *name, struct stat *st,
 
     file = openat(fd, name, O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_NOCTTY|O_CLOEXEC);
     if (file == -1) {
-        return "cannot be read by the workers' user";
+        return "not readable by the workers' user";
     }
 
     why = ngx_http_certctl_file_bytes(file, st, data);
@@ -186,20 +186,20 @@ ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk, const char *name,
                        name);
 
     if (end == (u_char *) path + sizeof(path) && end[-1] != '\0') {
-        return "its path is too long";
+        return "path too long";
     }
 
     if (realpath(path, real) == NULL) {
-        return "a link that leads nowhere";
+        return "broken symbolic link";
     }
 
-    if (!ngx_http_certctl_below(walk->real, real)) {
-        return "a link out of the allowed directory";
+    if (!ngx_http_certctl_is_inside(walk->real, real)) {
+        return "symbolic link to a target outside the allowed directory";
     }
 
     parent = ngx_http_certctl_open_parent(walk, real, last);
     if (parent == -1) {
-        return "cannot be read by the workers' user";
+        return "not readable by the workers' user";
     }
 
     why = ngx_http_certctl_file_regular(parent, last, st, data);
@@ -215,7 +215,7 @@ ngx_http_certctl_file_read(ngx_http_certctl_walk_t *walk, int fd,
     const char *name, struct stat *st, u_char **data)
 {
     if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return "cannot be read by the workers' user";
+        return "not readable by the workers' user";
     }
 
     return S_ISLNK(st->st_mode)

@@ -237,7 +237,7 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
     }
 
     if (safes == NULL) {
-        found->why = "its PKCS#12 content is not valid";
+        found->why = "invalid PKCS#12 (RFC 7292)";
     }
 
     sk_PKCS7_pop_free(safes, PKCS7_free);

@@ -72,7 +72,7 @@ ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
     }
 
     if (found->certs == NULL || sk_X509_push(found->certs, x509) == 0) {
-        found->why = "there is no memory for its certificates";
+        found->why = "no memory";
         X509_free(x509);
     }
 }

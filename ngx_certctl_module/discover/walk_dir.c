@@ -1,7 +1,7 @@
 
 /*
- * Walks a folder and what lies below it, on a thread, within bounds; what they
- * leave out is told.
+ * Walks a folder and what lies below it, on a thread, within limits; what they
+ * leave out is listed.
  */
 
 
@@ -19,7 +19,7 @@ typedef struct {
     ngx_uint_t                   n;
     ngx_uint_t                   size;
 
-    ngx_http_certctl_beside_t   *keys;
+    ngx_http_certctl_key_file_t   *keys;
     ngx_uint_t                   nkeys;
 } ngx_http_certctl_folder_t;
 
@@ -38,10 +38,10 @@ ngx_http_certctl_walk_now(void)
 /* Notes that what is at walk->path was left out. */
 
 static void
-ngx_http_certctl_walk_left(ngx_http_certctl_walk_t *walk, const char *why)
+ngx_http_certctl_walk_skip(ngx_http_certctl_walk_t *walk, const char *why)
 {
     if (walk->nleft++ >= NGX_HTTP_CERTCTL_WALK_LEFT) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_LEFT_OUT;
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_LEFT_OUT;
         return;
     }
 
@@ -76,10 +76,10 @@ ngx_http_certctl_folder_read(ngx_http_certctl_walk_t *walk,
             continue;
         }
 
-        /* sub-folders do not count as files, but a list has its end */
+        /* directories do not count as files, but are limited, too */
 
         if (folder->n == 2 * NGX_HTTP_CERTCTL_WALK_FILES) {
-            walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_FILES;
+            walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_FILES;
             break;
         }
 
@@ -111,22 +111,22 @@ ngx_http_certctl_folder_read(ngx_http_certctl_walk_t *walk,
 }
 
 
-/* Whether there is room for another file; the bound that is met is noted. */
+/* Whether another file may be read; the limit that is reached is noted. */
 
 static ngx_uint_t
-ngx_http_certctl_walk_on(ngx_http_certctl_walk_t *walk)
+ngx_http_certctl_walk_goes_on(ngx_http_certctl_walk_t *walk)
 {
     if (walk->files >= NGX_HTTP_CERTCTL_WALK_FILES) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_FILES;
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_FILES;
 
     } else if (walk->certs >= NGX_HTTP_CERTCTL_WALK_CERTS) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_CERTIFICATES;
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_CERTIFICATES;
 
     } else if (walk->json->size >= NGX_HTTP_CERTCTL_WALK_ANSWER) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_ANSWER;
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_ANSWER;
 
     } else if (ngx_http_certctl_walk_now() >= walk->deadline) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_TIME;
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_TIME;
 
     } else {
         return !walk->json->failed;
@@ -164,9 +164,9 @@ ngx_http_certctl_folder_keys(ngx_http_certctl_walk_t *walk,
     ngx_uint_t                   i, j;
     struct stat                  st;
     ngx_http_certctl_found_t     found;
-    ngx_http_certctl_beside_t   *key, *keys;
+    ngx_http_certctl_key_file_t   *key, *keys;
 
-    for (i = 0; i < folder->n && ngx_http_certctl_walk_on(walk); i++) {
+    for (i = 0; i < folder->n && ngx_http_certctl_walk_goes_on(walk); i++) {
 
         if (!ngx_http_certctl_folder_key(folder->names[i])) {
             continue;
@@ -187,7 +187,7 @@ ngx_http_certctl_folder_keys(ngx_http_certctl_walk_t *walk,
 
         keys = reallocarray(folder->keys,
                             folder->nkeys + found.keys + found.unknown + 1,
-                            sizeof(ngx_http_certctl_beside_t));
+                            sizeof(ngx_http_certctl_key_file_t));
         if (keys == NULL) {
             walk->json->failed = 1;
             return;
@@ -210,7 +210,7 @@ ngx_http_certctl_folder_keys(ngx_http_certctl_walk_t *walk,
 
 
 static void
-ngx_http_certctl_walk_below(ngx_http_certctl_walk_t *walk, int fd,
+ngx_http_certctl_walk_subdir(ngx_http_certctl_walk_t *walk, int fd,
     const char *name)
 {
     int          sub;
@@ -225,15 +225,15 @@ ngx_http_certctl_walk_below(ngx_http_certctl_walk_t *walk, int fd,
     }
 
     if (depth > NGX_HTTP_CERTCTL_WALK_DEPTH) {
-        walk->limits |= 1 << NGX_HTTP_CERTCTL_BOUND_DEPTH;
-        ngx_http_certctl_walk_left(walk, "too deep");
+        walk->limits |= 1 << NGX_HTTP_CERTCTL_DISCOVERY_DEPTH;
+        ngx_http_certctl_walk_skip(walk, "more than 16 levels deep");
         return;
     }
 
     sub = openat(fd, name,
                  O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
     if (sub == -1) {
-        ngx_http_certctl_walk_left(walk, "cannot be read by the workers' user");
+        ngx_http_certctl_walk_skip(walk, "not readable by the workers' user");
         return;
     }
 
@@ -253,7 +253,7 @@ ngx_http_certctl_walk_file(ngx_http_certctl_walk_t *walk,
     ngx_http_certctl_found_certs(&found, data, st->st_size);
 
     if (found.why) {
-        ngx_http_certctl_walk_left(walk, found.why);
+        ngx_http_certctl_walk_skip(walk, found.why);
     }
 
     if (found.certs) {
@@ -283,7 +283,7 @@ ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
     n = ngx_strlen(name);
 
     if (len + 1 + n >= sizeof(walk->path)) {
-        ngx_http_certctl_walk_left(walk, "a path in it is too long");
+        ngx_http_certctl_walk_skip(walk, "path too long");
         return;
     }
 
@@ -294,7 +294,7 @@ ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
         ngx_memcpy(walk->path + len + 1, name, n + 1);
         walk->len = len + 1 + n;
 
-        ngx_http_certctl_walk_below(walk, fd, name);
+        ngx_http_certctl_walk_subdir(walk, fd, name);
 
         walk->len = len;
         walk->path[len] = '\0';
@@ -308,7 +308,7 @@ ngx_http_certctl_walk_entry(ngx_http_certctl_walk_t *walk,
     ngx_memcpy(walk->path + len + 1, name, n + 1);
 
     if (why) {
-        ngx_http_certctl_walk_left(walk, why);
+        ngx_http_certctl_walk_skip(walk, why);
 
     } else {
         ngx_http_certctl_walk_file(walk, folder, name, &st, data);
@@ -346,7 +346,7 @@ ngx_http_certctl_walk(ngx_http_certctl_walk_t *walk, int fd)
 
     if (dir == NULL) {
         (void) close(fd);
-        ngx_http_certctl_walk_left(walk, "cannot be read");
+        ngx_http_certctl_walk_skip(walk, "not readable");
         return;
     }
 
@@ -354,7 +354,7 @@ ngx_http_certctl_walk(ngx_http_certctl_walk_t *walk, int fd)
 
         ngx_http_certctl_folder_keys(walk, &folder, dirfd(dir));
 
-        for (i = 0; i < folder.n && ngx_http_certctl_walk_on(walk); i++) {
+        for (i = 0; i < folder.n && ngx_http_certctl_walk_goes_on(walk); i++) {
             ngx_http_certctl_walk_entry(walk, &folder, dirfd(dir),
                                         folder.names[i]);
         }

@@ -42,7 +42,7 @@ ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
 
     ngx_http_certctl_json_close(json, '}');
 
-    ngx_http_certctl_report_judge(report, server, cert, staple);
+    ngx_http_certctl_report_check(report, server, cert, staple);
 }
 
 

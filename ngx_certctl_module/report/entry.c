@@ -169,7 +169,7 @@ ngx_http_certctl_entry_staple(ngx_http_certctl_report_t *report,
     json = report->json;
     state = ngx_http_certctl_report_staple(report, cert);
 
-    ngx_http_certctl_report_judge(report, server, cert, state);
+    ngx_http_certctl_report_check(report, server, cert, state);
 
     ngx_http_certctl_json_open(json, "staple", '{');
     ngx_http_certctl_json_text(json, "state",

@@ -98,13 +98,13 @@ static const struct {
     size_t                       offset;
 } ngx_http_certctl_metrics_zone[] = {
     { "certctl_generation", "gauge",
-      "Generation of the whole store.",
+      "Generation of the store.",
       offsetof(ngx_certctl_zone_t, generation) },
     { "certctl_commits_total", "counter",
-      "Control requests that changed the store: swaps among them.",
+      "Control requests that changed the store.",
       offsetof(ngx_certctl_zone_t, commits) },
     { "certctl_swaps_total", "counter",
-      "Certificates that became live by a request, rollbacks too.",
+      "Certificates that became live by PUT or rollback.",
       offsetof(ngx_certctl_zone_t, swaps) },
     { "certctl_rejects_total", "counter",
       "Control requests that were refused.",
@@ -113,10 +113,10 @@ static const struct {
       "Records that could not be read.",
       offsetof(ngx_certctl_zone_t, errors) },
     { "certctl_handshakes_total", "counter",
-      "Handshakes of all servers that the module looks after.",
+      "TLS handshakes of servers with certctl on.",
       offsetof(ngx_certctl_zone_t, handshakes) },
     { "certctl_staples_total", "counter",
-      "Handshakes that carried a staple of the module.",
+      "TLS handshakes with a staple that certctl sent.",
       offsetof(ngx_certctl_zone_t, staples) },
 };
 
@@ -132,19 +132,19 @@ static const struct {
     ngx_uint_t                   staple;    /* with the label "state" */
 } ngx_http_certctl_metrics_certs[] = {
     { "certctl_certificate_not_after_seconds", "gauge",
-      "End of a live certificate's validity, Unix time.",
+      "Expiry of the certificate, in Unix time.",
       ngx_http_certctl_metric_end, 0 },
     { "certctl_certificate_handshakes_total", "counter",
-      "Handshakes with a certificate since it is live.",
+      "TLS handshakes with the certificate.",
       ngx_http_certctl_metric_handshakes, 0 },
     { "certctl_certificate_staple", "gauge",
-      "State of a certificate's staple: the one that it is in is 1.",
+      "1 for the current state of the certificate's staple.",
       ngx_http_certctl_metric_staple, 1 },
     { "certctl_certificate_staple_age_seconds", "gauge",
-      "Seconds since the thisUpdate of a certificate's staple.",
+      "Seconds since thisUpdate of the certificate's staple.",
       ngx_http_certctl_metric_age, 0 },
     { "certctl_certificate_staple_next_update_seconds", "gauge",
-      "Until when a certificate's staple is good, Unix time.",
+      "nextUpdate of the certificate's staple, in Unix time.",
       ngx_http_certctl_metric_next, 0 },
 };
 
@@ -331,14 +331,15 @@ ngx_http_certctl_metrics_value(ngx_http_certctl_json_t *out,
 /* A worker that is new begins at 0. */
 
 static void
-ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
+ngx_http_certctl_metrics_lag(ngx_http_certctl_json_t *out,
     ngx_certctl_zone_t *zone, ngx_uint_t n)
 {
     u_char      label[80];
     ngx_uint_t  i;
 
     ngx_http_certctl_metrics_family(out, "certctl_event_loop_late_max_us",
-        "gauge", "Most that a worker was late, with control requests.");
+        "gauge", "Longest delay of the worker's event loop during control "
+                 "requests, in microseconds.");
 
     for (i = 0; i < n; i++) {
         *ngx_snprintf(label, sizeof(label) - 1,
@@ -349,7 +350,8 @@ ngx_http_certctl_metrics_late(ngx_http_certctl_json_t *out,
     }
 
     ngx_http_certctl_metrics_family(out, "certctl_event_loop_stalls_total",
-        "counter", "Times that a worker was more than 5 ms late.");
+        "counter", "Delays of the worker's event loop of more than 5 ms during "
+                   "control requests.");
 
     for (i = 0; i < n; i++) {
         *ngx_snprintf(label, sizeof(label) - 1,
@@ -381,7 +383,7 @@ ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
     all = 0;
 
     ngx_http_certctl_metrics_family(out, "certctl_worker_generation", "gauge",
-                            "Generation that a worker has last looked at.");
+                            "Store generation that the worker has seen.");
 
     for (i = 0; i < n; i++) {
         *ngx_snprintf(label, sizeof(label) - 1,
@@ -392,15 +394,15 @@ ngx_http_certctl_metrics_workers(ngx_http_certctl_metrics_t *metrics)
                                           zone->generation);
     }
 
-    ngx_http_certctl_metrics_late(out, zone, n);
+    ngx_http_certctl_metrics_lag(out, zone, n);
 
     ngx_http_certctl_metrics_family(out, "certctl_workers", "gauge",
-                                    "Workers that are configured.");
+                                    "Configured worker processes.");
     ngx_http_certctl_metrics_value(out, "certctl_workers",
                                    ccf->worker_processes);
 
     ngx_http_certctl_metrics_family(out, "certctl_workers_at_generation",
-                "gauge", "Workers that have looked at the last generation.");
+                "gauge", "Workers that have seen the store's generation.");
     ngx_http_certctl_metrics_value(out, "certctl_workers_at_generation", all);
 }
 
@@ -489,12 +491,12 @@ ngx_http_certctl_metrics_write(ngx_http_certctl_metrics_t *metrics)
                                    metrics->records);
 
     ngx_http_certctl_metrics_family(out, "certctl_store_bytes", "gauge",
-                "Size of the store's files, versions before among them.");
+                "Bytes of the store's files, previous versions included.");
     ngx_http_certctl_metrics_value(out, "certctl_store_bytes",
                                    metrics->bytes);
 
     ngx_http_certctl_metrics_family(out, "certctl_certificates_left_out",
-                "gauge", "Certificates without series, the last to expire.");
+        "gauge", "Certificates left out of the per-certificate series.");
     ngx_http_certctl_metrics_value(out, "certctl_certificates_left_out",
                                    metrics->left_out);
 

@@ -105,7 +105,7 @@ typedef struct {
 
 /* report/report.c: on a thread */
 
-/* Borrows the worker's facts.  NGX_ERROR without memory; to be closed always. */
+/* Borrows the worker's facts.  NGX_ERROR without memory; close it always. */
 ngx_int_t ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
     ngx_uint_t details);
@@ -143,8 +143,8 @@ void ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report);
 ngx_int_t ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call);
 
-/* Whether cert, of a group of hosts (NULL: of no host that is asked for), is one
-   of them. */
+/* Whether cert, of a group of hosts (NULL: none that is asked for), is one of
+   them. */
 ngx_uint_t ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
     ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index);
 
@@ -179,7 +179,7 @@ void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     const char *why, ngx_array_t *hosts, ngx_uint_t index);
 
-/* A server whose ssl_certificate has variables: known at each handshake only. */
+/* A server whose ssl_certificate has variables: known in handshakes only. */
 void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server);
 
@@ -191,7 +191,7 @@ ngx_certctl_staple_e ngx_http_certctl_report_staple(
 /* report/warnings.c */
 
 /* Looks for what is to be said of a certificate with this staple. */
-void ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
+void ngx_http_certctl_report_check(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_certctl_staple_e staple);
 

@@ -1,5 +1,5 @@
 
-/* GET status: who this host is, and what the module has done since its start. */
+/* GET status: the host, its workers, and counters since NGINX started. */
 
 
 #include <ngx_config.h>

@@ -82,7 +82,7 @@ ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
 
 
 void
-ngx_http_certctl_report_judge(ngx_http_certctl_report_t *report,
+ngx_http_certctl_report_check(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_certctl_staple_e staple)
 {
@@ -137,7 +137,8 @@ ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report)
     }
 
     ngx_http_certctl_json_close(json, ']');
-    ngx_http_certctl_json_number(json, "warnings_left_out", report->warnings_left_out);
+    ngx_http_certctl_json_number(json, "warnings_left_out",
+                                 report->warnings_left_out);
 }
 
 

@@ -77,12 +77,12 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
 }
 
 void
-ngx_http_certctl_late_give_way(void)
+ngx_http_certctl_yield_to_loop(void)
 {
 }
 
 ngx_uint_t
-ngx_http_certctl_late_over(void)
+ngx_http_certctl_is_terminating(void)
 {
     return 0;
 }

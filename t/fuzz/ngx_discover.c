@@ -30,7 +30,7 @@ text_of(ngx_http_certctl_json_t *json)
 }
 
 static void
-entry(ngx_http_certctl_found_t *found, ngx_http_certctl_beside_t *beside)
+entry(ngx_http_certctl_found_t *found, ngx_http_certctl_key_file_t *beside)
 {
     static ngx_http_certctl_walk_t   walk;
     static struct stat               st;
@@ -60,7 +60,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     ngx_http_certctl_found_t   found = { .format = NULL };
-    ngx_http_certctl_beside_t  beside = { .name = "a.key", .known = 1 };
+    ngx_http_certctl_key_file_t  beside = { .name = "a.key", .known = 1 };
     uint8_t                   *file = fuzz_copy(data, len);
 
     FUZZ_MUST(ngx_http_certctl_spki(fuzz_leaf()->key, beside.spki) == NGX_OK);
