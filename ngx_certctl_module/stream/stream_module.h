@@ -20,6 +20,7 @@
  */
 
 #pragma weak ngx_certctl_acme_hook
+#pragma weak ngx_certctl_address_add
 #pragma weak ngx_certctl_claims_begin
 #pragma weak ngx_certctl_claims_end
 #pragma weak ngx_certctl_conf_complete

@@ -355,8 +355,8 @@ ngx_stream_certctl_each_server(ngx_conf_t *cf,
         }
     }
 
-    return http ? ngx_stream_certctl_add_addresses(cf->cycle, &http->certctl)
-                : NGX_OK;
+    return certctl ? ngx_stream_certctl_add_addresses(cf->cycle, certctl)
+                   : NGX_OK;
 }
 
 
