@@ -49,6 +49,7 @@ typedef struct {
     ngx_atomic_t          *counter;
     ngx_atomic_uint_t      seen;            /* of it, before the last look */
     time_t                 checked;
+    time_t                 until;           /* the next notAfter of stored */
 
     ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
 } ngx_certctl_entry_t;
@@ -337,6 +338,29 @@ ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
 }
 
 
+/* Another record with the name may be valid still when this one has expired. */
+
+static void
+ngx_certctl_entry_expires(ngx_certctl_entry_t *entry, time_t now)
+{
+    time_t      not_after;
+    ngx_uint_t  i;
+
+    entry->until = NGX_MAX_TIME_T_VALUE;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (entry->stored[i]) {
+            not_after = entry->stored[i]->cert.not_after;
+
+            if (now < not_after) {
+                entry->until = ngx_min(entry->until, not_after);
+            }
+        }
+    }
+}
+
+
 static void
 ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, time_t now)
@@ -365,6 +389,8 @@ ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
             entry->told = told;
         }
     }
+
+    ngx_certctl_entry_expires(entry, now);
 }
 
 
@@ -408,7 +434,7 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
 {
     ngx_uint_t  i, same;
 
-    if (*entry->counter != entry->seen) {
+    if (*entry->counter != entry->seen || now >= entry->until) {
         return 0;
     }
 
@@ -431,6 +457,7 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
     }
 
     entry->checked = now;
+    ngx_certctl_entry_expires(entry, now);
 
     return 1;
 }

@@ -72,7 +72,6 @@ certctl_write_end(certctl_write_t *w)
     }
 
     certctl_sealed_free(&w->live);
-    free(w->taken.data);
     errno = err;
 }
 
@@ -184,7 +183,7 @@ certctl_write_undo(certctl_write_t *w)
                         certctl_base(path));
     }
 
-    certctl_names_back(w->store, w->old, w->new, &w->taken);
+    (void) certctl_names_change(w->store, w->new, w->old, 1);
     (void) fsync(w->folder);
     errno = err;
 }
@@ -217,7 +216,7 @@ finish(certctl_write_t *w, const char *held, int sync)
 
     CERTCTL_POINT("store.put.before_names");
 
-    rc = certctl_names_move(w->store, w->old, w->new, &w->taken, sync);
+    rc = certctl_names_change(w->store, w->old, w->new, sync);
 
     if (rc != CERTCTL_STORE_OK || !sync) {
         return rc;
@@ -281,9 +280,11 @@ certctl_write_expose(certctl_write_t *w, int sync)
     certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
     held_path(w, held);
 
-    certctl_names_prepare(w->store, w->old, w->new, sync);
+    rc = certctl_names_prepare(w->store, w->old, w->new, sync);
 
-    rc = hold_live(w, certctl_base(path), certctl_base(held));
+    if (rc == CERTCTL_STORE_OK) {
+        rc = hold_live(w, certctl_base(path), certctl_base(held));
+    }
 
     CERTCTL_POINT("store.put.before_rename");
 
@@ -299,7 +300,7 @@ certctl_write_expose(certctl_write_t *w, int sync)
         err = errno;
         certctl_write_abandon(w);
         (void) unlinkat(w->folder, certctl_base(held), 0);
-        certctl_names_unprepare(w->store, w->old, w->new);
+        (void) certctl_names_change(w->store, w->new, w->old, sync);
         errno = err;
         return rc;
     }

@@ -117,7 +117,8 @@ finish(certctl_store_t *store, const char *name)
         has_prev = certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev)
                    == CERTCTL_STORE_OK;
 
-        certctl_names_heal(store, &live, has_prev ? &prev : NULL);
+        (void) certctl_names_prepare(store, has_prev ? &prev : NULL, &live, 0);
+        (void) certctl_names_change(store, has_prev ? &prev : NULL, &live, 1);
 
         if (has_prev) {
             certctl_sealed_free(&prev);

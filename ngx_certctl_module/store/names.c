@@ -1,15 +1,16 @@
 
 /*
- * names/: which record answers for a DNS or IP name.
+ * names/: which records answer for a DNS or IP name.
  *
- * An entry is a symbolic link whose text is the record's name: one readlink()
- * in a handshake, one atomic rename to change it.  It is a hint and no more:
- * whoever follows it checks that the record, whose own list of names is
- * sealed with it, carries the name (certctl_store_find), so that a wrong or
- * forged entry can hide a certificate but never show one to the wrong name.
+ * An entry is a symbolic link whose text is the list of candidates: one
+ * readlink() in a handshake, one atomic rename to change it.  It is a hint and
+ * no more: whoever follows it checks that the record, whose own list of names
+ * is sealed with it, carries the name, so that a wrong or forged entry can hide
+ * a certificate but never show one to the wrong name.
  *
- * The last put of a name wins.  When it goes, the name is free, even if an
- * older record carries it as well: that one's next put takes it back.
+ * A writer changes the entries of its record after the record itself, each
+ * under the lock of its folder, with what the other candidates are then.  So of
+ * two writers whose records share a name the last one sees both records.
  */
 
 
@@ -22,19 +23,31 @@
 #include <unistd.h>
 
 
-/* Folders that were changed, to be synced once each. */
-
 typedef struct {
     certctl_store_t  *store;
-    certctl_blob_t   *taken;                /* from other records; may be NULL */
-    u_char            dirty[CERTCTL_KINDS][CERTCTL_FOLDERS];
+    u_char            changed[CERTCTL_KINDS][CERTCTL_FOLDERS];  /* to sync */
 } names_t;
 
-typedef enum {
-    ENTRY_POINT = 0,                        /* to the record */
-    ENTRY_POINT_FREE,                       /* if it points to none */
-    ENTRY_REMOVE                            /* if it points to the record */
-} entry_e;
+/* A change of one entry. */
+
+typedef struct {
+    certctl_kind_e               kind;
+    const char                  *key;
+    const char                  *record;    /* leaves the list, unless */
+    const certctl_candidate_t   *candidate; /* ... it has this place in it */
+    const certctl_candidates_t  *all;       /* every record with the name */
+} change_t;
+
+/* Names of which not all candidates are known, and what is found for them. */
+
+typedef struct {
+    certctl_store_t       *store;
+    certctl_kind_e         kind;
+    int                    rc;
+    size_t                 n;
+    const char           **keys;
+    certctl_candidates_t  *found;
+} search_t;
 
 
 /* Names that begin with "_" are no host names: the agent's own identity. */
@@ -55,47 +68,67 @@ is_fingerprint(const char *key)
 }
 
 
-/* Where names go over folders, readlink() by path and by base are the same. */
-
 static int
-read_entry(int folder, const char *path, char record[CERTCTL_NAME_SIZE])
+carries(const certctl_sealed_t *record, certctl_kind_e kind, const char *key)
 {
-    ssize_t  n = readlinkat(folder, path, record, CERTCTL_NAME_SIZE);
+    return is_public(record) && record->kind == kind
+           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+}
 
-    if (n < 0) {
-        return errno == ENOENT || errno == ENOTDIR || errno == EINVAL
-               ? CERTCTL_STORE_NOT_FOUND : CERTCTL_STORE_ERROR;
+
+/* The next name of record that other does not carry, behind key. */
+
+static const char *
+next_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
+    const char *key)
+{
+    if (!is_public(record)) {
+        return NULL;
     }
 
-    if (!certctl_name_valid((u_char *) record, n)) {
-        return CERTCTL_STORE_NOT_FOUND;
-    }
+    do {
+        key = certctl_record_next_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+    } while (key != NULL && carries(other, record->kind, key));
 
-    record[n] = '\0';
-
-    return CERTCTL_STORE_OK;
+    return key;
 }
 
 
 int
-certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
-    const char *key, char record[CERTCTL_NAME_SIZE])
+certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, certctl_candidates_t *list)
 {
     char  path[CERTCTL_PATH_SIZE];
 
     certctl_path(path, key, 0);
 
-    return read_entry(store->names[kind], path, record);
+    return certctl_candidates_read(store->names[kind], path, list);
+}
+
+
+int
+certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, const char *record, certctl_sealed_t *ret)
+{
+    int  rc;
+
+    rc = certctl_store_load(store, record, 0, ret);
+
+    if (rc == CERTCTL_STORE_OK && !carries(ret, kind, key)) {
+        certctl_sealed_free(ret);
+        rc = CERTCTL_STORE_NOT_FOUND;
+    }
+
+    return rc;
 }
 
 
 static int
-replace_entry(int folder, const char *base, const char *next,
-    const char *record)
+replace_entry(int folder, const char *base, const char *next, const char *text)
 {
-    if (symlinkat(record, folder, next) != 0
+    if (symlinkat(text, folder, next) != 0
         && (errno != EEXIST || unlinkat(folder, next, 0) != 0
-            || symlinkat(record, folder, next) != 0))
+            || symlinkat(text, folder, next) != 0))
     {
         return certctl_store_code();
     }
@@ -112,121 +145,195 @@ replace_entry(int folder, const char *base, const char *next,
 }
 
 
-/* Whether an entry which says now, read with the code rc, is as it should be. */
+/*
+ * The candidates as their records are now, without those that do not carry the
+ * name any more.  One that is damaged is the last: it may be restored.
+ */
 
 static int
-is_done(int rc, const char *now, const char *record, entry_e how)
+refresh(certctl_store_t *store, const change_t *change,
+    certctl_candidates_t *list)
 {
-    int  there = rc == CERTCTL_STORE_OK;
-    int  ours = there && strcmp(now, record) == 0;
+    int                   rc;
+    size_t                i, n = list->n;
+    certctl_sealed_t      record;
+    certctl_candidate_t   candidates[CERTCTL_CANDIDATES];
 
-    return how == ENTRY_POINT ? ours : how == ENTRY_POINT_FREE ? there : !ours;
-}
+    memcpy(candidates, list->of, n * sizeof(candidates[0]));
+    list->n = 0;
 
+    for (i = 0; i < n; i++) {
+        rc = certctl_names_load(store, change->kind, change->key,
+                                candidates[i].record, &record);
 
-/* Most names of a renewal are as they were: that needs no lock to be seen. */
+        if (rc == CERTCTL_STORE_NOT_FOUND) {
+            continue;
+        }
 
-static int
-is_right(names_t *names, certctl_kind_e kind, const char *key,
-    const char *record, entry_e how)
-{
-    int   rc;
-    char  now[CERTCTL_NAME_SIZE];
+        if (rc == CERTCTL_STORE_OK) {
+            certctl_candidate_set(&candidates[i], &record);
+            certctl_sealed_free(&record);
 
-    rc = certctl_names_find(names->store, kind, key, now);
+        } else if (rc == CERTCTL_STORE_DAMAGED) {
+            candidates[i].not_before = INT64_MIN;
+            candidates[i].not_after = INT64_MIN;
 
-    return (rc == CERTCTL_STORE_OK || rc == CERTCTL_STORE_NOT_FOUND)
-           && is_done(rc, now, record, how);
-}
+        } else {
+            return rc;
+        }
 
-
-/* Notes whose name it was, for the way back; without memory there is none. */
-
-static void
-note_taken(names_t *names, const char *key, const char *record)
-{
-    size_t   n = strlen(key) + 1, m = strlen(record) + 1;
-    u_char  *grown;
-
-    if (names->taken == NULL) {
-        return;
+        certctl_candidates_add(list, &candidates[i]);
     }
 
-    grown = realloc(names->taken->data, names->taken->len + n + m);
-
-    if (grown != NULL) {
-        memcpy(grown + names->taken->len, key, n);
-        memcpy(grown + names->taken->len + n, record, m);
-        names->taken->data = grown;
-        names->taken->len += n + m;
-    }
+    return CERTCTL_STORE_OK;
 }
 
 
 /* Under its folder's lock. */
 
 static int
-change_entry(names_t *names, int folder, const char *key, const char *record,
-    entry_e how)
+change_entry(names_t *names, int folder, const change_t *change)
 {
-    int   rc;
-    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-    char  now[CERTCTL_NAME_SIZE];
+    int                   rc;
+    char                  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
+    size_t                i;
+    certctl_candidates_t  list;
 
-    certctl_path(path, key, 0);
-    certctl_path(next, key, CERTCTL_MARK_NEW);
+    certctl_path(path, change->key, 0);
+    certctl_path(next, change->key, CERTCTL_MARK_NEW);
 
-    rc = read_entry(folder, certctl_base(path), now);
+    rc = certctl_candidates_read(folder, certctl_base(path), &list);
 
-    if (is_done(rc, now, record, how)) {
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
+        list.partial = 0;
+
+    } else if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    certctl_candidates_remove(&list,
+                            certctl_candidates_index(&list, change->record));
+
+    rc = refresh(names->store, change, &list);
+
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    if (change->candidate) {
+        certctl_candidates_add(&list, change->candidate);
+    }
+
+    if (change->all) {
+        list.partial = change->all->partial;
+
+        for (i = 0; i < change->all->n; i++) {
+            certctl_candidates_add(&list, &change->all->of[i]);
+        }
+    }
+
+    if (!certctl_candidates_write(&list)) {
         return CERTCTL_STORE_OK;
     }
-
-    if (how == ENTRY_REMOVE) {
-        return unlinkat(folder, certctl_base(path), 0) == 0
-               ? CERTCTL_STORE_OK : certctl_store_code();
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        note_taken(names, key, now);
-    }
-
-    return replace_entry(folder, certctl_base(path), certctl_base(next),
-                         record);
-}
-
-
-/* Between look and change another record may come: under the folder's lock. */
-
-static int
-change(names_t *names, certctl_kind_e kind, const char *key,
-    const char *record, entry_e how)
-{
-    int  folder, rc, err;
-
-    folder = certctl_folder_open(names->store, names->store->names[kind], key,
-                                 how != ENTRY_REMOVE);
-    if (folder < 0) {
-        return how == ENTRY_REMOVE && errno == ENOENT ? CERTCTL_STORE_OK
-                                                      : certctl_store_code();
-    }
-
-    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
-         ? change_entry(names, folder, key, record, how)
-         : CERTCTL_STORE_ERROR;
 
     /* a lost fingerprint only makes somebody look through all records: not
        worth a sync with each renewal */
 
-    if (!is_fingerprint(key)) {
-        names->dirty[kind][certctl_path_hash(key)] = 1;
+    if (!is_fingerprint(change->key)) {
+        names->changed[change->kind][certctl_path_hash(change->key)] = 1;
     }
+
+    if (list.n) {
+        return replace_entry(folder, certctl_base(path), certctl_base(next),
+                             list.text);
+    }
+
+    return unlinkat(folder, certctl_base(path), 0) == 0
+           ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
+static int
+change_locked(names_t *names, const change_t *change)
+{
+    int  folder, rc, err, create = change->candidate || change->all;
+
+    folder = certctl_folder_open(names->store,
+                                 names->store->names[change->kind],
+                                 change->key, create);
+    if (folder < 0) {
+        return !create && errno == ENOENT ? CERTCTL_STORE_OK
+                                          : certctl_store_code();
+    }
+
+    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
+         ? change_entry(names, folder, change) : CERTCTL_STORE_ERROR;
 
     err = errno;
     close(folder);
     errno = err;
 
     return rc;
+}
+
+
+/*
+ * Most names of a renewal have one candidate, before and after: that needs no
+ * lock to be seen.
+ */
+
+static int
+is_right(names_t *names, const change_t *change)
+{
+    int                   rc;
+    size_t                i;
+    certctl_candidates_t  list;
+
+    rc = certctl_names_read(names->store, change->kind, change->key, &list);
+    i = certctl_candidates_index(&list, change->record);
+
+    return change->candidate ? list.n == 1 && i == 0
+           : i == list.n && (rc == CERTCTL_STORE_OK
+                             || rc == CERTCTL_STORE_NOT_FOUND);
+}
+
+
+/* Each name of record that other does not carry. */
+
+static int
+change_missing(names_t *names, const certctl_sealed_t *record,
+    const certctl_sealed_t *other, const certctl_candidate_t *candidate)
+{
+    int       rc = CERTCTL_STORE_OK;
+    change_t  change = { .candidate = candidate };
+
+    while (rc == CERTCTL_STORE_OK
+           && (change.key = next_missing(record, other, change.key)) != NULL)
+    {
+        change.kind = record->kind;
+        change.record = record->name;
+
+        if (!is_right(names, &change)) {
+            rc = change_locked(names, &change);
+        }
+    }
+
+    return rc;
+}
+
+
+static int
+enter(names_t *names, const certctl_sealed_t *record)
+{
+    certctl_candidate_t  candidate;
+
+    if (!is_public(record)) {
+        return CERTCTL_STORE_OK;
+    }
+
+    certctl_candidate_set(&candidate, record);
+
+    return change_missing(names, record, NULL, &candidate);
 }
 
 
@@ -237,7 +344,7 @@ sync_folders(names_t *names)
 
     for (kind = 0; kind < CERTCTL_KINDS; kind++) {
         for (i = 0; rc == CERTCTL_STORE_OK && i < CERTCTL_FOLDERS; i++) {
-            if (!names->dirty[kind][i]) {
+            if (!names->changed[kind][i]) {
                 continue;
             }
 
@@ -259,39 +366,101 @@ sync_folders(names_t *names)
 
 
 static int
-carries(const certctl_sealed_t *record, certctl_kind_e kind, const char *key)
+search_record(const char *name, void *data)
 {
-    return is_public(record) && record->kind == kind
-           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+    size_t                i;
+    search_t             *search = data;
+    certctl_sealed_t      record;
+    certctl_candidate_t   candidate;
+
+    search->rc = certctl_store_load(search->store, name, 0, &record);
+
+    if (search->rc != CERTCTL_STORE_OK) {
+        return search->rc == CERTCTL_STORE_ERROR;
+    }
+
+    certctl_candidate_set(&candidate, &record);
+
+    for (i = 0; i < search->n; i++) {
+        if (carries(&record, search->kind, search->keys[i])) {
+            certctl_candidates_add(&search->found[i], &candidate);
+        }
+    }
+
+    certctl_sealed_free(&record);
+
+    return 0;
 }
 
 
-/* Each name of record that other does not carry. */
+/* The names that are lost with old, or by it, and may have other candidates. */
 
 static int
-change_missing(names_t *names, const certctl_sealed_t *record,
-    const certctl_sealed_t *other, entry_e how)
+search_begin(search_t *search, const certctl_sealed_t *old,
+    const certctl_sealed_t *new)
 {
-    int                    rc = CERTCTL_STORE_OK;
-    const char            *key;
-    const certctl_blob_t  *list;
+    int                    rc;
+    void                  *grown;
+    const char            *key = NULL;
+    certctl_candidates_t   list;
 
-    if (!is_public(record)) {
-        return rc;
-    }
+    while ((key = next_missing(old, new, key)) != NULL) {
+        rc = certctl_names_read(search->store, old->kind, key, &list);
 
-    list = &record->blob[CERTCTL_BLOB_NAMES];
-
-    for (key = certctl_record_next_name(list, NULL);
-         key != NULL && rc == CERTCTL_STORE_OK;
-         key = certctl_record_next_name(list, key))
-    {
-        if (!carries(other, record->kind, key)
-            && !is_right(names, record->kind, key, record->name, how))
-        {
-            rc = change(names, record->kind, key, record->name, how);
+        if (rc == CERTCTL_STORE_ERROR) {
+            return rc;
         }
+
+        if (rc != CERTCTL_STORE_OK || !list.partial || is_fingerprint(key)) {
+            continue;
+        }
+
+        grown = realloc(search->keys, (search->n + 1) * sizeof(char *));
+        if (grown == NULL) {
+            return CERTCTL_STORE_ERROR;
+        }
+
+        search->kind = old->kind;
+        search->keys = grown;
+        search->keys[search->n++] = key;
     }
+
+    search->found = calloc(search->n + 1, sizeof(certctl_candidates_t));
+
+    return search->found ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
+}
+
+
+/*
+ * Looks through all records: a partial list is only whole again when that was
+ * done.  The record that changes is live still, and so among them.
+ */
+
+static int
+complete(names_t *names, const certctl_sealed_t *old,
+    const certctl_sealed_t *new)
+{
+    int       rc;
+    size_t    i;
+    change_t  change = { .record = "" };
+    search_t  search = { .store = names->store };
+
+    rc = search_begin(&search, old, new);
+
+    if (rc == CERTCTL_STORE_OK && search.n) {
+        rc = certctl_store_each(names->store, search_record, &search);
+        rc = search.rc == CERTCTL_STORE_ERROR ? search.rc : rc;
+    }
+
+    for (i = 0; rc == CERTCTL_STORE_OK && i < search.n; i++) {
+        change.kind = search.kind;
+        change.key = search.keys[i];
+        change.all = &search.found[i];
+        rc = change_locked(names, &change);
+    }
+
+    free(search.keys);
+    free(search.found);
 
     return rc;
 }
@@ -345,10 +514,10 @@ static void
 move_fingerprint(names_t *names, const certctl_sealed_t *old,
     const certctl_sealed_t *new)
 {
-    int          fd[2], room;
-    char         from[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
-    char         now[CERTCTL_NAME_SIZE];
-    const char  *key, *next;
+    int                   fd[2], room;
+    char                  from[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
+    const char           *key, *next;
+    certctl_candidates_t  list;
 
     if (!is_public(old) || !is_public(new) || old->kind != new->kind
         || (key = fingerprint_of(old)) == NULL
@@ -362,9 +531,9 @@ move_fingerprint(names_t *names, const certctl_sealed_t *old,
     certctl_path(to, next, 0);
 
     if (lock_two(names->store, room, key, next, fd)
-        && read_entry(room, to, now) == CERTCTL_STORE_NOT_FOUND
-        && read_entry(room, from, now) == CERTCTL_STORE_OK
-        && strcmp(now, new->name) == 0)
+        && certctl_candidates_read(room, to, &list) == CERTCTL_STORE_NOT_FOUND
+        && certctl_candidates_read(room, from, &list) == CERTCTL_STORE_OK
+        && list.n == 1 && strcmp(list.of[0].record, new->name) == 0)
     {
         CERTCTL_POINT("store.names.before_move");
         (void) renameat(room, from, room, to);
@@ -382,148 +551,40 @@ move_fingerprint(names_t *names, const certctl_sealed_t *old,
 
 
 int
-certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_blob_t *taken, int sync)
+certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, int sync)
 {
     int      rc;
-    names_t  names = { .store = store, .taken = taken };
+    names_t  names = { .store = store };
 
-    move_fingerprint(&names, old, new);
+    rc = complete(&names, old, new);
 
-    rc = change_missing(&names, new, NULL, ENTRY_POINT);
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = change_missing(&names, old, new, ENTRY_REMOVE);
+    if (rc == CERTCTL_STORE_OK && is_public(old) && new != NULL
+        && old->kind != new->kind)
+    {
+        rc = enter(&names, new);
     }
 
     return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
 }
 
 
-/* A name that was another record's is so again, unless somebody has it now. */
-
-static void
-give_back(names_t *names, const certctl_sealed_t *new,
-    const certctl_blob_t *taken)
-{
-    const char  *key, *record;
-
-    for (key = certctl_record_next_name(taken, NULL);
-         key != NULL;
-         key = certctl_record_next_name(taken, record))
-    {
-        record = certctl_record_next_name(taken, key);
-
-        if (change(names, new->kind, key, new->name, ENTRY_REMOVE)
-            == CERTCTL_STORE_OK)
-        {
-            (void) change(names, new->kind, key, record, ENTRY_POINT_FREE);
-        }
-    }
-}
-
-
-void
-certctl_names_back(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, const certctl_blob_t *taken)
-{
-    names_t  names = { .store = store };
-
-    if (new != NULL) {
-        give_back(&names, new, taken);
-    }
-
-    (void) change_missing(&names, old, NULL, ENTRY_POINT_FREE);
-    (void) change_missing(&names, new, old, ENTRY_REMOVE);
-    (void) sync_folders(&names);
-}
-
-
-/*
- * A record of one kind is about to become one of the other: its names lead to
- * it before, where they lead to none, or for a moment no kind would answer.
- * Until then find() sees that it is not of the kind.  What fails is for move().
- */
-
-void
-certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+int
+certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync)
 {
+    int      rc;
     names_t  names = { .store = store };
 
-    if (!is_public(old) || old->kind == new->kind) {
-        return;
+    move_fingerprint(&names, old, new);
+
+    rc = enter(&names, new);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = change_missing(&names, old, new, NULL);
     }
 
-    (void) change_missing(&names, new, NULL, ENTRY_POINT_FREE);
-
-    if (sync) {
-        (void) sync_folders(&names);
-    }
-}
-
-
-void
-certctl_names_unprepare(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new)
-{
-    names_t  names = { .store = store };
-
-    if (is_public(old) && old->kind != new->kind) {
-        (void) change_missing(&names, new, old, ENTRY_REMOVE);
-    }
-}
-
-
-/* Whether a record that is newer than live has the name. */
-
-static int
-is_taken(certctl_store_t *store, const certctl_sealed_t *live,
-    const char *key)
-{
-    int               taken;
-    char              name[CERTCTL_NAME_SIZE];
-    certctl_sealed_t  record;
-
-    if (certctl_names_find(store, live->kind, key, name) != CERTCTL_STORE_OK
-        || strcmp(name, live->name) == 0
-        || certctl_store_load(store, name, 0, &record) != CERTCTL_STORE_OK)
-    {
-        return 0;
-    }
-
-    taken = carries(&record, live->kind, key)
-            && record.generation > live->generation;
-
-    certctl_sealed_free(&record);
-
-    return taken;
-}
-
-
-void
-certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
-    const certctl_sealed_t *prev)
-{
-    names_t                names = { .store = store };
-    const char            *key;
-    const certctl_blob_t  *list = &live->blob[CERTCTL_BLOB_NAMES];
-
-    if (!is_public(live)) {
-        return;
-    }
-
-    for (key = certctl_record_next_name(list, NULL);
-         key != NULL;
-         key = certctl_record_next_name(list, key))
-    {
-        if (!is_taken(store, live, key)) {
-            (void) change(&names, live->kind, key, live->name, ENTRY_POINT);
-        }
-    }
-
-    (void) change_missing(&names, prev, live, ENTRY_REMOVE);
-    (void) sync_folders(&names);
+    return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
 }
 
 
@@ -531,22 +592,10 @@ static void
 touch_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
     certctl_touched_pt touched, void *data)
 {
-    const char            *key;
-    const certctl_blob_t  *list;
+    const char  *key = NULL;
 
-    if (!is_public(record)) {
-        return;
-    }
-
-    list = &record->blob[CERTCTL_BLOB_NAMES];
-
-    for (key = certctl_record_next_name(list, NULL);
-         key != NULL;
-         key = certctl_record_next_name(list, key))
-    {
-        if (!carries(other, record->kind, key)) {
-            touched(key, data);
-        }
+    while ((key = next_missing(record, other, key)) != NULL) {
+        touched(key, data);
     }
 }
 

@@ -148,9 +148,7 @@ take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
     size_t  i;
     int     err = errno;
 
-    /* the last first, as one may have taken a name from one before it */
-
-    for (i = n; i-- > 0; ) {
+    for (i = 0; i < n; i++) {
         if (ones[i].step == step) {
             back(&ones[i].put.w);
             errno = err;

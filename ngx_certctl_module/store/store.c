@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/crypto.h>
@@ -417,47 +418,113 @@ certctl_store_read(certctl_store_t *store, const char *name,
 }
 
 
+/* As a client sees it: valid, like a handshake's check of the cached copy. */
+
+static int
+is_valid(const certctl_sealed_t *record, time_t now)
+{
+    certctl_candidate_t  candidate;
+
+    certctl_candidate_set(&candidate, record);
+
+    return candidate.not_before <= now && now < candidate.not_after;
+}
+
+
 /*
- * The entry only says where to look; the record's own list of names, sealed
- * with it, says whether it answers.
+ * The first candidate that is valid; else, unless one cannot be read, the
+ * first.  The link only says where to look; the record's own list of names,
+ * sealed with it, says whether it answers.
  */
+
+static int
+find_candidate(certctl_store_t *store, certctl_kind_e kind, const char *key,
+    const certctl_candidates_t *list, certctl_sealed_t *ret)
+{
+    int               rc, err = errno, unread = CERTCTL_STORE_NOT_FOUND;
+    size_t            i;
+    time_t            now = time(NULL);
+    certctl_sealed_t  record, expired = { .buf = NULL };
+
+    for (i = 0; i < list->n; i++) {
+        rc = certctl_names_load(store, kind, key, list->of[i].record, &record);
+
+        if (rc == CERTCTL_STORE_OK
+            && (list->n == 1 || is_valid(&record, now)))
+        {
+            certctl_sealed_free(&expired);
+            *ret = record;
+            return rc;
+        }
+
+        if (rc == CERTCTL_STORE_OK && expired.buf == NULL) {
+            expired = record;
+
+        } else if (rc == CERTCTL_STORE_OK) {
+            certctl_sealed_free(&record);
+
+        } else if (rc != CERTCTL_STORE_NOT_FOUND) {
+            unread = rc;
+            err = errno;
+        }
+    }
+
+    if (unread == CERTCTL_STORE_NOT_FOUND && expired.buf != NULL) {
+        *ret = expired;
+        return CERTCTL_STORE_OK;
+    }
+
+    certctl_sealed_free(&expired);
+    errno = err;
+
+    return unread;
+}
+
+
+/* 1: the list of key has changed since it was read. */
+
+static int
+has_changed(certctl_store_t *store, certctl_kind_e kind, const char *key,
+    const certctl_candidates_t *list)
+{
+    certctl_candidates_t  now;
+
+    (void) certctl_names_read(store, kind, key, &now);
+
+    return now.len != list->len || memcmp(now.text, list->text, now.len) != 0;
+}
+
 
 int
 certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret)
 {
-    int               rc;
-    char              key[CERTCTL_NAME_SIZE], record[CERTCTL_NAME_SIZE];
-    certctl_sealed_t  sealed;
+    int                   rc, tries = 0;
+    char                  key[CERTCTL_NAME_SIZE];
+    certctl_sealed_t      sealed;
+    certctl_candidates_t  list;
 
     if (store->names[kind] < 0 || !certctl_host_key(name, key)) {
         return CERTCTL_STORE_NOT_FOUND;
     }
 
-    rc = certctl_names_find(store, kind, key, record);
+    do {
+        rc = certctl_names_read(store, kind, key, &list);
 
-    if (rc == CERTCTL_STORE_OK && record[0] == '_') {
-        rc = CERTCTL_STORE_NOT_FOUND;       /* the agent's own, never served */
-    }
+        if (rc == CERTCTL_STORE_OK) {
+            rc = find_candidate(store, kind, key, &list, &sealed);
+        }
+
+    } while (rc == CERTCTL_STORE_NOT_FOUND
+             && list.n
+             && ++tries < SEALED_READS
+             && has_changed(store, kind, key, &list));
 
     if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_store_load(store, record, 0, &sealed);
+        fill(ret, &sealed);
     }
 
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    if (sealed.kind != kind
-        || !certctl_record_has_name(&sealed.blob[CERTCTL_BLOB_NAMES], key))
-    {
-        certctl_sealed_free(&sealed);
-        return CERTCTL_STORE_NOT_FOUND;
-    }
-
-    fill(ret, &sealed);
-
-    return CERTCTL_STORE_OK;
+    return rc;
 }
 
 
@@ -465,16 +532,18 @@ int
 certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record)
 {
-    int   rc;
-    char  key[CERTCTL_NAME_SIZE], now[CERTCTL_NAME_SIZE];
+    int                   rc;
+    char                  key[CERTCTL_NAME_SIZE];
+    certctl_candidates_t  list;
 
     if (store->names[kind] < 0 || !certctl_host_key(name, key)) {
         return 0;
     }
 
-    rc = certctl_names_find(store, kind, key, now);
+    rc = certctl_names_read(store, kind, key, &list);
 
-    return record ? rc == CERTCTL_STORE_OK && strcmp(now, record) == 0
+    return record ? rc == CERTCTL_STORE_OK
+                    && strcmp(list.of[0].record, record) == 0
                   : rc != CERTCTL_STORE_NOT_FOUND;
 }
 

@@ -152,13 +152,17 @@ int certctl_name_valid(const u_char *text, size_t len);
 int certctl_store_read(certctl_store_t *store, const char *name,
     certctl_record_t *ret);
 
-/* The record whose certificate carries the DNS or IP name, or has the SHA-256
-   fingerprint (lower-case hex), by names/. */
+/*
+ * The record whose certificate carries the DNS or IP name, or has the SHA-256
+ * fingerprint (lower-case hex).  Of several the valid before the expired, then
+ * the latest notBefore, then the name that is first in byte order.
+ */
 int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
-/* Whether names/ leads from the DNS or IP name to record; NULL: to any of this
-   kind.  1, 0.  No file is read, so it may be one that find() does not answer. */
+/* Whether record is the one of this kind that find() tries first for the DNS or
+   IP name; NULL: whether there is any.  1, 0.  No file is read, so it may be one
+   that find() does not answer. */
 int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record);
 

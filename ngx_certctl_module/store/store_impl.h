@@ -5,7 +5,7 @@
  *   seal.key                 sealing key and host id, the master's alone
  *   certs/<hh>/<name>        the live record
  *   certs/<hh>/<name>~       the one before it, for rollback
- *   names/ecdsa/<hh>/<dns>   link whose text is the name of a record
+ *   names/ecdsa/<hh>/<dns>   link whose text names the records that carry it
  *   names/rsa/<hh>/<dns>
  *   pending/<hh>/<name>      a key and request that wait
  *   staples/<hh>/<hex>       a static certificate's staple
@@ -205,31 +205,64 @@ void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
 void certctl_spare_heal(certctl_store_t *store, const char *name);
 
 
+/* store/candidates.c: the records that carry one DNS or IP name, by which one
+   is to be served, as the text of a link. */
+
+/* So many are tried in a handshake at most.  Four of the longest names fit into
+   the text, which every file system takes (XFS has the shortest limit). */
+#define CERTCTL_CANDIDATES       16
+#define CERTCTL_CANDIDATES_TEXT  1023
+
+typedef struct {
+    char                 record[CERTCTL_NAME_SIZE];
+    int64_t              not_before;
+    int64_t              not_after;
+} certctl_candidate_t;
+
+typedef struct {
+    size_t               n;
+    int                  partial;           /* others may carry the name, too */
+    certctl_candidate_t  of[CERTCTL_CANDIDATES + 1];
+
+    size_t               len;               /* of the text as it was read */
+    char                 text[CERTCTL_CANDIDATES_TEXT + 1];
+} certctl_candidates_t;
+
+/* Name and validity of a record, from its chain. */
+void certctl_candidate_set(certctl_candidate_t *candidate,
+    const certctl_sealed_t *record);
+
+/* Reads a link: OK with at least one candidate, whose times are not known. */
+int certctl_candidates_read(int folder, const char *path,
+    certctl_candidates_t *list);
+/* The text of list as it is now; 0 when that is what was read. */
+int certctl_candidates_write(certctl_candidates_t *list);
+/* The index of record, n when it is not in the list. */
+size_t certctl_candidates_index(const certctl_candidates_t *list,
+    const char *record);
+void certctl_candidates_remove(certctl_candidates_t *list, size_t i);
+/* Puts candidate in its place, where it may have been before. */
+void certctl_candidates_add(certctl_candidates_t *list,
+    const certctl_candidate_t *candidate);
+
+
 /* store/names.c */
 
-/* For a record that changes its kind: what can be done before it does, and what
-   is to be done if it does not. */
-void certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
+/*
+ * A record is about to be changed from old to new; either may be NULL.  Names
+ * that it loses keep their other candidates; and where it changes its kind, it
+ * becomes a candidate of the new kind before it is of it.
+ */
+int certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
     const certctl_sealed_t *new, int sync);
-void certctl_names_unprepare(certctl_store_t *store,
-    const certctl_sealed_t *old, const certctl_sealed_t *new);
-/*
- * Moves entries from those of old to those of new; either may be NULL.  taken,
- * which may be too, gets those that other records had, to be free()d; back()
- * undoes a move with it, and takes nothing from anybody.
- */
-int certctl_names_move(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_blob_t *taken, int sync);
-void certctl_names_back(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, const certctl_blob_t *taken);
-/*
- * After a crash: enters the names of live again, unless a newer record has
- * them, and removes those that only prev (may be NULL) had.
- */
-void certctl_names_heal(certctl_store_t *store, const certctl_sealed_t *live,
-    const certctl_sealed_t *prev);
-int certctl_names_find(certctl_store_t *store, certctl_kind_e kind,
-    const char *key, char record[CERTCTL_NAME_SIZE]);
+/* A record was changed from old to new: its names follow. */
+int certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, int sync);
+int certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, certctl_candidates_t *list);
+/* Loads a record; NOT_FOUND when it does not carry key. */
+int certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
+    const char *key, const char *record, certctl_sealed_t *ret);
 /*
  * Under the record's lock: who is killed before the end of it leaves the lock
  * behind, and whoever finds that tells everybody.
@@ -248,8 +281,6 @@ typedef struct {
     certctl_sealed_t   live;                /* when it was OK */
     certctl_sealed_t  *old;                 /* &live then, else NULL */
     const certctl_sealed_t  *new;           /* when it was prepared */
-    certctl_blob_t     taken;               /* names that others had: pairs of
-                                               name and record */
     unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
     unsigned           unread:1;            /* nobody knows the names that the

@@ -374,7 +374,11 @@ remove_record(certctl_write_t *w)
 {
     int  rc;
 
-    rc = certctl_names_move(w->store, w->old, NULL, NULL, 1);
+    rc = certctl_names_prepare(w->store, w->old, NULL, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_names_change(w->store, w->old, NULL, 1);
+    }
 
     if (rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("store.delete.after_names");
@@ -387,7 +391,7 @@ remove_record(certctl_write_t *w)
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        certctl_names_back(w->store, w->old, NULL, NULL);
+        (void) certctl_names_change(w->store, NULL, w->old, 1);
         return rc;
     }
 

@@ -48,8 +48,9 @@ store(void)
 static void
 follow(const char *text)
 {
-    char  path[CERTCTL_PATH_SIZE], record[CERTCTL_NAME_SIZE];
-    int   rc;
+    char                  path[CERTCTL_PATH_SIZE];
+    certctl_candidates_t  list;
+    int                   rc;
 
     certctl_path(path, "fuzz.example", 0);
 
@@ -57,9 +58,22 @@ follow(const char *text)
         return;
     }
 
-    rc = certctl_names_find(store(), 0, "fuzz.example", record);
+    rc = certctl_names_read(store(), 0, "fuzz.example", &list);
     FUZZ_MUST(rc == CERTCTL_STORE_OK || rc == CERTCTL_STORE_NOT_FOUND);
-    FUZZ_MUST(rc != CERTCTL_STORE_OK || strcmp(record, text) == 0);
+    FUZZ_MUST((rc == CERTCTL_STORE_OK) == (list.n > 0)
+              && list.n <= CERTCTL_CANDIDATES && list.len <= sizeof(list.text));
+
+    for (size_t i = 0; i < list.n; i++) {
+        FUZZ_MUST(certctl_name_valid((u_char *) list.of[i].record,
+                                     strlen(list.of[i].record))
+                  && strstr(text, list.of[i].record) != NULL);
+    }
+
+    /* what is written of it is read as the same again */
+    if (list.n > 0 && certctl_candidates_write(&list)) {
+        FUZZ_MUST(list.len <= CERTCTL_CANDIDATES_TEXT + 1);
+    }
+
     unlinkat(store()->top, path, 0);
 }
 

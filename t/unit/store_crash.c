@@ -14,6 +14,7 @@
 
 static certctl_record_t  one, two, three;       /* versions of record "a" */
 static certctl_record_t  other;                 /* record "b" */
+static certctl_record_t  shares;                /* "s", which is older and has their names */
 static char              log_path[128];
 static char              passed[64][64];        /* every point that any run met */
 static int               n_passed;
@@ -98,6 +99,23 @@ op_over_damage(certctl_store_t *s)
     return op_put(s);
 }
 
+/* Over links of a version that kept one record for each name. */
+static int
+op_over_links(certctl_store_t *s)
+{
+    set_link("sall.example", "a");
+    set_link("stwo.example", "a");
+    return op_put(s);
+}
+
+static int
+op_delete_links(certctl_store_t *s)
+{
+    set_link("sall.example", "a");
+    set_link("stwo.example", "a");
+    return op_delete(s);
+}
+
 static int
 op_first(certctl_store_t *s)
 {
@@ -138,6 +156,8 @@ static const struct {
     { "staple",          op_staple,      TWO,                  TWO },
     { "pending key",     op_pending,     TWO,                  TWO },
     { "put over damage", op_over_damage, TWO|DAMAGED|THREE,    THREE },
+    { "put over old links", op_over_links, TWO|THREE,          THREE },
+    { "delete with old links", op_delete_links, TWO|NONE,      NONE },
     { "first put",       op_first,       TWO|NONE|THREE,       THREE },
     { "first open",      op_open,        TWO,                  TWO },
 };
@@ -161,16 +181,26 @@ live(certctl_store_t *s)
            : rc == CERTCTL_STORE_DAMAGED ? DAMAGED : 0;
 }
 
+/* "a" answers for the name where it carries it; else "s", if that has it, too. */
+static int
+fits(certctl_store_t *s, const char *name, int carries)
+{
+    char  shared[32];
+
+    snprintf(shared, sizeof(shared), "s%s", name);
+    return (strcmp(ecdsa(s, name), "a") == 0) == carries
+           && strcmp(ecdsa(s, shared), carries ? "a" : "s") == 0;
+}
+
 /* All three carry all.example and each one name of its own. */
 static int
 names_fit(certctl_store_t *s, int what)
 {
     return (strcmp(ecdsa(s, "b.example"), "b") == 0) == holds(s, "b", &other)
-           && (strcmp(ecdsa(s, "all.example"), "a") == 0)
-               == ((what & (ONE|TWO|THREE)) != 0)
-           && (strcmp(ecdsa(s, "one.example"), "a") == 0) == (what == ONE)
-           && (strcmp(ecdsa(s, "two.example"), "a") == 0) == (what == TWO)
-           && (strcmp(ecdsa(s, "three.example"), "a") == 0) == (what == THREE);
+           && fits(s, "all.example", (what & (ONE|TWO|THREE)) != 0)
+           && fits(s, "one.example", what == ONE)
+           && fits(s, "two.example", what == TWO)
+           && fits(s, "three.example", what == THREE);
 }
 
 /* Locks of nobody that wait for a start to be removed. */
@@ -213,7 +243,8 @@ reset(void)
     nftw(fresh, test_remove, 16, FTW_DEPTH|FTW_PHYS);
     nftw(test_path, test_remove, 16, FTW_DEPTH|FTW_PHYS);
     s = test_open();
-    PKI_MUST(certctl_store_put(s, &one, NULL, NULL, NULL) == 0
+    PKI_MUST(certctl_store_put(s, &shares, NULL, NULL, NULL) == 0
+             && certctl_store_put(s, &one, NULL, NULL, NULL) == 0
              && certctl_store_put(s, &two, NULL, NULL, NULL) == 0);
     certctl_store_close(s);
 }
@@ -320,7 +351,9 @@ dies(size_t op, const char *point, const char *act, int by_write)
            && names_fit(s, ONE) && is_tidy(by_write ? spares_left() : 0);
     (void) certctl_store_delete(s, "b", 0, NULL, NULL);
     good = good && certctl_store_delete(s, "a", 0, NULL, NULL) == 0
-           && files_in("certs") == 0 && names_fit(s, NONE);
+           && names_fit(s, NONE)
+           && certctl_store_delete(s, "s", 0, NULL, NULL) == 0
+           && files_in("certs") == 0;
     certctl_store_close(s);
     return good;
 }
@@ -355,7 +388,7 @@ static void
 stops(void)
 {
     certctl_store_t   *s;
-    certctl_record_t   b = test_record("b", "DNS:all.example", 0);
+    certctl_record_t   b = test_record("b", "DNS:all.example,DNS:b.example", 0);
     int                status;
     pid_t              pid;
 
@@ -472,9 +505,15 @@ main(void)
 {
     certctl_store_close(test_open());
     snprintf(log_path, sizeof(log_path), "%s/log", test_dir);
-    one = test_record("a", "DNS:all.example,DNS:one.example", 0);
-    two = test_record("a", "DNS:all.example,DNS:two.example", 0);
-    three = test_record("a", "DNS:all.example,DNS:three.example", 0);
+    one = test_record("a", "DNS:all.example,DNS:sall.example,DNS:one.example,"
+                      "DNS:sone.example", 0);
+    two = test_record("a", "DNS:all.example,DNS:sall.example,DNS:two.example,"
+                      "DNS:stwo.example", 0);
+    three = test_record("a", "DNS:all.example,DNS:sall.example,"
+                        "DNS:three.example,DNS:sthree.example", 0);
+    shares = test_record_valid("s", "DNS:sall.example,DNS:sone.example,"
+                               "DNS:stwo.example,DNS:sthree.example", 0,
+                               -2 * DAY, DAY);
 
     other = test_record("b", "DNS:b.example", 0);
 
@@ -489,5 +528,6 @@ main(void)
     test_record_done(&two);
     test_record_done(&three);
     test_record_done(&other);
+    test_record_done(&shares);
     return done_testing();
 }

@@ -35,7 +35,6 @@ fails(void)
         return fails() ? bad : __real_ ## name args;                          \
     }
 
-WRAP(int, fsync, (int fd), (fd), -1)
 WRAP(int, syncfs, (int fd), (fd), -1)
 WRAP(int, renameat, (int a, const char *f, int b, const char *t), (a, f, b, t), -1)
 WRAP(int, renameat2,
@@ -55,6 +54,17 @@ WRAP(int, flock, (int fd, int op), (fd, op), -1)
 WRAP(void *, malloc, (size_t n), (n), NULL)
 WRAP(void *, calloc, (size_t n, size_t m), (n, m), NULL)
 WRAP(void *, realloc, (void *p, size_t n), (p, n), NULL)
+
+static int  syncs;                      /* how often the disk was waited for */
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+int
+__wrap_fsync(int fd)
+{
+    syncs++;
+    return fails() ? -1 : __real_fsync(fd);
+}
 
 int __real_openat(int at, const char *path, int flags, ...);
 int __wrap_openat(int at, const char *path, int flags, ...);
@@ -250,38 +260,77 @@ fail_one(size_t op, int n, int err, int *bad)
     return 1;
 }
 
-/* A write that fails, or comes to nothing, leaves another record its names. */
+/*
+ * One of two records with a name fails to get it, to lose it and to be deleted,
+ * the latter two also where the link of the name has this record alone: one that
+ * carries it answers, and the later one when the write is done.
+ */
 static void
-returns_names(void)
+shares_names(void)
 {
-    certctl_record_t  has = test_record("q", "DNS:q.example", 0);
-    certctl_record_t  takes = test_record("a", "DNS:all.example,DNS:q.example,"
-                                          "DNS:one.example", 0);
-    int               n[2] = { 0, 0 }, bad[2] = { 0, 0 }, rc;
+    static const char  *writes[] = { "put", "put without the name", "deletion" };
+    certctl_record_t    has = test_record_valid("q", "DNS:q.example", 0, -2 * DAY,
+                                                DAY);
+    certctl_record_t    with = test_record("a", "DNS:all.example,DNS:q.example,"
+                                           "DNS:one.example", 0);
+    int                 n, bad, rc, before, after;
+    const char         *name;
 
-    for (int del = 0; del < 2; del++) {
+    PKI_MUST(certctl_store_put(store, &has, NULL, NULL, NULL) == 0);
+
+    for (int write = 0; write < 6; write += 1 + (write == 2)) {
+        before = write % 3 != 0;
+        after = write % 3 == 0;
+        n = bad = 0;
+
         do {
             start();
-            if (del) {
-                PKI_MUST(certctl_store_put(store, &takes, NULL, NULL, NULL) == 0);
+            if (before) {
+                PKI_MUST(certctl_store_put(store, &with, NULL, NULL, NULL) == 0);
             }
-            PKI_MUST(certctl_store_put(store, &has, NULL, NULL, NULL) == 0);
-            fault = ENOSPC;
+            if (write >= 3) {
+                set_link("q.example", "a");
+            }
+            fault = n % 2 ? ENOSPC : EIO;
             failed = 0;
-            countdown = n[del]++;
-            rc = del ? op_delete()
-                     : certctl_store_put(store, &takes, NULL, NULL, NULL);
+            countdown = n++;
+            rc = write % 3 == 2 ? op_delete()
+                 : certctl_store_put(store, after ? &with : &one, NULL, NULL, NULL);
             countdown = -1;
-            bad[del] += strcmp(ecdsa(store, "q.example"),
-                               del || rc != CERTCTL_STORE_OK ? "q" : "a") != 0;
+            name = ecdsa(store, "q.example");
+            bad += rc == CERTCTL_STORE_OK
+                   ? strcmp(name, after ? "a" : "q") != 0
+                   : strcmp(name, "q") != 0 && strcmp(name, "a") != 0;
         } while (failed);
-    }
 
-    is_int(bad[0], 0, "a put of another's name fails at each of %d calls", n[0]);
-    is_int(bad[1], 0, "a deletion beside it, of %d", n[1]);
+        is_int(bad, 0, "%s beside a record with its name%s: fails at each of %d calls",
+               writes[write % 3], write < 3 ? "" : ", over an old link", n);
+    }
     PKI_MUST(certctl_store_delete(store, "q", 0, NULL, NULL) == 0);
     test_record_done(&has);
-    test_record_done(&takes);
+    test_record_done(&with);
+}
+
+/* Renewals wait for the disk as often as they have to: for file and folder. */
+static void
+waits_twice(void)
+{
+    certctl_record_t  q = test_record_valid("q", "DNS:all.example", 0, -2 * DAY, DAY);
+    certctl_record_t  again = test_record("a", "DNS:all.example,DNS:two.example", 0);
+
+    start();
+    PKI_MUST(certctl_store_put(store, &again, NULL, NULL, NULL) == 0
+             && certctl_store_put(store, &two, NULL, NULL, NULL) == 0);
+    syncs = 0;
+    PKI_MUST(certctl_store_put(store, &again, NULL, NULL, NULL) == 0);
+    is_int(syncs, 2, "a renewal waits for the disk twice");
+    PKI_MUST(certctl_store_put(store, &q, NULL, NULL, NULL) == 0);
+    syncs = 0;
+    PKI_MUST(certctl_store_put(store, &two, NULL, NULL, NULL) == 0);
+    is_int(syncs, 2, "also beside another record with one of its names");
+    PKI_MUST(certctl_store_delete(store, "q", 0, NULL, NULL) == 0);
+    test_record_done(&q);
+    test_record_done(&again);
 }
 
 /* Where the sealing key is missing, whatever fails: no other one is made. */
@@ -369,7 +418,8 @@ main(void)
         }
     }
 
-    returns_names();
+    shares_names();
+    waits_twice();
     makes_no_key();
     lists_all();
     start();

@@ -234,7 +234,7 @@ dry_run(void)
 static void
 drops_privileges(void)
 {
-    certctl_record_t   rec = test_record("a", "DNS:a.example", 0);
+    certctl_record_t   rec = test_record_valid("a", "DNS:a.example", 0, -2 * DAY, DAY);
     certctl_store_t   *store;
     int                status;
     pid_t              pid;
@@ -278,6 +278,7 @@ drops_privileges(void)
             _exit(13);
         }
         if (certctl_store_put(store, &rec, NULL, NULL, NULL)
+            || certctl_store_delete(store, "b", 0, NULL, NULL)
             || strcmp(ecdsa(store, "a.example"), "a") != 0)
         {
             _exit(14);

@@ -181,6 +181,113 @@ in_processes(void)
     is_int(files_in("damaged"), 0, "nothing was ever damaged");
 }
 
+#define SHARED  "shared.example"
+
+static certctl_record_t  shares[WRITERS][2];    /* without the name, with it */
+
+/* Any write of record w<i>, and with many also of the next one. */
+static int
+share_once(int i, int many, unsigned *seed)
+{
+    certctl_store_put_t  puts[2];
+    int                  rc;
+
+    switch (rand_r(seed) % (many ? 5 : 4)) {
+    case 0:
+        rc = certctl_store_rollback(store, shares[i][0].name, 0, NULL, NULL, NULL);
+        break;
+    case 1:
+        rc = certctl_store_delete(store, shares[i][0].name, 0, NULL, NULL);
+        break;
+    case 4:
+        for (int k = 0; k < 2; k++) {
+            puts[k].record = &shares[(i + k) % WRITERS][rand_r(seed) % 2];
+        }
+        certctl_store_put_many(store, puts, 2, NULL, NULL, NULL);
+        return 0;                       /* each other's locks are conflicts */
+    default:
+        rc = certctl_store_put(store, &shares[i][rand_r(seed) % 2], NULL, NULL, NULL);
+    }
+    return rc == CERTCTL_STORE_NOT_FOUND ? 0 : rc;
+}
+
+/* The record that is to answer: w0 before w1, and "s" when none has the name. */
+static const char *
+share_best(void)
+{
+    for (int i = 0; i < WRITERS; i++) {
+        if (holds(store, shares[i][1].name, &shares[i][1])) {
+            return shares[i][1].name;
+        }
+    }
+    return "s";
+}
+
+/* Writers of records that share a name lose none of each other's, nor it. */
+static void
+share_names(void)
+{
+    certctl_record_t  s = test_record_valid("s", "DNS:" SHARED, 0, -30 * DAY, DAY);
+    pid_t             pids[WRITERS];
+    size_t            lost = 0, looks = 0, failed = 0, wrong = 0, kills = 0;
+    int               status;
+    char              name[16];
+
+    for (int i = 0; i < WRITERS; i++) {
+        snprintf(name, sizeof(name), "w%d", i);
+        shares[i][0] = test_record_valid(name, "DNS:w.example", 0, -(i + 1) * DAY, DAY);
+        shares[i][1] = test_record_valid(name, "DNS:w.example,DNS:" SHARED, 0,
+                                         -(i + 1) * DAY, DAY);
+    }
+    PKI_MUST(certctl_store_put(store, &s, NULL, NULL, NULL) == 0);
+
+    for (int round = 0; round < 15; round++) {
+        for (int i = 0; i < WRITERS; i++) {
+            pids[i] = fork();
+            if (pids[i] == 0) {
+                unsigned  seed = round * 100 + i;
+
+                for (int k = 0; k < 12; k++) {
+                    if (share_once(i, round % 3 == 0, &seed) != 0) {
+                        _exit(1);
+                    }
+                }
+                _exit(0);
+            }
+        }
+        for (int k = 0; k < 200 + round * 40; k++, looks++) {
+            lost += strcmp(ecdsa(store, SHARED), "-") == 0;
+        }
+        if (round % 2) {
+            kill(pids[round % WRITERS], SIGKILL);
+        }
+        for (int i = 0; i < WRITERS; i++) {
+            PKI_MUST(waitpid(pids[i], &status, 0) == pids[i]);
+            kills += WIFSIGNALED(status);
+            failed += WIFEXITED(status) && WEXITSTATUS(status) != 0;
+        }
+        if (round % 2) {
+            certctl_store_close(store);
+            store = test_open();                    /* heals */
+        }
+        wrong += strcmp(ecdsa(store, SHARED), share_best()) != 0;
+    }
+    is_int(lost, 0, "a name that others share has an answer at each of %zu looks", looks);
+    is_int(failed, 0, "every write of them is answered as it should");
+    is_int(wrong, 0, "and in the end the best of them answers");
+    printf("# %zu writers were killed at work\n", kills);
+
+    for (int i = 0; i < WRITERS; i++) {
+        (void) certctl_store_delete(store, shares[i][0].name, 0, NULL, NULL);
+        test_record_done(&shares[i][0]);
+        test_record_done(&shares[i][1]);
+    }
+    is_str(ecdsa(store, SHARED), "s", "the last of them keeps the name");
+    is_int(certctl_store_delete(store, "s", 0, NULL, NULL), 0, "until it goes");
+    ok(file_of("names", SHARED) == NULL, "then nothing is left");
+    test_record_done(&s);
+}
+
 /* What is deleted is overwritten in its place: no reader takes it for damage. */
 static void
 while_deleted(void)
@@ -405,6 +512,7 @@ main(void)
 
     in_threads();
     in_processes();
+    share_names();
     while_deleted();
     after_conflict();
     times();

@@ -56,12 +56,15 @@ test_open(void)
     return store;
 }
 
-/* A record with a self-signed leaf for sans; rsa makes it of that kind. */
+/* A record with a self-signed leaf for sans, valid from and to, in seconds from
+   now; rsa makes it of that kind. */
 __attribute__((unused)) static certctl_record_t
-test_record(const char *name, const char *sans, int rsa)
+test_record_valid(const char *name, const char *sans, int rsa, long from,
+    long to)
 {
     struct pki        p = PKI(NULL, .cn = "t", .sans = sans,
-                              .rsa_bits = rsa ? 2048 : 0);
+                              .rsa_bits = rsa ? 2048 : 0, .from = from,
+                              .to = to);
     certctl_record_t  rec = { .kind = rsa ? CERTCTL_KIND_RSA
                                           : CERTCTL_KIND_ECDSA };
 
@@ -70,6 +73,12 @@ test_record(const char *name, const char *sans, int rsa)
     rec.key.len = certctl_key_to_der(p.key, &rec.key.data);
     pki_free(&p);
     return rec;
+}
+
+__attribute__((unused)) static certctl_record_t
+test_record(const char *name, const char *sans, int rsa)
+{
+    return test_record_valid(name, sans, rsa, -DAY, DAY);
 }
 
 __attribute__((unused)) static void
@@ -151,6 +160,15 @@ file_of(const char *room, const char *base)
     test_found[0] = '\0';
     nftw(top, test_match, 16, FTW_PHYS);
     return test_found[0] ? test_found : NULL;
+}
+
+/* Writes the link of a name by hand. */
+__attribute__((unused)) static void
+set_link(const char *host, const char *text)
+{
+    const char  *path = file_of("names", host);
+
+    PKI_MUST(path != NULL && unlink(path) == 0 && symlink(text, path) == 0);
 }
 
 /* How many files, links and so on lie below a room, without folders. */

@@ -156,7 +156,8 @@ shares_names(void)
 {
     certctl_store_t   *store = test_open();
     certctl_record_t   a = test_record("a", "DNS:x.example,DNS:a.example", 0);
-    certctl_record_t   b = test_record("b", "DNS:x.example,DNS:b.example", 0);
+    certctl_record_t   b = test_record_valid("b", "DNS:x.example,DNS:b.example", 0,
+                                             -2 * DAY, DAY);
     certctl_record_t   c = test_record("a", "DNS:a.example", 0);
     certctl_record_t   d = test_record("a", "DNS:a.example", 1);
     certctl_record_t   agent = test_record("_agent", "DNS:x.example", 0);
@@ -164,14 +165,13 @@ shares_names(void)
 
     put(store, &a, NULL);
     put(store, &b, NULL);
-    is_str(ecdsa(store, "x.example"), "b", "the last put of a name wins");
+    is_str(ecdsa(store, "x.example"), "a", "of two the later notBefore answers");
     put(store, &c, NULL);
-    is_str(ecdsa(store, "x.example"), "b",
-           "losing a name does not take it from the one who has it");
+    is_str(ecdsa(store, "x.example"), "b", "when it loses the name, the other");
     certctl_store_rollback(store, "a", 0, NULL, NULL, NULL);
     is_str(ecdsa(store, "x.example"), "a", "a rollback is a write like others");
     certctl_store_delete(store, "b", 0, NULL, NULL);
-    is_str(ecdsa(store, "x.example"), "a", "nor does deletion");
+    is_str(ecdsa(store, "x.example"), "a", "so is a deletion");
     is_str(ecdsa(store, "b.example"), "-", "but its own names go");
 
     put(store, &d, NULL);
@@ -273,13 +273,16 @@ does_not_believe_entries(void)
     end = strrchr(path, '/') + 1;
 
     static const char  *targets[] = { "../../../seal.key", "", "nobody", "_agent",
-                                      "/etc/passwd", "a/b", NULL };
+                                      "/etc/passwd", "//", "nobody/_agent/", NULL };
 
     for (const char **p = targets; *p; p++) {
         unlink(path);
         PKI_MUST((*p)[0] == '\0' || symlink(*p, path) == 0);
         is_str(ecdsa(store, "a.example"), "-", "entry \"%s\" shows nothing", *p);
     }
+    unlink(path);
+    PKI_MUST(symlink("nobody/_agent/../a", path) == 0);
+    is_str(ecdsa(store, "a.example"), "a", "what it names is tried one by one");
     unlink(path);
     spew(path, (const unsigned char *) "a", 1);
     is_str(ecdsa(store, "a.example"), "-", "a file is no entry");
