@@ -86,7 +86,7 @@ ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     key_len = certctl_key_to_der(key, &key_der);
 
     if (len > 0 && key_len > 0 && certctl_leaf_of(cert, &leaf) == NULL) {
-        ngx_http_certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, &leaf);
+        certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, &leaf);
 
         record.chain.data = der;
         record.chain.len = len;

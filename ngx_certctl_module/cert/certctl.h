@@ -182,7 +182,7 @@ struct ngx_certctl_s {
  * The answer for a record, DNS or IP name has changed: every worker looks
  * again at its next handshake.  Atomic operations only, so from any thread.
  * After a commit both the names the store reports and the record's own name
- * are touched; the second form fits certctl_touched_pt, data is the certctl.
+ * are touched; the second form fits certctl_changed_pt, data is the certctl.
  */
 void ngx_certctl_touch(ngx_certctl_t *certctl, const char *name);
 void ngx_certctl_touched(const char *name, void *certctl);

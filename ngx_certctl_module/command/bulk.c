@@ -38,7 +38,7 @@ typedef struct {
     ngx_uint_t                n;
     ngx_uint_t                live;
     ngx_uint_t                refused;
-    certctl_spares_t         *spares;
+    certctl_lock_pool_t      *locks;
 
     ngx_http_certctl_put_t    puts[CERTCTL_STORE_MANY];
 } ngx_http_certctl_bulk_t;
@@ -226,7 +226,7 @@ ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
         }
     }
 
-    certctl_store_put_many(certctl->store, stores, k, bulk->spares,
+    certctl_store_put_many(certctl->store, stores, k, bulk->locks,
                            ngx_certctl_touched, certctl);
 
     for (i = 0; i < k; i++) {
@@ -351,7 +351,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
     }
 
     bulk->call = call;
-    bulk->spares = certctl_store_spares(ngx_http_certctl_yield_to_loop);
+    bulk->locks = certctl_lock_pool_create(ngx_http_certctl_yield_to_loop);
 
     /* all lines are read before the first chain is: nothing has changed */
 
@@ -386,7 +386,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
 done:
 
-    certctl_store_spares_end(call->mcf->certctl.store, bulk->spares);
+    certctl_lock_pool_destroy(call->mcf->certctl.store, bulk->locks);
     ngx_free(bulk->parts);
     ngx_free(bulk);
 }

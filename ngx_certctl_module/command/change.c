@@ -14,19 +14,6 @@
 
 
 void
-ngx_http_certctl_record_fill(certctl_record_t *record, const char *name,
-    const struct certctl_leaf *leaf)
-{
-    ngx_memcpy(record->name, name, ngx_strlen(name) + 1);
-    ngx_memcpy(record->spki, leaf->spki, sizeof(record->spki));
-
-    record->leaf = leaf;
-    record->stored = time(NULL);
-    record->kind = leaf->rsa ? CERTCTL_KIND_RSA : CERTCTL_KIND_ECDSA;
-}
-
-
-void
 ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf)
 {
     (void) ngx_atomic_fetch_add(&mcf->certctl.zone->commits, 1);

@@ -33,10 +33,6 @@ void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
 
 /* command/change.c: what several requests share */
 
-/* What a record says of its leaf, to which it keeps a pointer. */
-void ngx_http_certctl_record_fill(certctl_record_t *record,
-    const char *name, const struct certctl_leaf *leaf);
-
 /* Counts a commit. */
 void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
 

@@ -80,7 +80,7 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
                                            rule);
     }
 
-    ngx_http_certctl_record_fill(&put->record, put->name, &put->chain.leaf);
+    certctl_record_fill(&put->record, put->name, &put->chain.leaf);
 
     put->record.chain.data = put->chain.der;
     put->record.chain.len = put->chain.len;

@@ -1,5 +1,5 @@
 
-/* One write: lock, new file, rename, names, sync; and the way back. */
+/* The steps of a write: lock, new file, rename, names, sync; and the undo. */
 
 
 #include "store/store_impl.h"
@@ -17,7 +17,7 @@
 
 int
 certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    unsigned wait_ms, certctl_spares_t *spares, certctl_write_t *w)
+    unsigned wait_ms, certctl_lock_pool_t *pool, certctl_write_t *w)
 {
     int  rc;
 
@@ -31,7 +31,7 @@ certctl_write_begin(certctl_store_t *store, const char *name, int create,
         return CERTCTL_STORE_ERROR;
     }
 
-    rc = certctl_lock(store, name, &w->lock, wait_ms, spares);
+    rc = certctl_lock(store, name, &w->lock, wait_ms, pool);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -52,7 +52,7 @@ certctl_write_begin(certctl_store_t *store, const char *name, int create,
     }
 
     w->old = w->found == CERTCTL_STORE_OK ? &w->live : NULL;
-    w->unread = (w->found == CERTCTL_STORE_DAMAGED);
+    w->names_unknown = (w->found == CERTCTL_STORE_DAMAGED);
 
     return CERTCTL_STORE_OK;
 }
@@ -77,12 +77,14 @@ certctl_write_end(certctl_write_t *w)
 
 
 void
-certctl_set_aside(certctl_store_t *store, int folder, const char *base,
-    const char *name)
+certctl_move_to_damaged(certctl_store_t *store, int folder, const char *name,
+    char mark)
 {
-    int             tries;
-    char            to[CERTCTL_PATH_SIZE];
-    unsigned        salt;
+    int       tries;
+    char      path[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
+    unsigned  salt;
+
+    certctl_path(path, name, mark);
 
     for (tries = 0; tries < 8; tries++) {
         if (RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
@@ -97,42 +99,61 @@ certctl_set_aside(certctl_store_t *store, int folder, const char *base,
         }
     }
 
-    CERTCTL_POINT("store.aside.before_rename");
+    CERTCTL_POINT("store.damaged.before_rename");
 
-    if (renameat(folder, base, store->damaged, to) == 0) {
+    if (renameat(folder, certctl_base(path), store->damaged, to) == 0) {
         (void) fsync(store->damaged);
     }
 
-    CERTCTL_POINT("store.aside.after_rename");
+    CERTCTL_POINT("store.damaged.after_rename");
 }
 
 
-/* A second name for what is live, so that it outlives being replaced. */
+/* The live version becomes the previous one, or its backup goes in the end. */
 
 static int
-hold_live(certctl_write_t *w, const char *base, const char *held)
+is_temporary(const certctl_write_t *w)
 {
-    int  rc;
+    return w->keep_prev || w->old == NULL;
+}
+
+
+static char
+backup_mark(const certctl_write_t *w)
+{
+    return is_temporary(w) ? CERTCTL_MARK_UNDO : CERTCTL_MARK_OLD;
+}
+
+
+/* A second link to what is live, so that it remains when it is replaced. */
+
+static int
+backup_live(certctl_write_t *w)
+{
+    int          rc;
+    char         mark = backup_mark(w);
+    const char  *name = w->lock.name;
 
     if (w->found == CERTCTL_STORE_NOT_FOUND) {
-        return unlinkat(w->folder, held, 0) != 0 && errno != ENOENT
-               ? CERTCTL_STORE_ERROR : CERTCTL_STORE_OK;
+        return certctl_file_unlink(w->folder, name, mark);
     }
 
     CERTCTL_POINT("store.put.before_link");
 
-    rc = linkat(w->folder, base, w->folder, held, 0);
+    rc = certctl_file_link(w->folder, name, 0, mark);
 
-    if (rc != 0 && errno == EEXIST && unlinkat(w->folder, held, 0) == 0) {
-        rc = linkat(w->folder, base, w->folder, held, 0);
+    if (rc != CERTCTL_STORE_OK && errno == EEXIST
+        && certctl_file_unlink(w->folder, name, mark) == CERTCTL_STORE_OK)
+    {
+        rc = certctl_file_link(w->folder, name, 0, mark);
     }
 
-    if (rc != 0) {
-        if (w->found == CERTCTL_STORE_OK) {
-            return certctl_store_code();
-        }
+    if (rc != CERTCTL_STORE_OK && w->found == CERTCTL_STORE_OK) {
+        return rc;
+    }
 
-        certctl_set_aside(w->store, w->folder, base, w->lock.name);
+    if (rc != CERTCTL_STORE_OK) {
+        certctl_move_to_damaged(w->store, w->folder, name, 0);
         w->found = CERTCTL_STORE_NOT_FOUND;         /* it was no file at all */
     }
 
@@ -142,45 +163,21 @@ hold_live(certctl_write_t *w, const char *base, const char *held)
 }
 
 
-/* The live one is kept beside until all is done, or becomes the previous. */
-
-static int
-is_spare(certctl_write_t *w)
-{
-    return w->keep_prev || w->old == NULL;
-}
-
-
-static void
-held_path(certctl_write_t *w, char path[CERTCTL_PATH_SIZE])
-{
-    certctl_path(path, w->lock.name,
-                 is_spare(w) ? CERTCTL_MARK_UNDO : CERTCTL_MARK_OLD);
-}
-
-
 void
-certctl_write_undo(certctl_write_t *w)
+certctl_write_revert(certctl_write_t *w)
 {
-    int   err = errno;
-    char  path[CERTCTL_PATH_SIZE], held[CERTCTL_PATH_SIZE];
-    char  prev[CERTCTL_PATH_SIZE];
-
-    certctl_path(path, w->lock.name, 0);
-    certctl_path(prev, w->lock.name, CERTCTL_MARK_PREV);
-    held_path(w, held);
+    int  err = errno;
 
     if (w->found == CERTCTL_STORE_NOT_FOUND) {
-        (void) unlinkat(w->folder, certctl_base(path), 0);
+        (void) certctl_file_unlink(w->folder, w->lock.name, 0);
 
-    } else if (renameat(w->folder, certctl_base(held), w->folder,
-                        certctl_base(path))
-               != 0)
+    } else if (certctl_file_rename(w->folder, w->lock.name, backup_mark(w), 0)
+               != CERTCTL_STORE_OK)
     {
         /* not as a second name: deleting or healing one would wipe both */
 
-        (void) renameat(w->folder, certctl_base(prev), w->folder,
-                        certctl_base(path));
+        (void) certctl_file_rename(w->folder, w->lock.name,
+                                   CERTCTL_MARK_PREV, 0);
     }
 
     (void) certctl_names_change(w->store, w->new, w->old, 1);
@@ -192,23 +189,24 @@ certctl_write_undo(certctl_write_t *w)
 /* Behind the rename: previous version, names, and then all of it on disk. */
 
 static int
-finish(certctl_write_t *w, const char *held, int sync)
+finish(certctl_write_t *w, int sync)
 {
-    int   rc;
-    char  prev[CERTCTL_PATH_SIZE];
+    int  rc;
 
-    certctl_path(prev, w->lock.name, CERTCTL_MARK_PREV);
-
-    if (!is_spare(w)) {
+    if (!is_temporary(w)) {
         CERTCTL_POINT("store.put.before_previous");
 
-        if (renameat(w->folder, held, w->folder, certctl_base(prev)) != 0) {
-            return certctl_store_code();
+        rc = certctl_file_rename(w->folder, w->lock.name, CERTCTL_MARK_OLD,
+                                 CERTCTL_MARK_PREV);
+        if (rc != CERTCTL_STORE_OK) {
+            return rc;
         }
 
         /* where both were one file, rename() has done nothing */
-        if (unlinkat(w->folder, held, 0) != 0 && errno != ENOENT) {
-            w->lock.keep = 1;
+        if (certctl_file_unlink(w->folder, w->lock.name, CERTCTL_MARK_OLD)
+            != CERTCTL_STORE_OK)
+        {
+            w->lock.unfinished = 1;
         }
 
         CERTCTL_POINT("store.put.after_previous");
@@ -231,75 +229,47 @@ finish(certctl_write_t *w, const char *held, int sync)
 
 
 int
-certctl_write_prepare(certctl_write_t *w, const certctl_sealed_t *new,
+certctl_write_stage(certctl_write_t *w, const certctl_sealed_t *new,
     int keep_prev, int sync)
 {
-    int      rc;
-    char     next[CERTCTL_PATH_SIZE];
-    size_t   len;
-    u_char  *data;
-
     w->new = new;
     w->keep_prev = keep_prev;
 
-    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
-
-    rc = certctl_seal(w->store, new, &data, &len);
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    rc = certctl_file_write(w->store, w->folder, certctl_base(next), data, len,
-                            sync);
-    free(data);
-
-    return rc;
+    return certctl_sealed_write(w->store, w->folder, new, sync);
 }
 
 
 void
-certctl_write_abandon(certctl_write_t *w)
+certctl_write_unstage(certctl_write_t *w)
 {
-    int   err = errno;
-    char  next[CERTCTL_PATH_SIZE];
+    int  err = errno;
 
-    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
-    (void) unlinkat(w->folder, certctl_base(next), 0);
+    (void) certctl_file_unlink(w->folder, w->lock.name, CERTCTL_MARK_NEW);
     errno = err;
 }
 
 
 int
-certctl_write_expose(certctl_write_t *w, int sync)
+certctl_write_publish(certctl_write_t *w, int sync)
 {
-    int   rc, err;
-    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-    char  held[CERTCTL_PATH_SIZE];
-
-    certctl_path(path, w->lock.name, 0);
-    certctl_path(next, w->lock.name, CERTCTL_MARK_NEW);
-    held_path(w, held);
+    int  rc, err;
 
     rc = certctl_names_prepare(w->store, w->old, w->new, sync);
 
     if (rc == CERTCTL_STORE_OK) {
-        rc = hold_live(w, certctl_base(path), certctl_base(held));
+        rc = backup_live(w);
     }
 
     CERTCTL_POINT("store.put.before_rename");
 
-    if (rc == CERTCTL_STORE_OK
-        && renameat(w->folder, certctl_base(next), w->folder,
-                    certctl_base(path))
-           != 0)
-    {
-        rc = certctl_store_code();
+    if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_file_rename(w->folder, w->lock.name, CERTCTL_MARK_NEW, 0);
     }
 
     if (rc != CERTCTL_STORE_OK) {
         err = errno;
-        certctl_write_abandon(w);
-        (void) unlinkat(w->folder, certctl_base(held), 0);
+        certctl_write_unstage(w);
+        (void) certctl_file_unlink(w->folder, w->lock.name, backup_mark(w));
         (void) certctl_names_change(w->store, w->new, w->old, sync);
         errno = err;
         return rc;
@@ -309,10 +279,10 @@ certctl_write_expose(certctl_write_t *w, int sync)
 
     CERTCTL_POINT("store.put.after_rename");
 
-    rc = finish(w, certctl_base(held), sync);
+    rc = finish(w, sync);
 
     if (rc != CERTCTL_STORE_OK) {
-        certctl_write_undo(w);
+        certctl_write_revert(w);
     }
 
     return rc;
@@ -320,20 +290,17 @@ certctl_write_expose(certctl_write_t *w, int sync)
 
 
 void
-certctl_write_conclude(certctl_write_t *w)
+certctl_write_clean(certctl_write_t *w)
 {
-    char  held[CERTCTL_PATH_SIZE];
-
-    held_path(w, held);
-
     if (w->found == CERTCTL_STORE_DAMAGED) {
-        certctl_set_aside(w->store, w->folder, certctl_base(held),
-                          w->lock.name);
+        certctl_move_to_damaged(w->store, w->folder, w->lock.name,
+                                backup_mark(w));
 
-    } else if (is_spare(w) && unlinkat(w->folder, certctl_base(held), 0) != 0
-               && errno != ENOENT)
+    } else if (is_temporary(w)
+               && certctl_file_unlink(w->folder, w->lock.name,
+                                      CERTCTL_MARK_UNDO) != CERTCTL_STORE_OK)
     {
-        w->lock.keep = 1;
+        w->lock.unfinished = 1;
     }
 }
 
@@ -344,14 +311,14 @@ certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
 {
     int  rc;
 
-    rc = certctl_write_prepare(w, new, keep_prev, 1);
+    rc = certctl_write_stage(w, new, keep_prev, 1);
 
     if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_write_expose(w, 1);
+        rc = certctl_write_publish(w, 1);
     }
 
     if (rc == CERTCTL_STORE_OK) {
-        certctl_write_conclude(w);
+        certctl_write_clean(w);
     }
 
     return rc;

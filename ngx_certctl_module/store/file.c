@@ -1,5 +1,5 @@
 
-/* Files and folders of the store: bounded reads, durable writes. */
+/* Files of the store: bounded reads, durable writes, the marks of a name. */
 
 
 #ifndef _GNU_SOURCE
@@ -10,152 +10,42 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 
-int
-certctl_store_code(void)
-{
-    return errno == ENOSPC || errno == EDQUOT ? CERTCTL_STORE_FULL
-                                              : CERTCTL_STORE_ERROR;
-}
-
-
-static int
-lower(int c)
-{
-    return c >= 'A' && c <= 'Z' ? c | 0x20 : c;
-}
-
-
-/* FNV-1a, folded to 256 folders; the letter case of a name does not count. */
-
-unsigned
-certctl_path_hash(const char *name)
-{
-    uint32_t  h = 2166136261u;
-
-    while (*name) {
-        h = (h ^ (u_char) lower(*name++)) * 16777619u;
-    }
-
-    h ^= h >> 16;
-
-    return (h ^ h >> 8) & 0xff;
-}
-
-
-void
-certctl_path(char path[CERTCTL_PATH_SIZE], const char *name, char mark)
-{
-    char  before[2] = { 0, 0 }, after[2] = { 0, 0 };
-
-    *(mark == CERTCTL_MARK_PREV ? after : before) = mark;
-
-    (void) snprintf(path, CERTCTL_PATH_SIZE, "%02x/%s%.253s%s",
-                    certctl_path_hash(name), before, name, after);
-}
-
-
-/* Addresses have colons, which names of records may not have. */
+/* An inode's number is used again when its file has gone: hence the time. */
 
 int
-certctl_host_key(const char *name, char key[CERTCTL_NAME_SIZE])
+certctl_file_same(const certctl_file_t *one, const certctl_file_t *other)
 {
-    size_t  i;
+    return one->ino == other->ino
+           && one->dev == other->dev
+           && one->mtime.tv_sec == other->mtime.tv_sec
+           && one->mtime.tv_nsec == other->mtime.tv_nsec;
+}
 
-    for (i = 0; name[i]; i++) {
-        if (i == CERTCTL_NAME_SIZE - 1
-            || !((name[i] >= 'a' && name[i] <= 'z')
-                 || (name[i] >= 'A' && name[i] <= 'Z')
-                 || (name[i] >= '0' && name[i] <= '9')
-                 || strchr("._*:-", name[i]) != NULL))
-        {
-            return 0;
-        }
 
-        key[i] = lower(name[i]);
-    }
-
-    key[i] = '\0';
-
-    return i > 0 && strcmp(key, ".") != 0 && strcmp(key, "..") != 0;
+certctl_file_t
+certctl_file_of(const struct stat *st)
+{
+    return (certctl_file_t) { st->st_dev, st->st_ino, st->st_mtim };
 }
 
 
 int
-certctl_give(certctl_store_t *store, int fd)
+certctl_file_is(int folder, const char *path, const certctl_file_t *file)
 {
-    if (geteuid() != 0 || store->uid == 0) {
+    struct stat     st;
+    certctl_file_t  now;
+
+    if (fstatat(folder, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return 0;
     }
 
-    return fchown(fd, store->uid, store->gid);
-}
+    now = certctl_file_of(&st);
 
-
-int
-certctl_folder_sync(int fd)
-{
-    return fsync(fd) == 0 ? CERTCTL_STORE_OK : certctl_store_code();
-}
-
-
-static void
-folder_path(char path[3], unsigned hash)
-{
-    static const char  digits[] = "0123456789abcdef";
-
-    path[0] = digits[hash >> 4 & 15];
-    path[1] = digits[hash & 15];
-    path[2] = '\0';
-}
-
-
-int
-certctl_folder_number(int room, unsigned hash)
-{
-    char  path[3];
-
-    folder_path(path, hash);
-
-    return openat(room, path, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_CLOEXEC);
-}
-
-
-int
-certctl_folder_open(certctl_store_t *store, int room, const char *name,
-    int create)
-{
-    int   fd, made;
-    char  path[3];
-
-    fd = certctl_folder_number(room, certctl_path_hash(name));
-
-    if (fd >= 0 || errno != ENOENT || !create) {
-        return fd;
-    }
-
-    folder_path(path, certctl_path_hash(name));
-    made = mkdirat(room, path, 0700) == 0;
-
-    if (!made && errno != EEXIST) {
-        return -1;
-    }
-
-    fd = certctl_folder_number(room, certctl_path_hash(name));
-
-    if (fd >= 0 && made && (certctl_give(store, fd) != 0 || fsync(room) != 0)) {
-        made = errno;
-        close(fd);
-        errno = made;
-        return -1;
-    }
-
-    return fd;
+    return certctl_file_same(&now, file);
 }
 
 
@@ -177,7 +67,7 @@ read_all(int fd, u_char *buf, size_t len)
         }
 
         if (n == 0) {
-            return CERTCTL_STORE_DAMAGED;       /* shorter than it said */
+            return CERTCTL_STORE_DAMAGED;       /* truncated meanwhile */
         }
 
         done += n;
@@ -187,22 +77,51 @@ read_all(int fd, u_char *buf, size_t len)
 }
 
 
+static int
+read_open(int fd, u_char **buf, size_t *len, certctl_file_t *file)
+{
+    int          rc;
+    struct stat  st;
+
+    if (fstat(fd, &st) != 0) {
+        return CERTCTL_STORE_ERROR;
+    }
+
+    *file = certctl_file_of(&st);
+
+    if (!S_ISREG(st.st_mode) || st.st_size <= 0
+        || st.st_size > CERTCTL_FILE_MAX)
+    {
+        return CERTCTL_STORE_DAMAGED;
+    }
+
+    *len = st.st_size;
+    *buf = malloc(*len);
+    rc = *buf ? read_all(fd, *buf, *len) : CERTCTL_STORE_ERROR;
+
+    if (rc != CERTCTL_STORE_OK) {
+        free(*buf);
+    }
+
+    return rc;
+}
+
+
 /*
- * O_NONBLOCK: a fifo in the place of a record must not hold a worker.
+ * O_NONBLOCK: a fifo in the place of a record must not block a worker.
  * O_NOATIME: a reader must not wait for the journal; it is for owners only.
  */
 
 int
-certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
-    struct stat *st)
+certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
+    certctl_file_t *file)
 {
-    int      fd, rc, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
-    u_char  *p;
+    int  fd, rc, err, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
 
-    fd = openat(room, path, flags|O_NOATIME);
+    fd = openat(folder, path, flags|O_NOATIME);
 
     if (fd < 0 && errno == EPERM) {
-        fd = openat(room, path, flags);
+        fd = openat(folder, path, flags);
     }
 
     if (fd < 0) {
@@ -211,31 +130,13 @@ certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
                : CERTCTL_STORE_ERROR;
     }
 
-    p = NULL;
-    rc = CERTCTL_STORE_ERROR;
+    rc = read_open(fd, buf, len, file);
 
-    if (fstat(fd, st) == 0) {
-        rc = CERTCTL_STORE_DAMAGED;
-
-        if (S_ISREG(st->st_mode) && st->st_size > 0
-            && st->st_size <= CERTCTL_FILE_MAX)
-        {
-            p = malloc(st->st_size);
-            rc = p ? read_all(fd, p, st->st_size) : CERTCTL_STORE_ERROR;
-        }
-    }
-
+    err = errno;
     close(fd);
+    errno = err;
 
-    if (rc != CERTCTL_STORE_OK) {
-        free(p);
-        return rc;
-    }
-
-    *buf = p;
-    *len = st->st_size;
-
-    return CERTCTL_STORE_OK;
+    return rc;
 }
 
 
@@ -266,15 +167,19 @@ write_all(int fd, const u_char *data, size_t len)
 
 /*
  * After a failed fsync the kernel may have dropped the pages, so there is no
- * second try: the file goes, and the caller is told.
+ * second try: the file goes, and the caller gets the error.
  */
 
 int
-certctl_file_write(certctl_store_t *store, int folder, const char *base,
+certctl_file_write(certctl_store_t *store, int folder, const char *name,
     const u_char *data, size_t len, int sync)
 {
-    int  fd, rc, err;
-    int  flags = O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC;
+    int          fd, rc, err;
+    int          flags = O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC;
+    char         path[CERTCTL_PATH_SIZE];
+    const char  *base = certctl_base(path);
+
+    certctl_path(path, name, CERTCTL_MARK_NEW);
 
     CERTCTL_POINT("store.file.before_write");
 
@@ -288,7 +193,8 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
         return certctl_store_code();
     }
 
-    rc = certctl_give(store, fd) == 0 && write_all(fd, data, len) == 0;
+    rc = certctl_chown_to_workers(store, fd) == 0
+         && write_all(fd, data, len) == 0;
 
     CERTCTL_POINT("store.file.before_fsync");
 
@@ -309,6 +215,44 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
 }
 
 
+int
+certctl_file_rename(int folder, const char *name, char from, char to)
+{
+    char  old[CERTCTL_PATH_SIZE], new[CERTCTL_PATH_SIZE];
+
+    certctl_path(old, name, from);
+    certctl_path(new, name, to);
+
+    return renameat(folder, certctl_base(old), folder, certctl_base(new)) == 0
+           ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
+int
+certctl_file_link(int folder, const char *name, char from, char to)
+{
+    char  old[CERTCTL_PATH_SIZE], new[CERTCTL_PATH_SIZE];
+
+    certctl_path(old, name, from);
+    certctl_path(new, name, to);
+
+    return linkat(folder, certctl_base(old), folder, certctl_base(new), 0) == 0
+           ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
+int
+certctl_file_unlink(int folder, const char *name, char mark)
+{
+    char  path[CERTCTL_PATH_SIZE];
+
+    certctl_path(path, name, mark);
+
+    return unlinkat(folder, certctl_base(path), 0) == 0 || errno == ENOENT
+           ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
 /*
  * Best effort: file systems that write elsewhere, and flash, keep old blocks.
  * What they keep is sealed.  A file beyond the limit is none of ours, and may
@@ -316,14 +260,18 @@ certctl_file_write(certctl_store_t *store, int folder, const char *base,
  */
 
 void
-certctl_file_wipe(int folder, const char *base, int sync)
+certctl_file_wipe(int folder, const char *name, int sync)
 {
     static const u_char  zeros[4096];
-    struct stat          st;
-    off_t                at;
     int                  fd;
+    char                 path[CERTCTL_PATH_SIZE];
+    off_t                at;
+    struct stat          st;
 
-    fd = openat(folder, base, O_WRONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+    certctl_path(path, name, CERTCTL_MARK_NEW);
+
+    fd = openat(folder, certctl_base(path),
+                O_WRONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
 
     if (fd >= 0) {
         if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
@@ -344,30 +292,26 @@ certctl_file_wipe(int folder, const char *base, int sync)
         close(fd);
     }
 
-    (void) unlinkat(folder, base, 0);
+    (void) unlinkat(folder, certctl_base(path), 0);
 }
 
 
 int
 certctl_file_remove(int folder, const char *name, char mark, int sync)
 {
-    char  path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-
-    certctl_path(path, name, mark);
-    certctl_path(next, name, CERTCTL_MARK_NEW);
+    int  rc;
 
     CERTCTL_POINT("store.remove.before_rename");
 
-    if (renameat(folder, certctl_base(path), folder, certctl_base(next))
-        != 0)
-    {
-        return errno == ENOENT ? CERTCTL_STORE_NOT_FOUND
-                               : certctl_store_code();
+    rc = certctl_file_rename(folder, name, mark, CERTCTL_MARK_NEW);
+
+    if (rc != CERTCTL_STORE_OK) {
+        return errno == ENOENT ? CERTCTL_STORE_NOT_FOUND : rc;
     }
 
     CERTCTL_POINT("store.remove.after_rename");
 
-    certctl_file_wipe(folder, certctl_base(next), sync);
+    certctl_file_wipe(folder, name, sync);
 
     return CERTCTL_STORE_OK;
 }

@@ -4,38 +4,26 @@
 
 #include "store/store_impl.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 
-#define FLUSHED      "flushed"
-#define FLUSHED_NEW  "+flushed"
+#define FLUSHED  "flushed"
 
 
 int
 certctl_store_flushed(certctl_store_t *store, uint64_t *ret)
 {
     int               rc;
-    size_t            len;
-    u_char           *buf;
-    struct stat       st;
     certctl_sealed_t  sealed;
 
     if (store->sessions < 0) {
         return CERTCTL_STORE_NOT_FOUND;
     }
 
-    rc = certctl_file_read(store->sessions, FLUSHED, &buf, &len, &st);
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_unseal(store, CERTCTL_SEALED_FLUSHED, FLUSHED, buf, len,
-                            &sealed);
-    }
+    rc = certctl_sealed_read(store, store->sessions, FLUSHED,
+                             CERTCTL_SEALED_FLUSHED, FLUSHED, &sealed);
 
     if (rc == CERTCTL_STORE_OK) {
         *ret = sealed.generation;
@@ -46,41 +34,28 @@ certctl_store_flushed(certctl_store_t *store, uint64_t *ret)
 }
 
 
+/* It grows, whatever the clock does. */
+
 static int
-write_flushed(certctl_store_t *store, uint64_t epoch)
+flush_locked(certctl_store_t *store, uint64_t *ret)
 {
-    int               rc;
-    size_t            len;
-    u_char           *buf;
-    certctl_sealed_t  sealed;
+    int                rc;
+    uint64_t           last = 0;
+    certctl_sealed_t   sealed = { .type = CERTCTL_SEALED_FLUSHED };
 
-    memset(&sealed, 0, sizeof(sealed));
-    sealed.type = CERTCTL_SEALED_FLUSHED;
-    sealed.generation = epoch;
-    sealed.stored = time(NULL);
+    (void) certctl_store_flushed(store, &last);
+
     memcpy(sealed.name, FLUSHED, sizeof(FLUSHED));
+    sealed.generation = certctl_next_generation(last);
+    sealed.stored = time(NULL);
 
-    rc = certctl_seal(store, &sealed, &buf, &len);
+    rc = certctl_sealed_replace(store, store->sessions, &sealed);
 
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
+    if (rc == CERTCTL_STORE_OK) {
+        *ret = sealed.generation;
     }
 
-    rc = certctl_file_write(store, store->sessions, FLUSHED_NEW, buf, len,
-                            1);
-    free(buf);
-
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    if (renameat(store->sessions, FLUSHED_NEW, store->sessions, FLUSHED)
-        != 0)
-    {
-        return certctl_store_code();
-    }
-
-    return certctl_folder_sync(store->sessions);
+    return rc;
 }
 
 
@@ -89,41 +64,18 @@ write_flushed(certctl_store_t *store, uint64_t epoch)
 int
 certctl_store_flush(certctl_store_t *store, uint64_t *ret)
 {
-    int              rc, folder;
-    uint64_t         last = 0, now;
-    struct timespec  ts;
+    int  rc, folder;
 
-    (void) clock_gettime(CLOCK_REALTIME, &ts);
-    now = (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-
-    folder = store->sessions < 0 ? -1
-             : openat(store->sessions, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    folder = certctl_folder_again(store->sessions);
 
     if (folder < 0) {
         return CERTCTL_STORE_ERROR;
     }
 
-    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0 ? CERTCTL_STORE_OK
-                                                       : CERTCTL_STORE_ERROR;
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_store_flushed(store, &last);
-
-        if (rc != CERTCTL_STORE_OK && rc != CERTCTL_STORE_NOT_FOUND) {
-            last = 0;
-        }
-
-        /* it grows, whatever the clock does */
-
-        now = now > last ? now : last + 1;
-        rc = write_flushed(store, now);
-    }
+    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
+         ? flush_locked(store, ret) : CERTCTL_STORE_ERROR;
 
     close(folder);
-
-    if (rc == CERTCTL_STORE_OK) {
-        *ret = now;
-    }
 
     return rc;
 }

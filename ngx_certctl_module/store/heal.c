@@ -4,43 +4,42 @@
 
 #include "store/store_impl.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 
 static int
-same_file(int folder, const char *a, const char *b)
+same_file(int folder, const char *name, char mark)
 {
-    struct stat  sa, sb;
+    char            path[CERTCTL_PATH_SIZE];
+    struct stat     st;
+    certctl_file_t  live;
 
-    return fstatat(folder, a, &sa, AT_SYMLINK_NOFOLLOW) == 0
-           && fstatat(folder, b, &sb, AT_SYMLINK_NOFOLLOW) == 0
-           && sa.st_ino == sb.st_ino && sa.st_dev == sb.st_dev;
+    certctl_path(path, name, 0);
+
+    if (fstatat(folder, certctl_base(path), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return 0;
+    }
+
+    live = certctl_file_of(&st);
+    certctl_path(path, name, mark);
+
+    return certctl_file_is(folder, certctl_base(path), &live);
 }
 
 
 /* What was being written or wiped was never live, or is no longer. */
 
 static void
-remove_new(certctl_store_t *store, int room, const char *name)
+remove_new(certctl_store_t *store, int parent, const char *name)
 {
-    int   folder;
-    char  path[CERTCTL_PATH_SIZE];
+    int  folder;
 
-    folder = certctl_folder_open(store, room, name, 0);
+    folder = certctl_folder_open(store, parent, name, 0);
 
     if (folder >= 0) {
-        certctl_path(path, name, CERTCTL_MARK_NEW);
-
-        if (faccessat(folder, certctl_base(path), F_OK, AT_SYMLINK_NOFOLLOW)
-            == 0)
-        {
-            certctl_file_wipe(folder, certctl_base(path), 1);
-        }
-
+        certctl_file_wipe(folder, name, 1);
         close(folder);
     }
 }
@@ -51,17 +50,12 @@ remove_new(certctl_store_t *store, int room, const char *name)
 static void
 finish_old(int folder, const char *name)
 {
-    char  live[CERTCTL_PATH_SIZE], old[CERTCTL_PATH_SIZE];
-    char  prev[CERTCTL_PATH_SIZE];
-
-    certctl_path(live, name, 0);
-    certctl_path(old, name, CERTCTL_MARK_OLD);
-    certctl_path(prev, name, CERTCTL_MARK_PREV);
-
-    if (same_file(folder, certctl_base(live), certctl_base(old))
-        || renameat(folder, certctl_base(old), folder, certctl_base(prev)) == 0)
+    if (same_file(folder, name, CERTCTL_MARK_OLD)
+        || certctl_file_rename(folder, name, CERTCTL_MARK_OLD,
+                               CERTCTL_MARK_PREV)
+           == CERTCTL_STORE_OK)
     {
-        (void) unlinkat(folder, certctl_base(old), 0);
+        (void) certctl_file_unlink(folder, name, CERTCTL_MARK_OLD);
     }
 }
 
@@ -72,11 +66,7 @@ static void
 finish_undo(certctl_store_t *store, int folder, const char *name)
 {
     int               rc;
-    char              path[CERTCTL_PATH_SIZE], live[CERTCTL_PATH_SIZE];
     certctl_sealed_t  sealed;
-
-    certctl_path(path, name, CERTCTL_MARK_UNDO);
-    certctl_path(live, name, 0);
 
     rc = certctl_store_load(store, name, CERTCTL_MARK_UNDO, &sealed);
 
@@ -85,61 +75,50 @@ finish_undo(certctl_store_t *store, int folder, const char *name)
     }
 
     if (rc == CERTCTL_STORE_DAMAGED
-        && !same_file(folder, certctl_base(live), certctl_base(path)))
+        && !same_file(folder, name, CERTCTL_MARK_UNDO))
     {
-        certctl_set_aside(store, folder, certctl_base(path), name);
+        certctl_move_to_damaged(store, folder, name, CERTCTL_MARK_UNDO);
 
     } else if (rc != CERTCTL_STORE_ERROR) {
-        (void) unlinkat(folder, certctl_base(path), 0);
+        (void) certctl_file_unlink(folder, name, CERTCTL_MARK_UNDO);
     }
 }
 
 
 static void
-finish(certctl_store_t *store, const char *name)
+finish_names(certctl_store_t *store, const char *name)
 {
-    int                folder, has_prev;
-    certctl_sealed_t   live, prev;
+    certctl_sealed_t   live, prev, *old = NULL;
 
-    remove_new(store, store->certs, name);
-    remove_new(store, store->pending, name);
-    remove_new(store, store->staples, name);
-
-    folder = certctl_folder_open(store, store->certs, name, 0);
-    if (folder < 0) {
+    if (certctl_store_load(store, name, 0, &live) != CERTCTL_STORE_OK) {
         return;
     }
 
-    finish_old(folder, name);
-    finish_undo(store, folder, name);
-
-    if (certctl_store_load(store, name, 0, &live) == CERTCTL_STORE_OK) {
-        has_prev = certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev)
-                   == CERTCTL_STORE_OK;
-
-        (void) certctl_names_prepare(store, has_prev ? &prev : NULL, &live, 0);
-        (void) certctl_names_change(store, has_prev ? &prev : NULL, &live, 1);
-
-        if (has_prev) {
-            certctl_sealed_free(&prev);
-        }
-
-        certctl_sealed_free(&live);
+    if (certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev)
+        == CERTCTL_STORE_OK)
+    {
+        old = &prev;
     }
 
-    (void) fsync(folder);
-    close(folder);
+    (void) certctl_names_prepare(store, old, &live, 0);
+    (void) certctl_names_change(store, old, &live, 1);
+
+    if (old) {
+        certctl_sealed_free(old);
+    }
+
+    certctl_sealed_free(&live);
 }
 
 
 void
-certctl_tell_all(certctl_store_t *store)
+certctl_invalidate_all(certctl_store_t *store)
 {
     if (store->healed != NULL) {
         store->healed(store->healed_data);
 
     } else {
-        store->untold = 1;
+        store->invalid = 1;
     }
 }
 
@@ -147,8 +126,24 @@ certctl_tell_all(certctl_store_t *store)
 void
 certctl_heal(certctl_store_t *store, const char *name)
 {
-    finish(store, name);
-    certctl_tell_all(store);
+    int  folder;
+
+    remove_new(store, store->certs, name);
+    remove_new(store, store->pending, name);
+    remove_new(store, store->staples, name);
+
+    folder = certctl_folder_open(store, store->certs, name, 0);
+
+    if (folder >= 0) {
+        finish_old(folder, name);
+        finish_undo(store, folder, name);
+        finish_names(store, name);
+
+        (void) fsync(folder);
+        close(folder);
+    }
+
+    certctl_invalidate_all(store);
 }
 
 
@@ -161,8 +156,8 @@ certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
     store->healed = fn;
     store->healed_data = data;
 
-    if (store->untold) {
-        store->untold = 0;
+    if (store->invalid) {
+        store->invalid = 0;
         fn(data);
     }
 }
@@ -177,45 +172,35 @@ certctl_store_unfinished(certctl_store_t *store, const char *name)
 
 /* One whose lock is taken is being written by a process that lives. */
 
-void
-certctl_store_heal(certctl_store_t *store)
+static int
+heal_lock(int folder, const char *base, void *data)
 {
-    int              fd;
-    DIR             *dir;
-    certctl_lock_t   lock;
-    struct dirent   *entry;
+    certctl_lock_t    lock;
+    certctl_store_t  *store = data;
 
-    fd = openat(store->writes, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-    dir = fd < 0 ? NULL : fdopendir(fd);
+    (void) folder;
 
-    if (dir == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
+    if (base[0] == CERTCTL_MARK_NEW) {
+        certctl_lock_pool_heal(store, base);
 
-        return;
-    }
-
-    while ((entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == CERTCTL_MARK_NEW) {
-            certctl_spare_heal(store, entry->d_name);
-            continue;
-        }
-
-        if (!certctl_name_valid((u_char *) entry->d_name,
-                                strlen(entry->d_name))
-            || certctl_lock(store, entry->d_name, &lock, 0, NULL)
-               != CERTCTL_STORE_OK)
-        {
-            continue;
-        }
-
+    } else if (certctl_name_valid((const u_char *) base, strlen(base))
+               && certctl_lock(store, base, &lock, 0, NULL)
+                  == CERTCTL_STORE_OK)
+    {
         if (lock.stale) {
-            certctl_heal(store, entry->d_name);
+            certctl_heal(store, base);
         }
 
         certctl_unlock(store, &lock);
     }
 
-    closedir(dir);
+    return 0;
+}
+
+
+void
+certctl_store_heal(certctl_store_t *store)
+{
+    (void) certctl_folder_each(certctl_folder_again(store->writes), heal_lock,
+                               store);
 }

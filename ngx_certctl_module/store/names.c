@@ -14,11 +14,15 @@
  */
 
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                     /* renameat2() */
+#endif
+
 #include "store/store_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -37,62 +41,6 @@ typedef struct {
     const certctl_candidate_t   *candidate; /* ... it has this place in it */
     const certctl_candidates_t  *all;       /* every record with the name */
 } change_t;
-
-/* Names of which not all candidates are known, and what is found for them. */
-
-typedef struct {
-    certctl_store_t       *store;
-    certctl_kind_e         kind;
-    int                    rc;
-    size_t                 n;
-    const char           **keys;
-    certctl_candidates_t  *found;
-} search_t;
-
-
-/* Names that begin with "_" are no host names: the agent's own identity. */
-
-static int
-is_public(const certctl_sealed_t *record)
-{
-    return record != NULL && record->name[0] != '_';
-}
-
-
-/* No label of a host name is that long (RFC 1035 2.3.4). */
-
-static int
-is_fingerprint(const char *key)
-{
-    return strlen(key) == 64 && strchr(key, '.') == NULL;
-}
-
-
-static int
-carries(const certctl_sealed_t *record, certctl_kind_e kind, const char *key)
-{
-    return is_public(record) && record->kind == kind
-           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
-}
-
-
-/* The next name of record that other does not carry, behind key. */
-
-static const char *
-next_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
-    const char *key)
-{
-    if (!is_public(record)) {
-        return NULL;
-    }
-
-    do {
-        key = certctl_record_next_name(&record->blob[CERTCTL_BLOB_NAMES], key);
-    } while (key != NULL && carries(other, record->kind, key));
-
-    return key;
-}
-
 
 int
 certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
@@ -114,7 +62,7 @@ certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
 
     rc = certctl_store_load(store, record, 0, ret);
 
-    if (rc == CERTCTL_STORE_OK && !carries(ret, kind, key)) {
+    if (rc == CERTCTL_STORE_OK && !certctl_record_carries(ret, kind, key)) {
         certctl_sealed_free(ret);
         rc = CERTCTL_STORE_NOT_FOUND;
     }
@@ -239,7 +187,7 @@ change_entry(names_t *names, int folder, const change_t *change)
     /* a lost fingerprint only makes somebody look through all records: not
        worth a sync with each renewal */
 
-    if (!is_fingerprint(change->key)) {
+    if (!certctl_is_fingerprint(change->key)) {
         names->changed[change->kind][certctl_path_hash(change->key)] = 1;
     }
 
@@ -304,17 +252,21 @@ static int
 change_missing(names_t *names, const certctl_sealed_t *record,
     const certctl_sealed_t *other, const certctl_candidate_t *candidate)
 {
-    int       rc = CERTCTL_STORE_OK;
-    change_t  change = { .candidate = candidate };
+    int          rc = CERTCTL_STORE_OK;
+    change_t     change = { .candidate = candidate };
+    const char  *key = NULL;
 
-    while (rc == CERTCTL_STORE_OK
-           && (change.key = next_missing(record, other, change.key)) != NULL)
-    {
+    while ((key = certctl_record_missing(record, other, key)) != NULL) {
         change.kind = record->kind;
+        change.key = key;
         change.record = record->name;
 
         if (!is_right(names, &change)) {
             rc = change_locked(names, &change);
+        }
+
+        if (rc != CERTCTL_STORE_OK) {
+            break;
         }
     }
 
@@ -327,7 +279,7 @@ enter(names_t *names, const certctl_sealed_t *record)
 {
     certctl_candidate_t  candidate;
 
-    if (!is_public(record)) {
+    if (!certctl_record_is_public(record)) {
         return CERTCTL_STORE_OK;
     }
 
@@ -365,92 +317,18 @@ sync_folders(names_t *names)
 }
 
 
-static int
-search_record(const char *name, void *data)
-{
-    size_t                i;
-    search_t             *search = data;
-    certctl_sealed_t      record;
-    certctl_candidate_t   candidate;
-
-    search->rc = certctl_store_load(search->store, name, 0, &record);
-
-    if (search->rc != CERTCTL_STORE_OK) {
-        return search->rc == CERTCTL_STORE_ERROR;
-    }
-
-    certctl_candidate_set(&candidate, &record);
-
-    for (i = 0; i < search->n; i++) {
-        if (carries(&record, search->kind, search->keys[i])) {
-            certctl_candidates_add(&search->found[i], &candidate);
-        }
-    }
-
-    certctl_sealed_free(&record);
-
-    return 0;
-}
-
-
-/* The names that are lost with old, or by it, and may have other candidates. */
-
-static int
-search_begin(search_t *search, const certctl_sealed_t *old,
-    const certctl_sealed_t *new)
-{
-    int                    rc;
-    void                  *grown;
-    const char            *key = NULL;
-    certctl_candidates_t   list;
-
-    while ((key = next_missing(old, new, key)) != NULL) {
-        rc = certctl_names_read(search->store, old->kind, key, &list);
-
-        if (rc == CERTCTL_STORE_ERROR) {
-            return rc;
-        }
-
-        if (rc != CERTCTL_STORE_OK || !list.partial || is_fingerprint(key)) {
-            continue;
-        }
-
-        grown = realloc(search->keys, (search->n + 1) * sizeof(char *));
-        if (grown == NULL) {
-            return CERTCTL_STORE_ERROR;
-        }
-
-        search->kind = old->kind;
-        search->keys = grown;
-        search->keys[search->n++] = key;
-    }
-
-    search->found = calloc(search->n + 1, sizeof(certctl_candidates_t));
-
-    return search->found ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
-}
-
-
-/*
- * Looks through all records: a partial list is only whole again when that was
- * done.  The record that changes is live still, and so among them.
- */
+/* Until it changes the record is live, and so among what is found. */
 
 static int
 complete(names_t *names, const certctl_sealed_t *old,
     const certctl_sealed_t *new)
 {
-    int       rc;
-    size_t    i;
-    change_t  change = { .record = "" };
-    search_t  search = { .store = names->store };
+    int               rc;
+    size_t            i;
+    change_t          change = { .record = "" };
+    certctl_search_t  search;
 
-    rc = search_begin(&search, old, new);
-
-    if (rc == CERTCTL_STORE_OK && search.n) {
-        rc = certctl_store_each(names->store, search_record, &search);
-        rc = search.rc == CERTCTL_STORE_ERROR ? search.rc : rc;
-    }
+    rc = certctl_search(names->store, old, new, &search);
 
     for (i = 0; rc == CERTCTL_STORE_OK && i < search.n; i++) {
         change.kind = search.kind;
@@ -459,94 +337,57 @@ complete(names_t *names, const certctl_sealed_t *old,
         rc = change_locked(names, &change);
     }
 
-    free(search.keys);
-    free(search.found);
+    certctl_search_free(&search);
 
     return rc;
 }
 
 
-static const char *
-fingerprint_of(const certctl_sealed_t *record)
-{
-    const char            *key;
-    const certctl_blob_t  *list = &record->blob[CERTCTL_BLOB_NAMES];
-
-    for (key = certctl_record_next_name(list, NULL);
-         key != NULL && !is_fingerprint(key);
-         key = certctl_record_next_name(list, key))
-    {
-        /* void */
-    }
-
-    return key;
-}
-
-
 /*
- * Opens the folders of both keys, made where there is none yet, and locks them,
- * as all do in this order.
- */
-
-static int
-lock_two(certctl_store_t *store, int room, const char *key, const char *other,
-    int fd[2])
-{
-    unsigned  one = certctl_path_hash(key), two = certctl_path_hash(other);
-
-    fd[0] = certctl_folder_open(store, room, one < two ? key : other, 1);
-    fd[1] = one == two ? -1
-            : certctl_folder_open(store, room, one < two ? other : key, 1);
-
-    return fd[0] >= 0 && (one == two || fd[1] >= 0)
-           && certctl_flock(fd[0], CERTCTL_LOCK_WAIT) == 0
-           && (one == two || certctl_flock(fd[1], CERTCTL_LOCK_WAIT) == 0);
-}
-
-
-/*
- * With each renewal a fingerprint goes and another comes that points to the same
- * record: one entry that is renamed is no file made and none removed.  Where
- * this fails the entries are changed one by one, as others are.
+ * With each renewal a fingerprint goes and another comes that leads to the same
+ * record: one link that is renamed is no file made and none removed.  Where
+ * this fails the links are changed one by one, as others are.  Without a lock:
+ * a second record with the old certificate loses a hint, and no name.
  */
 
 static void
 move_fingerprint(names_t *names, const certctl_sealed_t *old,
     const certctl_sealed_t *new)
 {
-    int                   fd[2], room;
+    int                   folder, parent;
     char                  from[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
     const char           *key, *next;
     certctl_candidates_t  list;
 
-    if (!is_public(old) || !is_public(new) || old->kind != new->kind
-        || (key = fingerprint_of(old)) == NULL
-        || (next = fingerprint_of(new)) == NULL || strcmp(key, next) == 0)
+    key = certctl_record_fingerprint(old);
+    next = certctl_record_fingerprint(new);
+
+    if (key == NULL || next == NULL || old->kind != new->kind
+        || strcmp(key, next) == 0)
     {
         return;
     }
 
-    room = names->store->names[new->kind];
+    parent = names->store->names[new->kind];
     certctl_path(from, key, 0);
     certctl_path(to, next, 0);
 
-    if (lock_two(names->store, room, key, next, fd)
-        && certctl_candidates_read(room, to, &list) == CERTCTL_STORE_NOT_FOUND
-        && certctl_candidates_read(room, from, &list) == CERTCTL_STORE_OK
+    folder = certctl_folder_open(names->store, parent, next, 1);
+
+    if (folder < 0) {
+        return;
+    }
+
+    if (certctl_candidates_read(parent, from, &list) == CERTCTL_STORE_OK
         && list.n == 1 && strcmp(list.of[0].record, new->name) == 0)
     {
         CERTCTL_POINT("store.names.before_move");
-        (void) renameat(room, from, room, to);
+        (void) renameat2(parent, from, folder, certctl_base(to),
+                         RENAME_NOREPLACE);
         CERTCTL_POINT("store.names.after_move");
     }
 
-    if (fd[0] >= 0) {
-        close(fd[0]);
-    }
-
-    if (fd[1] >= 0) {
-        close(fd[1]);
-    }
+    close(folder);
 }
 
 
@@ -559,7 +400,7 @@ certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
 
     rc = complete(&names, old, new);
 
-    if (rc == CERTCTL_STORE_OK && is_public(old) && new != NULL
+    if (rc == CERTCTL_STORE_OK && certctl_record_is_public(old) && new != NULL
         && old->kind != new->kind)
     {
         rc = enter(&names, new);
@@ -589,24 +430,24 @@ certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
 
 
 static void
-touch_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
-    certctl_touched_pt touched, void *data)
+notify_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
+    certctl_changed_pt changed, void *data)
 {
     const char  *key = NULL;
 
-    while ((key = next_missing(record, other, key)) != NULL) {
-        touched(key, data);
+    while ((key = certctl_record_missing(record, other, key)) != NULL) {
+        changed(key, data);
     }
 }
 
 
 void
-certctl_names_touch(const char *name, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_touched_pt touched, void *data)
+certctl_names_notify(const char *name, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_changed_pt changed, void *data)
 {
-    if (touched != NULL) {
-        touched(name, data);
-        touch_missing(new, NULL, touched, data);
-        touch_missing(old, new, touched, data);
+    if (changed != NULL) {
+        changed(name, data);
+        notify_missing(new, NULL, changed, data);
+        notify_missing(old, new, changed, data);
     }
 }

@@ -19,18 +19,20 @@
 
 
 static int
-load(certctl_store_t *store, int room, certctl_sealed_e type,
+load(certctl_store_t *store, int parent, certctl_sealed_e type,
     const char *name, certctl_sealed_t *ret)
 {
     char  path[CERTCTL_PATH_SIZE];
 
-    if (room < 0 || !certctl_name_valid((const u_char *) name, strlen(name))) {
+    if (parent < 0
+        || !certctl_name_valid((const u_char *) name, strlen(name)))
+    {
         return CERTCTL_STORE_NOT_FOUND;
     }
 
     certctl_path(path, name, 0);
 
-    return certctl_sealed_read(store, room, path, type, name, ret);
+    return certctl_sealed_read(store, parent, path, type, name, ret);
 }
 
 
@@ -59,73 +61,34 @@ check_staple(certctl_store_t *store, const certctl_sealed_t *in)
 }
 
 
-/*
- * Seals in and puts it in the place of what room has under its name; touched
- * may be NULL.
- */
+/* Puts in in the place of what folder parent has under its name. */
 
 static int
-replace(certctl_store_t *store, int room, const certctl_sealed_t *in,
-    certctl_touched_pt touched, void *data)
+replace(certctl_store_t *store, int parent, const certctl_sealed_t *in)
 {
     int              rc, folder;
-    char             path[CERTCTL_PATH_SIZE], next[CERTCTL_PATH_SIZE];
-    size_t           len;
-    u_char          *text;
     certctl_write_t  w;
 
-    rc = certctl_seal(store, in, &text, &len);
+    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL,
-                             &w);
-    if (rc != CERTCTL_STORE_OK) {
-        free(text);
         return rc;
     }
 
     rc = check_staple(store, in);
     if (rc != CERTCTL_STORE_OK) {
         certctl_write_end(&w);
-        free(text);
         return rc;
     }
 
-    certctl_path(path, in->name, 0);
-    certctl_path(next, in->name, CERTCTL_MARK_NEW);
-    folder = certctl_folder_open(store, room, in->name, 1);
-
+    folder = certctl_folder_open(store, parent, in->name, 1);
     rc = folder < 0 ? certctl_store_code()
-                    : certctl_file_write(store, folder, certctl_base(next),
-                                         text, len, 1);
-
-    if (rc == CERTCTL_STORE_OK) {
-        CERTCTL_POINT("store.pending.before_rename");
-
-        if (renameat(folder, certctl_base(next), folder, certctl_base(path))
-            != 0)
-        {
-            rc = certctl_store_code();
-            (void) unlinkat(folder, certctl_base(next), 0);
-
-        } else {
-            CERTCTL_POINT("store.pending.after_rename");
-            rc = certctl_folder_sync(folder);
-
-            if (touched != NULL) {
-                touched(in->name, data);
-            }
-        }
-    }
+                    : certctl_sealed_replace(store, folder, in);
 
     if (folder >= 0) {
         close(folder);
     }
 
     certctl_write_end(&w);
-    free(text);
 
     return rc;
 }
@@ -183,7 +146,7 @@ certctl_store_pending_put(certctl_store_t *store,
     in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
                                              sizeof(pending->key_type) - 1);
 
-    return replace(store, store->pending, &in, NULL, NULL);
+    return replace(store, store->pending, &in);
 }
 
 
@@ -271,8 +234,9 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
 int
 certctl_store_static_staple_put(certctl_store_t *store,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
-    certctl_touched_pt touched, void *data)
+    certctl_changed_pt changed, void *data)
 {
+    int               rc;
     certctl_sealed_t  in;
 
     memset(&in, 0, sizeof(in));
@@ -282,7 +246,15 @@ certctl_store_static_staple_put(certctl_store_t *store,
     in.until = until;
     in.blob[CERTCTL_BLOB_STAPLE] = *staple;
 
-    return replace(store, store->staples, &in, touched, data);
+    rc = replace(store, store->staples, &in);
+
+    /* readers may have seen it, also when it could not be synced */
+
+    if (changed != NULL) {
+        changed(in.name, data);
+    }
+
+    return rc;
 }
 
 

@@ -16,7 +16,6 @@
 #include "store/store_impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +26,8 @@
 typedef enum {
     STEP_NONE = 0,                  /* no lock is held */
     STEP_BEGUN,
-    STEP_PREPARED,
-    STEP_EXPOSED
+    STEP_STAGED,
+    STEP_PUBLISHED
 } step_e;
 
 typedef struct {
@@ -39,8 +38,8 @@ typedef struct {
 
 
 /*
- * Before Linux 5.8 syncfs() kept write errors to itself; and a room may have
- * been mounted from elsewhere.
+ * Before Linux 5.8 syncfs() did not report write errors; and a folder may be
+ * another file system.
  */
 
 int
@@ -79,25 +78,25 @@ failed(one_t *one, int rc)
 
 
 static void
-between(certctl_spares_t *spares)
+step(certctl_lock_pool_t *pool)
 {
-    if (spares != NULL && spares->between != NULL) {
-        spares->between();
+    if (pool != NULL && pool->on_step != NULL) {
+        pool->on_step();
     }
 }
 
 
 static void
-begin(certctl_store_t *store, one_t *one, certctl_spares_t *spares)
+begin(certctl_store_t *store, one_t *one, certctl_lock_pool_t *pool)
 {
     int  rc;
 
-    rc = certctl_put_begin(store, one->asked->record, 0, spares, &one->put);
+    rc = certctl_put_begin(store, one->asked->record, 0, pool, &one->put);
 
     if (rc == CERTCTL_STORE_OK) {
         one->step = STEP_BEGUN;
         certctl_write_number(&one->put.w, &one->put.new);
-        rc = certctl_write_prepare(&one->put.w, &one->put.new, 0, 0);
+        rc = certctl_write_stage(&one->put.w, &one->put.new, 0, 0);
 
     } else if (rc == CERTCTL_STORE_ERROR && errno == ETIMEDOUT) {
         rc = CERTCTL_STORE_CONFLICT;        /* somebody has its lock */
@@ -108,16 +107,16 @@ begin(certctl_store_t *store, one_t *one, certctl_spares_t *spares)
         return;
     }
 
-    one->step = STEP_PREPARED;
+    one->step = STEP_STAGED;
 }
 
 
 static void
-expose(one_t *one)
+publish(one_t *one)
 {
     int  rc;
 
-    rc = certctl_write_expose(&one->put.w, 0);
+    rc = certctl_write_publish(&one->put.w, 0);
 
     if (rc != CERTCTL_STORE_OK) {
         one->step = STEP_BEGUN;
@@ -125,7 +124,7 @@ expose(one_t *one)
         return;
     }
 
-    one->step = STEP_EXPOSED;
+    one->step = STEP_PUBLISHED;
 }
 
 
@@ -142,7 +141,7 @@ sync_all(int fd)
 
 
 static void
-take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
+revert_all(one_t *ones, size_t n, step_e step, void (*undo)(certctl_write_t *w),
     int rc)
 {
     size_t  i;
@@ -150,7 +149,7 @@ take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
 
     for (i = 0; i < n; i++) {
         if (ones[i].step == step) {
-            back(&ones[i].put.w);
+            undo(&ones[i].put.w);
             errno = err;
             failed(&ones[i], rc);
             ones[i].step = STEP_BEGUN;
@@ -161,14 +160,14 @@ take_back(one_t *ones, size_t n, step_e step, void (*back)(certctl_write_t *w),
 
 static void
 run(certctl_store_t *store, int fd, one_t *ones, size_t n,
-    certctl_spares_t *spares)
+    certctl_lock_pool_t *pool)
 {
     int     rc;
     size_t  i;
 
     for (i = 0; i < n; i++) {
-        begin(store, &ones[i], spares);
-        between(spares);
+        begin(store, &ones[i], pool);
+        step(pool);
     }
 
     CERTCTL_POINT("store.many.before_sync");
@@ -176,16 +175,16 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
     rc = sync_all(fd);
 
     if (rc != CERTCTL_STORE_OK) {
-        take_back(ones, n, STEP_PREPARED, certctl_write_abandon, rc);
+        revert_all(ones, n, STEP_STAGED, certctl_write_unstage, rc);
         return;
     }
 
     CERTCTL_POINT("store.many.after_sync");
 
     for (i = 0; i < n; i++) {
-        if (ones[i].step == STEP_PREPARED) {
-            expose(&ones[i]);
-            between(spares);
+        if (ones[i].step == STEP_STAGED) {
+            publish(&ones[i]);
+            step(pool);
         }
     }
 
@@ -194,7 +193,7 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
     rc = sync_all(fd);
 
     if (rc != CERTCTL_STORE_OK) {
-        take_back(ones, n, STEP_EXPOSED, certctl_write_undo, rc);
+        revert_all(ones, n, STEP_PUBLISHED, certctl_write_revert, rc);
     }
 
     CERTCTL_POINT("store.many.after_last_sync");
@@ -202,7 +201,7 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
 
 
 static void
-end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
+end(certctl_store_t *store, one_t *one, certctl_changed_pt changed,
     void *data)
 {
     certctl_put_t  *put = &one->put;
@@ -212,11 +211,11 @@ end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
     }
 
     if (put->w.committed) {
-        certctl_write_tell(&put->w, touched, data);
+        certctl_write_notify(&put->w, changed, data);
     }
 
-    if (one->step == STEP_EXPOSED) {
-        certctl_write_conclude(&put->w);
+    if (one->step == STEP_PUBLISHED) {
+        certctl_write_clean(&put->w);
         certctl_pending_remove(store, put->new.name, put->new.spki);
         one->asked->rc = CERTCTL_STORE_OK;
         one->asked->generation = put->new.generation;
@@ -228,13 +227,13 @@ end(certctl_store_t *store, one_t *one, certctl_touched_pt touched,
 
 static void
 one_by_one(certctl_store_t *store, certctl_store_put_t *puts, size_t n,
-    certctl_touched_pt touched, void *data)
+    certctl_changed_pt changed, void *data)
 {
     size_t  i;
 
     for (i = 0; i < n; i++) {
         puts[i].rc = certctl_store_put(store, puts[i].record,
-                                       &puts[i].generation, touched, data);
+                                       &puts[i].generation, changed, data);
         puts[i].err = errno;
     }
 }
@@ -242,7 +241,7 @@ one_by_one(certctl_store_t *store, certctl_store_put_t *puts, size_t n,
 
 void
 certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_spares_t *spares, certctl_touched_pt touched, void *data)
+    size_t n, certctl_lock_pool_t *pool, certctl_changed_pt changed, void *data)
 {
     int     fd = -1;
     one_t  *ones = NULL;
@@ -250,14 +249,12 @@ certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
 
     if (n > 1 && n <= CERTCTL_STORE_MANY && store->shared_sync) {
         ones = calloc(n, sizeof(one_t));
-        fd = ones ? openat(store->certs, ".",
-                           O_RDONLY|O_DIRECTORY|O_CLOEXEC)
-                  : -1;
+        fd = ones ? certctl_folder_again(store->certs) : -1;
     }
 
     if (fd < 0) {
         free(ones);
-        one_by_one(store, puts, n, touched, data);
+        one_by_one(store, puts, n, changed, data);
         return;
     }
 
@@ -265,11 +262,11 @@ certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
         ones[i].asked = &puts[i];
     }
 
-    run(store, fd, ones, n, spares);
+    run(store, fd, ones, n, pool);
 
     for (i = 0; i < n; i++) {
-        end(store, &ones[i], touched, data);
-        between(spares);
+        end(store, &ones[i], changed, data);
+        step(pool);
     }
 
     close(fd);

@@ -1,5 +1,5 @@
 
-/* Which names a record's chain is for, and how it is found. */
+/* The names that a record carries: DNS, IP, and the fingerprint. */
 
 
 #include "store/store_impl.h"
@@ -37,8 +37,8 @@ certctl_record_has_name(const certctl_blob_t *names, const char *name)
 
 
 /*
- * What we sealed ends with a NUL.  A text without one is none: this must not
- * hang on the word of whoever holds the sealing key.
+ * What we sealed ends with a NUL.  A text without one is none: whoever holds
+ * the sealing key must not be able to let us read beyond it.
  */
 
 const char *
@@ -55,6 +55,62 @@ certctl_record_next_name(const certctl_blob_t *names, const char *at)
     left = start + names->len - at;
 
     return left && memchr(at, '\0', left) ? at : NULL;
+}
+
+
+/* Names that begin with "_" are no host names: the agent's own identity. */
+
+int
+certctl_record_is_public(const certctl_sealed_t *record)
+{
+    return record != NULL && record->name[0] != '_';
+}
+
+
+/* No label of a host name is that long (RFC 1035 2.3.4). */
+
+int
+certctl_is_fingerprint(const char *key)
+{
+    return strlen(key) == 64 && strchr(key, '.') == NULL;
+}
+
+
+int
+certctl_record_carries(const certctl_sealed_t *record, certctl_kind_e kind,
+    const char *key)
+{
+    return certctl_record_is_public(record) && record->kind == kind
+           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+}
+
+
+const char *
+certctl_record_missing(const certctl_sealed_t *record,
+    const certctl_sealed_t *other, const char *key)
+{
+    if (!certctl_record_is_public(record)) {
+        return NULL;
+    }
+
+    do {
+        key = certctl_record_next_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+    } while (key != NULL && certctl_record_carries(other, record->kind, key));
+
+    return key;
+}
+
+
+const char *
+certctl_record_fingerprint(const certctl_sealed_t *record)
+{
+    const char  *key = NULL;
+
+    do {
+        key = certctl_record_missing(record, NULL, key);
+    } while (key != NULL && !certctl_is_fingerprint(key));
+
+    return key;
 }
 
 

@@ -11,7 +11,6 @@
 
 #include "store/store_impl.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -165,48 +164,29 @@ read_key(certctl_store_t *store, int fd)
 }
 
 
+static int
+is_visible(int folder, const char *base, void *data)
+{
+    (void) folder;
+    (void) data;
+
+    return base[0] != '.';
+}
+
+
 /*
- * A new key would make every record of the old one unreadable for good.  Not by
- * counting links: on some file systems a folder has one, whatever is in it.
+ * A new key would make every record of the old one unreadable for good; when
+ * the folder cannot be read, it may have records.  Not by counting links: on
+ * some file systems a folder has one, whatever is in it.
  */
 
 static int
 is_empty(certctl_store_t *store)
 {
-    int             fd, empty = 1;
-    DIR            *dir;
-    struct dirent  *entry;
-
-    if (store->certs < 0) {
-        return 1;
-    }
-
-    fd = openat(store->certs, ".", O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-    dir = fd < 0 ? NULL : fdopendir(fd);
-
-    if (dir == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
-
-        return 0;
-    }
-
-    errno = 0;
-
-    while (empty && (entry = readdir(dir)) != NULL) {
-        empty = (entry->d_name[0] == '.');
-    }
-
-    /* of what could not be read nobody knows */
-
-    if (errno) {
-        empty = 0;
-    }
-
-    closedir(dir);
-
-    return empty;
+    return store->certs < 0
+           || certctl_folder_each(certctl_folder_again(store->certs),
+                                  is_visible, NULL)
+              == CERTCTL_STORE_OK;
 }
 
 

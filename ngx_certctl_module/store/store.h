@@ -23,7 +23,7 @@
 #define CERTCTL_STORE_DAMAGED     -2    /* truncated, flipped, of another host
                                            or name: see below */
 #define CERTCTL_STORE_FULL        -3    /* ENOSPC, EDQUOT */
-#define CERTCTL_STORE_ERROR       -4    /* errno tells: EINVAL for a record
+#define CERTCTL_STORE_ERROR       -4    /* see errno: EINVAL for a record
                                            that makes no sense, EFBIG,
                                            ETIMEDOUT when another writer
                                            holds this name for 10 s */
@@ -32,9 +32,9 @@
 
 /*
  * Reading changes nothing, so that it needs no lock and works on a read-only
- * disk: a damaged record stays where it is, and every reader in every process
- * is told so, until the write that replaces it moves it to damaged/.  Only
- * deletion on request removes it.
+ * disk: a damaged record stays where it is, an error for each of its readers,
+ * until the write that replaces it moves it to damaged/.  Only deletion on
+ * request removes it.
  */
 
 
@@ -66,13 +66,13 @@ typedef struct {
 
 typedef struct {
     char            name[254];
-    uint64_t        generation;         /* of this name, grows with each write */
+    uint64_t        generation;         /* grows with each write of it */
     int64_t         stored;             /* when, in seconds since 1970 */
     certctl_kind_e  kind;
     unsigned        reused_key:1;
 
-    const struct certctl_leaf  *leaf;   /* for put(): what the first of chain,
-                                           which was found good, is known by;
+    const struct certctl_leaf  *leaf;   /* for put(): of the first in chain,
+                                           when the caller has validated it;
                                            NULL: put() reads it */
     certctl_blob_t  chain;              /* DER certificates, leaf first, one
                                            behind the other */
@@ -113,13 +113,13 @@ typedef struct certctl_store_s  certctl_store_t;
 
 
 /*
- * Opens path.  With create, makes what is missing: the folder, its rooms owned
- * by uid and gid (the workers'), the sealing key and host id (readable by the
- * caller only); and finishes what a writer that was killed left.  Refuses
- * permissions that are too open, and a lost sealing key where there are
- * records.  To be called by the master before workers drop privileges;
- * children inherit the open store.  uid and gid count when the caller is root;
- * uid (uid_t) -1 is root.
+ * Opens path.  With create, makes what is missing: the folder, those in it
+ * owned by uid and gid (the workers'), the sealing key and host id (readable by
+ * the caller only); and finishes what a writer that was killed left.  Refuses
+ * permissions that are too open, and a lost sealing key where there are records.
+ * To be called by the master before workers drop privileges; children inherit
+ * the open store.  uid and gid count when the caller is root; uid (uid_t) -1 is
+ * root.
  *
  * Without create (nginx -t) nothing is changed, and what is missing is no
  * error: reads of such a store answer NOT_FOUND, writes ERROR.
@@ -130,11 +130,11 @@ certctl_store_t *certctl_store_open(const char *path, int create, uid_t uid,
 void certctl_store_close(certctl_store_t *store);     /* wipes the key */
 
 /*
- * A writer that was killed told nobody what it had changed.  Who finds its
- * rest, the next writer of the name or certctl_store_heal(), cleans up and
- * calls fn: the answer of any name may be another now.  So does who replaces
- * or deletes a damaged record, as its names are not known.  To be set before
- * there are threads; called at once when certctl_store_open() found a rest.
+ * A writer that was killed may have changed names without calling changed.  The
+ * next writer of the record, or certctl_store_heal(), finishes its write and
+ * calls fn: the answer of any name may be another now.  So does the writer that
+ * replaces or deletes a damaged record, as its names are not known.  To be set
+ * before there are threads; called at once if certctl_store_open() has healed.
  */
 void certctl_store_on_heal(certctl_store_t *store, void (*fn)(void *data),
     void *data);
@@ -160,9 +160,8 @@ int certctl_store_read(certctl_store_t *store, const char *name,
 int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
-/* Whether record is the one of this kind that find() tries first for the DNS or
-   IP name; NULL: whether there is any.  1, 0.  No file is read, so it may be one
-   that find() does not answer. */
+/* Whether find() tries record first for this kind and DNS or IP name; NULL:
+   whether it tries any.  1, 0.  No file is read: it may find another or none. */
 int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record);
 
@@ -172,6 +171,9 @@ int certctl_store_same(certctl_store_t *store, const char *name,
 /* Whether two were one file: 1, 0. */
 int certctl_file_same(const certctl_file_t *one, const certctl_file_t *other);
 
+/* Name, kind, time, public key and leaf of a record that is to be put. */
+void certctl_record_fill(certctl_record_t *record, const char *name,
+    const struct certctl_leaf *leaf);
 void certctl_record_free(certctl_record_t *rec);
 
 /* Calls fn with the name of every record, until it returns non-zero. */
@@ -179,21 +181,21 @@ int certctl_store_each(certctl_store_t *store,
     int (*fn)(const char *name, void *data), void *data);
 
 
-/* What the files of its rooms hold, in bytes; those that go meanwhile, and those
-   that cannot be looked at, count nothing. */
+/* The size of its files, in bytes, without those that are removed meanwhile or
+   cannot be examined. */
 uint64_t certctl_store_bytes(certctl_store_t *store);
 
 
 /*
  * Writing: temporary file, fsync, rename, fsync of the folder, then names/.
  * Each returns a code above, sets *generation to the record's new one, and on
- * failure leaves what was there.  touched, where given, is called with the
- * record's own name and every DNS or IP name whose answer may have changed (its
- * old and new names), when reading gives the new answer, and before a writer
- * that is killed would leave no trace: the caller bumps their counters.
+ * failure leaves what was there.  changed, which may be NULL, is called with
+ * the record's own name and every DNS or IP name whose answer may have changed
+ * (its old and new names), after a reader gets the new answer, and before the
+ * lock is removed by which a killed writer is noticed.
  */
 
-typedef void (*certctl_touched_pt)(const char *name, void *data);
+typedef void (*certctl_changed_pt)(const char *name, void *data);
 
 /*
  * What a write may ask of the record that it replaces: to be of this
@@ -208,7 +210,7 @@ typedef void (*certctl_touched_pt)(const char *name, void *data);
  * the one that it replaces.
  */
 int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
-    uint64_t *generation, certctl_touched_pt touched, void *data);
+    uint64_t *generation, certctl_changed_pt changed, void *data);
 
 /*
  * put() for up to CERTCTL_STORE_MANY records of different names, which share
@@ -218,13 +220,13 @@ int certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
  */
 #define CERTCTL_STORE_MANY  64
 
-/* What put_many() keeps from one call to the next of a thread; NULL keeps
-   nothing.  To be ended.  between is called after each step of a record. */
-typedef struct certctl_spares_s  certctl_spares_t;
+/* Locks that a thread's calls of put_many() use again; NULL without memory, and
+   for none.  on_step is called after each step of a record. */
+typedef struct certctl_lock_pool_s  certctl_lock_pool_t;
 
-certctl_spares_t *certctl_store_spares(void (*between)(void));
-void certctl_store_spares_end(certctl_store_t *store,
-    certctl_spares_t *spares);
+certctl_lock_pool_t *certctl_lock_pool_create(void (*on_step)(void));
+void certctl_lock_pool_destroy(certctl_store_t *store,
+    certctl_lock_pool_t *pool);
 
 typedef struct {
     const certctl_record_t  *record;
@@ -234,13 +236,13 @@ typedef struct {
 } certctl_store_put_t;
 
 void certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_spares_t *spares, certctl_touched_pt touched,
+    size_t n, certctl_lock_pool_t *pool, certctl_changed_pt changed,
     void *data);
 
 /* The previous version is live again, under a new generation; and it may be
    called again to return. */
 int certctl_store_rollback(certctl_store_t *store, const char *name,
-    uint64_t replaces, uint64_t *generation, certctl_touched_pt touched,
+    uint64_t replaces, uint64_t *generation, certctl_changed_pt changed,
     void *data);
 
 /*
@@ -248,7 +250,7 @@ int certctl_store_rollback(certctl_store_t *store, const char *name,
  * is wiped cannot come back: on ERROR it may be gone, too, but not for good.
  */
 int certctl_store_delete(certctl_store_t *store, const char *name,
-    uint64_t replaces, certctl_touched_pt touched, void *data);
+    uint64_t replaces, certctl_changed_pt changed, void *data);
 
 /*
  * Staples.  Of two for one certificate the later one, by thisUpdate, is kept; so
@@ -266,13 +268,12 @@ int certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
    (SHA-256); else NOT_FOUND.  An empty one withdraws the one that is kept. */
 int certctl_store_staple(certctl_store_t *store, const char *name,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
-    uint64_t *generation, certctl_touched_pt touched, void *data);
+    uint64_t *generation, certctl_changed_pt changed, void *data);
 
 
 /*
- * When TLS sessions were flushed last; NOT_FOUND: never.  And flushing them now:
- * the time in microseconds, or one more than before.  Of a damaged one nothing
- * is known: in seconds, the flush that makes up for it could be the same one.
+ * When TLS sessions were flushed last; NOT_FOUND: never.  And flushing them
+ * now: the time in microseconds, or one more than before.
  */
 
 int certctl_store_flushed(certctl_store_t *store, uint64_t *ret);
@@ -290,12 +291,12 @@ void certctl_pending_free(certctl_pending_t *pending);
 
 
 /* Staples of certificates that are not in the store (static ones), by the
-   SHA-256 of the certificate, which is the name that is touched, in hex.  The
-   DER is verified again when it is used; until is WITHDRAWN or something else. */
+   SHA-256 of the certificate; in hex changed is called with it.  The DER is
+   verified again when it is used; until is WITHDRAWN or something else. */
 
 int certctl_store_static_staple_put(certctl_store_t *store,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
-    certctl_touched_pt touched, void *data);
+    certctl_changed_pt changed, void *data);
 int certctl_store_static_staple_get(certctl_store_t *store,
     const u_char *fingerprint, certctl_blob_t *ret,      /* free() data */
     int64_t *until);

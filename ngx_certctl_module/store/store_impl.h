@@ -45,11 +45,11 @@
 #define CERTCTL_MARK_NEW      '+'           /* being written; in writes/ a lock
                                                that is of no name */
 #define CERTCTL_MARK_OLD      '%'           /* becomes the previous one */
-#define CERTCTL_MARK_UNDO     '='           /* kept until the folder is synced */
+#define CERTCTL_MARK_UNDO     '='           /* backup, until all is synced */
 #define CERTCTL_MARK_PREV     '~'           /* behind the name */
 
 
-/* Rooms are open folders, -1 where create was 0 and the room is missing. */
+/* Open folders are -1 where create was 0 and one is missing. */
 
 struct certctl_store_s {
     int          top;
@@ -72,8 +72,7 @@ struct certctl_store_s {
 
     void       (*healed)(void *data);
     void        *healed_data;
-    int          untold;                    /* what had to be, before it was
-                                               known whom to tell */
+    int          invalid;                   /* healed before healed was set */
 };
 
 
@@ -110,7 +109,7 @@ typedef struct {
 
     u_char           *buf;                  /* when read: blobs point into it */
     size_t            buf_len;
-    struct stat       st;
+    certctl_file_t    file;
 } certctl_sealed_t;
 
 
@@ -135,8 +134,18 @@ int certctl_record_has_name(const certctl_blob_t *names, const char *name);
 const char *certctl_record_next_name(const certctl_blob_t *names,
     const char *at);
 
+/* Whether links lead to record, which may be NULL, at all; and for key. */
+int certctl_record_is_public(const certctl_sealed_t *record);
+int certctl_record_carries(const certctl_sealed_t *record,
+    certctl_kind_e kind, const char *key);
+/* The next name of record, behind key, that other does not carry. */
+const char *certctl_record_missing(const certctl_sealed_t *record,
+    const certctl_sealed_t *other, const char *key);
+int certctl_is_fingerprint(const char *key);
+const char *certctl_record_fingerprint(const certctl_sealed_t *record);
 
-/* store/file.c: files and folders. */
+
+/* store/name.c */
 
 unsigned certctl_path_hash(const char *name);
 /* "<hh>/<name>", with its mark; 0 is none. */
@@ -147,62 +156,114 @@ void certctl_path(char path[CERTCTL_PATH_SIZE], const char *name, char mark);
 /* Lower-case name as names/ keeps it; 0 when no file may bear it. */
 int certctl_host_key(const char *name, char key[CERTCTL_NAME_SIZE]);
 
-/* The folder of number hash in room; -1 with errno. */
-int certctl_folder_number(int room, unsigned hash);
-/* The folder <hh> of name in room, made when create; -1 with errno. */
-int certctl_folder_open(certctl_store_t *store, int room, const char *name,
+
+/* store/folder.c */
+
+/* The folder of number hash in parent; -1 with errno. */
+int certctl_folder_number(int parent, unsigned hash);
+/* The folder <hh> of name in parent, made when create; -1 with errno. */
+int certctl_folder_open(certctl_store_t *store, int parent, const char *name,
     int create);
-
-/* Gives what was made by root to the workers; 0, or -1 with errno. */
-int certctl_give(certctl_store_t *store, int fd);
-
-int certctl_file_read(int room, const char *path, u_char **buf, size_t *len,
-    struct stat *st);
-int certctl_file_write(certctl_store_t *store, int folder, const char *base,
-    const u_char *data, size_t len, int sync);
-/* With sync it waits until the disk has no more of it than it must. */
-void certctl_file_wipe(int folder, const char *base, int sync);
-/* Gone at once for who opens it, and only then overwritten. */
-int certctl_file_remove(int folder, const char *name, char mark, int sync);
+/* Another descriptor of folder, with a position and locks of its own. */
+int certctl_folder_again(int folder);
+/*
+ * Calls fn with each entry of the folder fd, until it returns non-zero, and
+ * closes fd.  What fn has returned; CERTCTL_STORE_ERROR when not all was read.
+ */
+typedef int (*certctl_entry_pt)(int folder, const char *base, void *data);
+int certctl_folder_each(int fd, certctl_entry_pt fn, void *data);
 int certctl_folder_sync(int fd);
+
+/* What root has made becomes the workers' user's; 0, or -1 with errno. */
+int certctl_chown_to_workers(certctl_store_t *store, int fd);
 
 /* The code for errno. */
 int certctl_store_code(void);
 
 
+/* store/file.c */
+
+certctl_file_t certctl_file_of(const struct stat *st);
+/* Whether there is this file under path: 1, 0. */
+int certctl_file_is(int folder, const char *path, const certctl_file_t *file);
+
+int certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
+    certctl_file_t *file);
+/* Writes the file of name with CERTCTL_MARK_NEW. */
+int certctl_file_write(certctl_store_t *store, int folder, const char *name,
+    const u_char *data, size_t len, int sync);
+int certctl_file_rename(int folder, const char *name, char from, char to);
+int certctl_file_link(int folder, const char *name, char from, char to);
+/* OK also when there is none. */
+int certctl_file_unlink(int folder, const char *name, char mark);
+/* Overwrites and removes the file of name with CERTCTL_MARK_NEW; with sync it
+   waits until the disk has no more of it than it must. */
+void certctl_file_wipe(int folder, const char *name, int sync);
+/* Gone at once for who opens it, and only then overwritten. */
+int certctl_file_remove(int folder, const char *name, char mark, int sync);
+
+
+/* store/sealed.c */
+
+/* Reads and unseals the file under path. */
+int certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
+    certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
+int certctl_store_load(certctl_store_t *store, const char *name, char mark,
+    certctl_sealed_t *ret);
+/* Seals in, and writes it with CERTCTL_MARK_NEW. */
+int certctl_sealed_write(certctl_store_t *store, int folder,
+    const certctl_sealed_t *in, int sync);
+/* The same, and durably in the place of what was there. */
+int certctl_sealed_replace(certctl_store_t *store, int folder,
+    const certctl_sealed_t *in);
+
+
+/* store/read.c */
+
+/* The caller's record takes over the buffer of the sealed one. */
+void certctl_record_of(certctl_record_t *ret, const certctl_sealed_t *from);
+
+
 /* store/lock.c */
 
-/*
- * Locks that are held and of no name, to become those of the next ones: a file
- * system may look long for a new file's place where many have just gone.
- */
+/* A lock without a name: a file system may need long to make a new file where
+   many have just been removed. */
 
 typedef struct {
     int   fd;
     char  name[32];
-} certctl_spare_t;
+} certctl_pooled_lock_t;
 
-struct certctl_spares_s {
-    void           (*between)(void);
-    size_t           n;
-    certctl_spare_t  of[CERTCTL_STORE_MANY];
+struct certctl_lock_pool_s {
+    void                 (*on_step)(void);
+    size_t                 n;
+    certctl_pooled_lock_t  of[CERTCTL_STORE_MANY];
 };
 
 typedef struct {
-    int                fd;
-    int                stale;               /* its last owner died */
-    int                keep;                /* for the next one to tidy up */
-    certctl_spares_t  *spares;              /* where it goes; may be NULL */
-    char               name[CERTCTL_NAME_SIZE];
+    int                   fd;
+    int                   stale;            /* its last owner died */
+    int                   unfinished;       /* the next writer has to heal */
+    certctl_lock_pool_t  *pool;             /* may be NULL */
+    char                  name[CERTCTL_NAME_SIZE];
 } certctl_lock_t;
 
 /* Waits for a file's exclusive lock at most wait_ms; 0, or -1 with errno. */
 int certctl_flock(int fd, unsigned wait_ms);
 int certctl_lock(certctl_store_t *store, const char *name,
-    certctl_lock_t *lock, unsigned wait_ms, certctl_spares_t *spares);
+    certctl_lock_t *lock, unsigned wait_ms, certctl_lock_pool_t *pool);
 void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
-/* Removes a spare of a process that is no more. */
-void certctl_spare_heal(certctl_store_t *store, const char *name);
+/* Whether fd is open on the file under path: 1, 0, -1 with errno. */
+int certctl_lock_is_file(int fd, int folder, const char *path);
+
+
+/* store/lock_pool.c */
+
+/* 1 when lock is one of its pool now, for lock->name; or is in the pool. */
+int certctl_lock_pool_take(certctl_store_t *store, certctl_lock_t *lock);
+int certctl_lock_pool_put(certctl_store_t *store, certctl_lock_t *lock);
+/* Removes the lock of a process that died. */
+void certctl_lock_pool_heal(certctl_store_t *store, const char *base);
 
 
 /* store/candidates.c: the records that carry one DNS or IP name, by which one
@@ -264,11 +325,29 @@ int certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
 int certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
     const char *key, const char *record, certctl_sealed_t *ret);
 /*
- * Under the record's lock: who is killed before the end of it leaves the lock
- * behind, and whoever finds that tells everybody.
+ * Calls changed for all names of both.  Under the record's lock: when a writer
+ * is killed before, its lock is left, and who finds that invalidates all.
  */
-void certctl_names_touch(const char *name, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_touched_pt touched, void *data);
+void certctl_names_notify(const char *name, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_changed_pt changed, void *data);
+
+
+/* store/search.c */
+
+typedef struct {
+    certctl_store_t       *store;
+    certctl_kind_e         kind;
+    int                    rc;
+    size_t                 n;
+    const char           **keys;            /* n names, and for each of them */
+    certctl_candidates_t  *found;           /* ... all records that carry it */
+} certctl_search_t;
+
+/* For the names that are lost with old, or by it when it becomes new, and whose
+   list is partial; search is to be freed, also on failure. */
+int certctl_search(certctl_store_t *store, const certctl_sealed_t *old,
+    const certctl_sealed_t *new, certctl_search_t *search);
+void certctl_search_free(certctl_search_t *search);
 
 
 /* store/commit.c */
@@ -283,8 +362,7 @@ typedef struct {
     const certctl_sealed_t  *new;           /* when it was prepared */
     unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
-    unsigned           unread:1;            /* nobody knows the names that the
-                                               live one has, or had */
+    unsigned           names_unknown:1;     /* the live one was damaged */
 } certctl_write_t;
 
 /*
@@ -292,14 +370,14 @@ typedef struct {
  * create w->folder is open; else it is -1 where nothing was ever stored.
  */
 int certctl_write_begin(certctl_store_t *store, const char *name, int create,
-    unsigned wait_ms, certctl_spares_t *spares, certctl_write_t *w);
+    unsigned wait_ms, certctl_lock_pool_t *pool, certctl_write_t *w);
 void certctl_write_end(certctl_write_t *w);
 
 /* The generation of new and its time: later than what it replaces. */
 void certctl_write_number(certctl_write_t *w, certctl_sealed_t *new);
 
-/* Touches all names whose answer this write may have changed. */
-void certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched,
+/* Calls changed for all names whose answer this write may have changed. */
+void certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed,
     void *data);
 
 /*
@@ -312,22 +390,21 @@ int certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
 
 /*
  * Its steps, for who commits many at a time: the new version is written beside
- * the live one, takes its place, and what was kept for the way back goes.
- * Without sync it is for the caller to see to it that what a step has written
- * is on the disk before the next.  prepare() that fails, and expose(), have
- * cleared up behind themselves; abandon() takes a prepare() back, undo() an
- * expose().
+ * the live one, takes its place, and the backup is removed.  Without sync the
+ * caller syncs what a step has written before the next one.  stage() and
+ * publish() leave nothing when they fail; unstage() takes a stage() back,
+ * revert() a publish().
  */
-int certctl_write_prepare(certctl_write_t *w, const certctl_sealed_t *new,
+int certctl_write_stage(certctl_write_t *w, const certctl_sealed_t *new,
     int keep_prev, int sync);
-void certctl_write_abandon(certctl_write_t *w);
-int certctl_write_expose(certctl_write_t *w, int sync);
-void certctl_write_undo(certctl_write_t *w);
-void certctl_write_conclude(certctl_write_t *w);
+void certctl_write_unstage(certctl_write_t *w);
+int certctl_write_publish(certctl_write_t *w, int sync);
+void certctl_write_revert(certctl_write_t *w);
+void certctl_write_clean(certctl_write_t *w);
 
 /* Moves a file that cannot be read to damaged/. */
-void certctl_set_aside(certctl_store_t *store, int folder, const char *base,
-    const char *name);
+void certctl_move_to_damaged(certctl_store_t *store, int folder,
+    const char *name, char mark);
 
 
 /* store/write.c */
@@ -337,15 +414,18 @@ typedef struct {
     certctl_sealed_t   new;                 /* points into the record given */
 } certctl_put_t;
 
-/* Nothing is to be ended when it fails. */
+/* Later than last, and than all before. */
+uint64_t certctl_next_generation(uint64_t last);
+
+/* put_end() is called only when it has succeeded. */
 int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
-    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put);
+    unsigned wait_ms, certctl_lock_pool_t *pool, certctl_put_t *put);
 void certctl_put_end(certctl_put_t *put);
 
 
 /* store/pending.c */
 
-/* Removes the key that waits under name; with spki only if it is that key. */
+/* Removes the pending key of name; with spki only if it is that key. */
 void certctl_pending_remove(certctl_store_t *store, const char *name,
     const u_char *spki);
 
@@ -355,16 +435,7 @@ void certctl_pending_remove(certctl_store_t *store, const char *name,
 /* Finishes or undoes what a writer of name left; under its lock. */
 void certctl_heal(certctl_store_t *store, const char *name);
 /* The answer of any name may be another now. */
-void certctl_tell_all(certctl_store_t *store);
-
-
-/* store/store.c */
-
-/* Reads and unseals what lies under a path of a room. */
-int certctl_sealed_read(certctl_store_t *store, int room, const char *path,
-    certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
-int certctl_store_load(certctl_store_t *store, const char *name, char mark,
-    certctl_sealed_t *ret);
+void certctl_invalidate_all(certctl_store_t *store);
 
 
 /* store/put_many.c */

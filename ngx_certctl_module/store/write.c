@@ -13,21 +13,18 @@
 
 #include <openssl/asn1.h>
 
-#include "x509_chain.h"
 #include "x509_facts.h"
 #include "x509_leaf.h"
 
 
 /*
  * Microseconds since 1970, or one more than before: it grows across a delete
- * without a tombstone, and tells which record of a name is the newer, as no two
- * writes take less than a microsecond in all.
- * Only a clock that was set back in between makes it smaller, and nobody asks
- * which of two is larger: workers compare it for equality, and the file, too.
+ * without a tombstone, unless the clock is set back in between.  Generations
+ * are compared for equality only.
  */
 
-static uint64_t
-next_generation(uint64_t last)
+uint64_t
+certctl_next_generation(uint64_t last)
 {
     uint64_t         now;
     struct timespec  ts;
@@ -66,27 +63,27 @@ certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
         last = new->generation;
     }
 
-    new->generation = next_generation(last);
+    new->generation = certctl_next_generation(last);
     new->stored = time(NULL);
 }
 
 
 void
-certctl_write_tell(certctl_write_t *w, certctl_touched_pt touched, void *data)
+certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed, void *data)
 {
-    certctl_names_touch(w->lock.name, w->old, w->new, touched, data);
+    certctl_names_notify(w->lock.name, w->old, w->new, changed, data);
 
-    if (w->unread) {
-        certctl_tell_all(w->store);
+    if (w->names_unknown) {
+        certctl_invalidate_all(w->store);
     }
 }
 
 
-/* Commits, tells the names, and the generation when there is a new one. */
+/* Commits, and notifies also when readers may have seen what was undone. */
 
 static int
 commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+    uint64_t *generation, certctl_changed_pt changed, void *data)
 {
     int  rc, err;
 
@@ -96,7 +93,7 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
     err = errno;
 
     if (w->committed) {
-        certctl_write_tell(w, touched, data);
+        certctl_write_notify(w, changed, data);
     }
 
     if (rc == CERTCTL_STORE_OK && generation != NULL) {
@@ -172,31 +169,24 @@ keep_staple(const certctl_sealed_t *old, certctl_sealed_t *new)
 }
 
 
-/* Of who has not judged the chain all of it is parsed. */
-
 static int
 describe(const certctl_record_t *rec, u_char *spki, certctl_blob_t *names)
 {
-    int                   good;
-    const char           *why;
-    STACK_OF(X509)       *chain;
-    struct certctl_leaf   leaf = { 0 };
+    int                         good;
+    struct certctl_leaf         leaf = { 0 };
+    const struct certctl_leaf  *known = rec->leaf;
 
-    if (rec->leaf) {
-        memcpy(spki, rec->leaf->spki, sizeof(rec->leaf->spki));
-        return certctl_record_names(rec->leaf, names);
+    if (known == NULL) {
+        if (certctl_leaf_read(rec->chain.data, rec->chain.len, &leaf)) {
+            return 0;
+        }
+
+        known = &leaf;
     }
 
-    chain = certctl_chain_from_der(rec->chain.data, rec->chain.len, &why);
-
-    good = chain != NULL
-           && certctl_leaf_of(sk_X509_value(chain, 0), &leaf) == NULL
-           && certctl_record_names(&leaf, names);
-
-    memcpy(spki, leaf.spki, sizeof(leaf.spki));
-
+    memcpy(spki, known->spki, sizeof(known->spki));
+    good = certctl_record_names(known, names);
     certctl_leaf_free(&leaf);
-    sk_X509_pop_free(chain, X509_free);
 
     return good;
 }
@@ -204,7 +194,7 @@ describe(const certctl_record_t *rec, u_char *spki, certctl_blob_t *names)
 
 int
 certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
-    unsigned wait_ms, certctl_spares_t *spares, certctl_put_t *put)
+    unsigned wait_ms, certctl_lock_pool_t *pool, certctl_put_t *put)
 {
     int                rc;
     certctl_blob_t     names;
@@ -218,7 +208,7 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
 
     rc = rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
          ? refuse(EINVAL)
-         : certctl_write_begin(store, rec->name, 1, wait_ms, spares,
+         : certctl_write_begin(store, rec->name, 1, wait_ms, pool,
                                &put->w);
 
     if (rc != CERTCTL_STORE_OK) {
@@ -257,7 +247,7 @@ certctl_put_end(certctl_put_t *put)
 
 int
 certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+    uint64_t *generation, certctl_changed_pt changed, void *data)
 {
     int            rc;
     certctl_put_t  put;
@@ -267,7 +257,7 @@ certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
         return rc;
     }
 
-    rc = commit(&put.w, &put.new, 0, generation, touched, data);
+    rc = commit(&put.w, &put.new, 0, generation, changed, data);
 
     if (rc == CERTCTL_STORE_OK) {
         certctl_pending_remove(store, rec->name, put.new.spki);
@@ -281,7 +271,7 @@ certctl_store_put(certctl_store_t *store, const certctl_record_t *rec,
 
 int
 certctl_store_rollback(certctl_store_t *store, const char *name,
-    uint64_t replaces, uint64_t *generation, certctl_touched_pt touched,
+    uint64_t replaces, uint64_t *generation, certctl_changed_pt changed,
     void *data)
 {
     int                rc;
@@ -299,7 +289,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
 
     if (rc == CERTCTL_STORE_OK) {
         keep_staple(w.old, &prev);
-        rc = commit(&w, &prev, 0, generation, touched, data);
+        rc = commit(&w, &prev, 0, generation, changed, data);
         certctl_sealed_free(&prev);
     }
 
@@ -312,7 +302,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
 int
 certctl_store_staple(certctl_store_t *store, const char *name,
     const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
-    uint64_t *generation, certctl_touched_pt touched, void *data)
+    uint64_t *generation, certctl_changed_pt changed, void *data)
 {
     int                   rc;
     certctl_write_t       w;
@@ -355,7 +345,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     }
 
     if (rc == CERTCTL_STORE_OK) {
-        rc = commit(&w, &new, 1, generation, touched, data);
+        rc = commit(&w, &new, 1, generation, changed, data);
     }
 
     certctl_write_end(&w);
@@ -366,7 +356,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
 
 /*
  * Names first: a crash behind them leaves a whole record, and healing enters
- * its names again, as a deletion that nobody was told of never was.
+ * its names again, as a deletion that was not answered never was.
  */
 
 static int
@@ -407,7 +397,7 @@ remove_record(certctl_write_t *w)
 
 int
 certctl_store_delete(certctl_store_t *store, const char *name,
-    uint64_t replaces, certctl_touched_pt touched, void *data)
+    uint64_t replaces, certctl_changed_pt changed, void *data)
 {
     int               rc;
     certctl_write_t   w;
@@ -428,7 +418,7 @@ certctl_store_delete(certctl_store_t *store, const char *name,
 
     if (rc != CERTCTL_STORE_NOT_FOUND) {
         rc = remove_record(&w);
-        certctl_write_tell(&w, touched, data);
+        certctl_write_notify(&w, changed, data);
     }
 
     certctl_write_end(&w);

@@ -95,7 +95,7 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 
 void
 certctl_store_put_many(certctl_store_t *store, certctl_store_put_t *puts,
-    size_t n, certctl_spares_t *spares, certctl_touched_pt touched, void *data)
+    size_t n, certctl_lock_pool_t *locks, certctl_changed_pt changed, void *data)
 {
     FUZZ_MUST(n <= CERTCTL_STORE_MANY);
 

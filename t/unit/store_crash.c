@@ -32,14 +32,14 @@ static int
 put_both(certctl_store_t *s, int times)
 {
     certctl_store_put_t  puts[] = { { .record = &three }, { .record = &other } };
-    certctl_spares_t    *spares = certctl_store_spares(NULL);
+    certctl_lock_pool_t    *locks = certctl_lock_pool_create(NULL);
     int                  rc = 0;
 
     for (int i = 0; i < times; i++) {
-        certctl_store_put_many(s, puts, 2, spares, NULL, NULL);
+        certctl_store_put_many(s, puts, 2, locks, NULL, NULL);
         rc = rc ? rc : puts[0].rc ? puts[0].rc : puts[1].rc;
     }
-    certctl_store_spares_end(s, spares);
+    certctl_lock_pool_destroy(s, locks);
     return rc;
 }
 
@@ -205,7 +205,7 @@ names_fit(certctl_store_t *s, int what)
 
 /* Locks of nobody that wait for a start to be removed. */
 static int
-spares_left(void)
+pooled_locks(void)
 {
     glob_t  files;
     char    pattern[128];
@@ -219,7 +219,7 @@ spares_left(void)
 
 /* No + % = behind, no lock but those. */
 static int
-is_tidy(int spares)
+is_tidy(int pooled)
 {
     static const char  *marks[] = {
         "+a", "%a", "=a", "+b", "%b", "=b", NULL
@@ -230,7 +230,7 @@ is_tidy(int spares)
             return 0;
         }
     }
-    return files_in("writes") == spares;
+    return files_in("writes") == pooled;
 }
 
 static void
@@ -348,7 +348,7 @@ dies(size_t op, const char *point, const char *act, int by_write)
     /* and life goes on */
     good = good && op_open(NULL) == 0
            && certctl_store_put(s, &one, NULL, NULL, NULL) == 0
-           && names_fit(s, ONE) && is_tidy(by_write ? spares_left() : 0);
+           && names_fit(s, ONE) && is_tidy(by_write ? pooled_locks() : 0);
     (void) certctl_store_delete(s, "b", 0, NULL, NULL);
     good = good && certctl_store_delete(s, "a", 0, NULL, NULL) == 0
            && names_fit(s, NONE)

@@ -99,11 +99,11 @@ op_many(void)
 {
     certctl_store_put_t  before[] = { { .record = &first }, { .record = &other } };
     certctl_store_put_t  puts[] = { { .record = &other }, { .record = &three } };
-    certctl_spares_t    *spares = certctl_store_spares(NULL);
+    certctl_lock_pool_t    *locks = certctl_lock_pool_create(NULL);
 
-    certctl_store_put_many(store, before, 2, spares, NULL, NULL);
-    certctl_store_put_many(store, puts, 2, spares, NULL, NULL);
-    certctl_store_spares_end(store, spares);
+    certctl_store_put_many(store, before, 2, locks, NULL, NULL);
+    certctl_store_put_many(store, puts, 2, locks, NULL, NULL);
+    certctl_lock_pool_destroy(store, locks);
     countdown = -1;
     if (puts[0].rc == CERTCTL_STORE_OK || before[1].rc == CERTCTL_STORE_OK
         ? !holds(store, "b", &other) || strcmp(ecdsa(store, "b.example"), "b")

@@ -351,13 +351,13 @@ after_conflict(void)
     certctl_record_t      mine = test_record("mine", "DNS:mine.example", 0);
     certctl_record_t      next = test_record("next", "DNS:next.example", 0);
     certctl_store_put_t   puts[] = { { .record = &mine }, { .record = &next } };
-    certctl_spares_t     *spares = certctl_store_spares(NULL);
+    certctl_lock_pool_t  *locks = certctl_lock_pool_create(NULL);
     struct timespec       from, to;
 
     PKI_MUST(certctl_store_put(store, &mine, NULL, NULL, NULL) == 0
              && certctl_store_put(store, &next, NULL, NULL, NULL) == 0);
     mine.generation = 1;                        /* no longer live */
-    certctl_store_put_many(store, puts, 2, spares, NULL, NULL);
+    certctl_store_put_many(store, puts, 2, locks, NULL, NULL);
     is_int(puts[0].rc, CERTCTL_STORE_CONFLICT, "another write came first");
     is_int(puts[1].rc, 0, "of this name only");
 
@@ -368,7 +368,7 @@ after_conflict(void)
     clock_gettime(CLOCK_MONOTONIC, &to);
     ok(to.tv_sec - from.tv_sec < 9, "waits for nobody");
 
-    certctl_store_spares_end(store, spares);
+    certctl_lock_pool_destroy(store, locks);
     is_int(files_in("writes"), 0, "no lock is left");
     test_record_done(&mine);
     test_record_done(&next);
