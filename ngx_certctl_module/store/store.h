@@ -116,8 +116,8 @@ typedef struct certctl_store_s  certctl_store_t;
  * Opens path.  With create, makes what is missing: the folder, those in it
  * owned by uid and gid (the workers'), the sealing key and host id (readable by
  * the caller only); and finishes what a writer that was killed left.  Refuses
- * permissions that are too open, and a lost sealing key where there are records.
- * To be called by the master before workers drop privileges; children inherit
+ * permissions that are too open, and a lost sealing key where there are
+ * records.  To be called by the master before workers drop privileges; children inherit
  * the open store.  uid and gid count when the caller is root; uid (uid_t) -1 is
  * root.
  *
@@ -161,7 +161,7 @@ int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
 /* Whether find() tries record first for this kind and DNS or IP name; NULL:
-   whether it tries any.  1, 0.  No file is read: it may find another or none. */
+   whether it tries any.  1, 0.  No file is read: it may find another */
 int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record);
 
