@@ -323,3 +323,33 @@ certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
 
     return rc;
 }
+
+
+int
+certctl_write_sealed(certctl_store_t *store, int parent,
+    const certctl_sealed_t *in, certctl_check_pt check)
+{
+    int              rc, folder;
+    certctl_write_t  w;
+
+    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    rc = check ? check(store, in) : CERTCTL_STORE_OK;
+
+    if (rc == CERTCTL_STORE_OK) {
+        folder = certctl_folder_open(store, parent, in->name, 1);
+        rc = folder < 0 ? certctl_store_code()
+                        : certctl_sealed_replace(store, folder, in);
+
+        if (folder >= 0) {
+            close(folder);
+        }
+    }
+
+    certctl_write_end(&w);
+
+    return rc;
+}

@@ -1,5 +1,5 @@
 
-/* Keys that wait for their certificate, and staples of static certificates. */
+/* Pending keys: each waits for the certificate that was requested for it. */
 
 
 #include "store/store_impl.h"
@@ -16,82 +16,6 @@
 
 #include "x509_info.h"
 #include "x509_key.h"
-
-
-static int
-load(certctl_store_t *store, int parent, certctl_sealed_e type,
-    const char *name, certctl_sealed_t *ret)
-{
-    char  path[CERTCTL_PATH_SIZE];
-
-    if (parent < 0
-        || !certctl_name_valid((const u_char *) name, strlen(name)))
-    {
-        return CERTCTL_STORE_NOT_FOUND;
-    }
-
-    certctl_path(path, name, 0);
-
-    return certctl_sealed_read(store, parent, path, type, name, ret);
-}
-
-
-/* Of a static certificate's staples the later one stays; under its lock. */
-
-static int
-check_staple(certctl_store_t *store, const certctl_sealed_t *in)
-{
-    int                rc;
-    certctl_sealed_t   old;
-
-    if (in->type != CERTCTL_SEALED_STAPLE
-        || load(store, store->staples, in->type, in->name, &old)
-           != CERTCTL_STORE_OK)
-    {
-        return CERTCTL_STORE_OK;
-    }
-
-    rc = certctl_staple_replaces(&in->blob[CERTCTL_BLOB_STAPLE], in->until,
-                                 &old.blob[CERTCTL_BLOB_STAPLE], old.until)
-         ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
-
-    certctl_sealed_free(&old);
-
-    return rc;
-}
-
-
-/* Puts in in the place of what folder parent has under its name. */
-
-static int
-replace(certctl_store_t *store, int parent, const certctl_sealed_t *in)
-{
-    int              rc, folder;
-    certctl_write_t  w;
-
-    rc = certctl_write_begin(store, in->name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    rc = check_staple(store, in);
-    if (rc != CERTCTL_STORE_OK) {
-        certctl_write_end(&w);
-        return rc;
-    }
-
-    folder = certctl_folder_open(store, parent, in->name, 1);
-    rc = folder < 0 ? certctl_store_code()
-                    : certctl_sealed_replace(store, folder, in);
-
-    if (folder >= 0) {
-        close(folder);
-    }
-
-    certctl_write_end(&w);
-
-    return rc;
-}
 
 
 static int
@@ -146,7 +70,7 @@ certctl_store_pending_put(certctl_store_t *store,
     in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
                                              sizeof(pending->key_type) - 1);
 
-    return replace(store, store->pending, &in);
+    return certctl_write_sealed(store, store->pending, &in, NULL);
 }
 
 
@@ -158,7 +82,8 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
     certctl_blob_t    *type, *sans;
     certctl_sealed_t   sealed;
 
-    rc = load(store, store->pending, CERTCTL_SEALED_PENDING, name, &sealed);
+    rc = certctl_sealed_load(store, store->pending, CERTCTL_SEALED_PENDING,
+                             name, 0, &sealed);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
@@ -209,7 +134,8 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
     same = spki == NULL;
 
     if (!same
-        && load(store, store->pending, CERTCTL_SEALED_PENDING, name, &sealed)
+        && certctl_sealed_load(store, store->pending, CERTCTL_SEALED_PENDING,
+                               name, 0, &sealed)
            == CERTCTL_STORE_OK)
     {
         same = memcmp(sealed.spki, spki, sizeof(sealed.spki)) == 0;
@@ -228,64 +154,4 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
     }
 
     errno = err;
-}
-
-
-int
-certctl_store_static_staple_put(certctl_store_t *store,
-    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
-    certctl_changed_pt changed, void *data)
-{
-    int               rc;
-    certctl_sealed_t  in;
-
-    memset(&in, 0, sizeof(in));
-    certctl_hex(fingerprint, 32, in.name);
-    in.type = CERTCTL_SEALED_STAPLE;
-    in.stored = time(NULL);
-    in.until = until;
-    in.blob[CERTCTL_BLOB_STAPLE] = *staple;
-
-    rc = replace(store, store->staples, &in);
-
-    /* readers may have seen it, also when it could not be synced */
-
-    if (changed != NULL) {
-        changed(in.name, data);
-    }
-
-    return rc;
-}
-
-
-int
-certctl_store_static_staple_get(certctl_store_t *store,
-    const u_char *fingerprint, certctl_blob_t *ret, int64_t *until)
-{
-    int                rc;
-    char               name[CERTCTL_HEX256];
-    u_char            *data;
-    certctl_blob_t    *staple;
-    certctl_sealed_t   sealed;
-
-    certctl_hex(fingerprint, 32, name);
-
-    rc = load(store, store->staples, CERTCTL_SEALED_STAPLE, name, &sealed);
-    if (rc != CERTCTL_STORE_OK) {
-        return rc;
-    }
-
-    staple = &sealed.blob[CERTCTL_BLOB_STAPLE];
-    data = malloc(staple->len + 1);
-
-    if (data != NULL) {
-        memcpy(data, staple->data, staple->len);
-        ret->data = data;
-        ret->len = staple->len;
-        *until = sealed.until;
-    }
-
-    certctl_sealed_free(&sealed);
-
-    return data ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
 }

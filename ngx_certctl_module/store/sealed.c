@@ -47,12 +47,12 @@ certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
 
 
 int
-certctl_store_load(certctl_store_t *store, const char *name, char mark,
-    certctl_sealed_t *ret)
+certctl_sealed_load(certctl_store_t *store, int parent,
+    certctl_sealed_e type, const char *name, char mark, certctl_sealed_t *ret)
 {
     char  path[CERTCTL_PATH_SIZE];
 
-    if (store->certs < 0
+    if (parent < 0
         || !certctl_name_valid((const u_char *) name, strlen(name)))
     {
         return CERTCTL_STORE_NOT_FOUND;
@@ -60,8 +60,16 @@ certctl_store_load(certctl_store_t *store, const char *name, char mark,
 
     certctl_path(path, name, mark);
 
-    return certctl_sealed_read(store, store->certs, path,
-                               CERTCTL_SEALED_RECORD, name, ret);
+    return certctl_sealed_read(store, parent, path, type, name, ret);
+}
+
+
+int
+certctl_store_load(certctl_store_t *store, const char *name, char mark,
+    certctl_sealed_t *ret)
+{
+    return certctl_sealed_load(store, store->certs, CERTCTL_SEALED_RECORD,
+                               name, mark, ret);
 }
 
 

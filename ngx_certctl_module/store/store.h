@@ -117,9 +117,9 @@ typedef struct certctl_store_s  certctl_store_t;
  * owned by uid and gid (the workers'), the sealing key and host id (readable by
  * the caller only); and finishes what a writer that was killed left.  Refuses
  * permissions that are too open, and a lost sealing key where there are
- * records.  To be called by the master before workers drop privileges; children inherit
- * the open store.  uid and gid count when the caller is root; uid (uid_t) -1 is
- * root.
+ * records.  To be called by the master before workers drop privileges; children
+ * inherit the open store.  uid and gid count when the caller is root; uid
+ * (uid_t) -1 is root.
  *
  * Without create (nginx -t) nothing is changed, and what is missing is no
  * error: reads of such a store answer NOT_FOUND, writes ERROR.
@@ -161,7 +161,7 @@ int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
     const char *name, certctl_record_t *ret);
 
 /* Whether find() tries record first for this kind and DNS or IP name; NULL:
-   whether it tries any.  1, 0.  No file is read: it may find another */
+   whether it tries any.  1, 0.  No file is read: it may find another one. */
 int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record);
 
@@ -253,10 +253,10 @@ int certctl_store_delete(certctl_store_t *store, const char *name,
     uint64_t replaces, certctl_changed_pt changed, void *data);
 
 /*
- * Staples.  Of two for one certificate the later one, by thisUpdate, is kept; so
+ * Staples.  Of two for one certificate the later one, by thisUpdate, is kept;
  * put() and rollback() keep it, too, where the certificate stays the same.  One
- * with the end WITHDRAWN is kept to be compared, and not to be sent: only a later
- * one takes its place.
+ * with the end WITHDRAWN is kept for comparison only, and not sent: a later one
+ * replaces it.
  */
 #define CERTCTL_STAPLE_WITHDRAWN  (-1)
 

@@ -208,6 +208,10 @@ int certctl_file_remove(int folder, const char *name, char mark, int sync);
 /* Reads and unseals the file under path. */
 int certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
     certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
+/* By name, below parent, which may be -1. */
+int certctl_sealed_load(certctl_store_t *store, int parent,
+    certctl_sealed_e type, const char *name, char mark, certctl_sealed_t *ret);
+/* The same of a record. */
 int certctl_store_load(certctl_store_t *store, const char *name, char mark,
     certctl_sealed_t *ret);
 /* Seals in, and writes it with CERTCTL_MARK_NEW. */
@@ -402,6 +406,13 @@ int certctl_write_publish(certctl_write_t *w, int sync);
 void certctl_write_revert(certctl_write_t *w);
 void certctl_write_clean(certctl_write_t *w);
 
+/* Puts in below parent, under its lock; what check returns then, where it is
+   given, is an error unless OK. */
+typedef int (*certctl_check_pt)(certctl_store_t *store,
+    const certctl_sealed_t *in);
+int certctl_write_sealed(certctl_store_t *store, int parent,
+    const certctl_sealed_t *in, certctl_check_pt check);
+
 /* Moves a file that cannot be read to damaged/. */
 void certctl_move_to_damaged(certctl_store_t *store, int folder,
     const char *name, char mark);
@@ -421,6 +432,12 @@ uint64_t certctl_next_generation(uint64_t last);
 int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
     unsigned wait_ms, certctl_lock_pool_t *pool, certctl_put_t *put);
 void certctl_put_end(certctl_put_t *put);
+
+
+/* store/staples.c */
+
+/* new keeps the staple of old if that is later, and the leaf is the same. */
+void certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new);
 
 
 /* store/pending.c */

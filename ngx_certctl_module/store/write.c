@@ -11,9 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <openssl/asn1.h>
-
-#include "x509_facts.h"
 #include "x509_leaf.h"
 
 
@@ -106,69 +103,6 @@ commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
 }
 
 
-int
-certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
-    const certctl_blob_t *kept, int64_t kept_until)
-{
-    time_t  new, old;
-
-    if (kept->len == 0) {
-        return 1;
-    }
-
-    new = certctl_ocsp_this_update(staple->data, staple->len);
-    old = certctl_ocsp_this_update(kept->data, kept->len);
-
-    return kept_until == CERTCTL_STAPLE_WITHDRAWN
-           && until != CERTCTL_STAPLE_WITHDRAWN ? new > old : new >= old;
-}
-
-
-static int
-same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
-{
-    int            tag, class;
-    long           len;
-    size_t         whole;
-    const u_char  *p = one->data;
-
-    if (ASN1_get_object(&p, &len, &tag, &class, one->len) & 0x80) {
-        return 0;
-    }
-
-    whole = p - one->data + len;
-
-    return whole <= other->len
-           && memcmp(one->data, other->data, whole) == 0;
-}
-
-
-/* The certificate may stay the same: what is known of its revocation does. */
-
-static void
-keep_staple(const certctl_sealed_t *old, certctl_sealed_t *new)
-{
-    const certctl_blob_t  *kept, *staple;
-
-    if (old == NULL
-        || !same_leaf(&new->blob[CERTCTL_BLOB_CHAIN],
-                      &old->blob[CERTCTL_BLOB_CHAIN]))
-    {
-        return;
-    }
-
-    kept = &old->blob[CERTCTL_BLOB_STAPLE];
-    staple = &new->blob[CERTCTL_BLOB_STAPLE];
-
-    if (staple->len == 0
-        || !certctl_staple_replaces(staple, new->until, kept, old->until))
-    {
-        new->blob[CERTCTL_BLOB_STAPLE] = *kept;
-        new->until = old->until;
-    }
-}
-
-
 static int
 describe(const certctl_record_t *rec, u_char *spki, certctl_blob_t *names)
 {
@@ -231,7 +165,7 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
         return CERTCTL_STORE_CONFLICT;
     }
 
-    keep_staple(put->w.old, new);
+    certctl_staple_keep(put->w.old, new);
 
     return CERTCTL_STORE_OK;
 }
@@ -288,7 +222,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
          : certctl_store_load(store, name, CERTCTL_MARK_PREV, &prev);
 
     if (rc == CERTCTL_STORE_OK) {
-        keep_staple(w.old, &prev);
+        certctl_staple_keep(w.old, &prev);
         rc = commit(&w, &prev, 0, generation, changed, data);
         certctl_sealed_free(&prev);
     }

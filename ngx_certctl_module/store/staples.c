@@ -1,0 +1,161 @@
+
+/* Which of two staples is kept; and the staples of static certificates. */
+
+
+#include "store/store_impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <openssl/asn1.h>
+
+#include "x509_facts.h"
+#include "x509_info.h"
+
+
+int
+certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
+    const certctl_blob_t *kept, int64_t kept_until)
+{
+    time_t  new, old;
+
+    if (kept->len == 0) {
+        return 1;
+    }
+
+    new = certctl_ocsp_this_update(staple->data, staple->len);
+    old = certctl_ocsp_this_update(kept->data, kept->len);
+
+    return kept_until == CERTCTL_STAPLE_WITHDRAWN
+           && until != CERTCTL_STAPLE_WITHDRAWN ? new > old : new >= old;
+}
+
+
+static int
+same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
+{
+    int            tag, class;
+    long           len;
+    size_t         whole;
+    const u_char  *p = one->data;
+
+    if (ASN1_get_object(&p, &len, &tag, &class, one->len) & 0x80) {
+        return 0;
+    }
+
+    whole = p - one->data + len;
+
+    return whole <= other->len
+           && memcmp(one->data, other->data, whole) == 0;
+}
+
+
+void
+certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new)
+{
+    const certctl_blob_t  *kept, *staple;
+
+    if (old == NULL
+        || !same_leaf(&new->blob[CERTCTL_BLOB_CHAIN],
+                      &old->blob[CERTCTL_BLOB_CHAIN]))
+    {
+        return;
+    }
+
+    kept = &old->blob[CERTCTL_BLOB_STAPLE];
+    staple = &new->blob[CERTCTL_BLOB_STAPLE];
+
+    if (staple->len == 0
+        || !certctl_staple_replaces(staple, new->until, kept, old->until))
+    {
+        new->blob[CERTCTL_BLOB_STAPLE] = *kept;
+        new->until = old->until;
+    }
+}
+
+
+/* Of a static certificate's staples the later one is kept; under its lock. */
+
+static int
+check_later(certctl_store_t *store, const certctl_sealed_t *in)
+{
+    int                rc;
+    certctl_sealed_t   old;
+
+    if (certctl_sealed_load(store, store->staples, in->type, in->name, 0,
+                            &old)
+           != CERTCTL_STORE_OK)
+    {
+        return CERTCTL_STORE_OK;
+    }
+
+    rc = certctl_staple_replaces(&in->blob[CERTCTL_BLOB_STAPLE], in->until,
+                                 &old.blob[CERTCTL_BLOB_STAPLE], old.until)
+         ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
+
+    certctl_sealed_free(&old);
+
+    return rc;
+}
+
+
+int
+certctl_store_static_staple_put(certctl_store_t *store,
+    const u_char *fingerprint, const certctl_blob_t *staple, int64_t until,
+    certctl_changed_pt changed, void *data)
+{
+    int               rc;
+    certctl_sealed_t  in;
+
+    memset(&in, 0, sizeof(in));
+    certctl_hex(fingerprint, 32, in.name);
+    in.type = CERTCTL_SEALED_STAPLE;
+    in.stored = time(NULL);
+    in.until = until;
+    in.blob[CERTCTL_BLOB_STAPLE] = *staple;
+
+    rc = certctl_write_sealed(store, store->staples, &in, check_later);
+
+    /* readers may have seen it, also when it could not be synced */
+
+    if (changed != NULL) {
+        changed(in.name, data);
+    }
+
+    return rc;
+}
+
+
+int
+certctl_store_static_staple_get(certctl_store_t *store,
+    const u_char *fingerprint, certctl_blob_t *ret, int64_t *until)
+{
+    int                rc;
+    char               name[CERTCTL_HEX256];
+    u_char            *data;
+    certctl_blob_t    *staple;
+    certctl_sealed_t   sealed;
+
+    certctl_hex(fingerprint, 32, name);
+
+    rc = certctl_sealed_load(store, store->staples, CERTCTL_SEALED_STAPLE,
+                             name, 0, &sealed);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    staple = &sealed.blob[CERTCTL_BLOB_STAPLE];
+    data = malloc(staple->len + 1);
+
+    if (data != NULL) {
+        memcpy(data, staple->data, staple->len);
+        ret->data = data;
+        ret->len = staple->len;
+        *until = sealed.until;
+    }
+
+    certctl_sealed_free(&sealed);
+
+    return data ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
+}
