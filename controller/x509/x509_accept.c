@@ -7,6 +7,7 @@
 #include "x509_accept.h"
 #include "x509_key.h"
 #include "x509_shape.h"
+#include "x509_usage.h"
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <string.h>
@@ -141,9 +142,39 @@ is_signed_by(const struct shape *shape, X509 *issuer)
 }
 
 
+/* A leaf of the usual shape may sign, and is for servers. */
 static bool
-judge(const struct certctl_pem_block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key, time_t now,
-    struct certctl_leaf *ret)
+describe_shape(const struct shape *shape, struct certctl_accepted *ret)
+{
+    ret->key_id = shape->key->id;
+    ret->key_bits = shape->key->point ? shape->key->bits
+                                      : (int) der_left(&shape->modulus) * 8;
+    ret->signs = true;
+    ret->warning = NULL;
+
+    return OBJ_find_sigid_by_algs(&ret->signature,
+                                  EVP_MD_get_type(shape->signature->md()),
+                                  shape->signature->key_id)
+           == 1;
+}
+
+
+static void
+describe_leaf(X509 *leaf, struct certctl_accepted *ret)
+{
+    EVP_PKEY  *key = X509_get0_pubkey(leaf);
+
+    ret->key_id = EVP_PKEY_get_base_id(key);
+    ret->key_bits = EVP_PKEY_get_bits(key);
+    ret->signature = X509_get_signature_nid(leaf);
+    ret->signs = certctl_usage_signs(leaf);
+    ret->warning = certctl_usage_warning(leaf);
+}
+
+
+static bool
+judge(const struct certctl_pem_block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key,
+    time_t now, struct certctl_accepted *ret)
 {
     X509          *issuer = sk_X509_value(cas, 0);
     struct shape   shape;
@@ -155,7 +186,8 @@ judge(const struct certctl_pem_block *leaf, STACK_OF(X509) *cas, EVP_PKEY *key, 
            && is_issued_by(&shape, issuer)
            && is_signed_by(&shape, issuer)
            && certctl_cas_check(cas, 0, now) == NULL
-           && certctl_leaf_shaped(leaf->der, &shape, ret);
+           && describe_shape(&shape, ret)
+           && certctl_leaf_shaped(leaf->der, &shape, &ret->leaf);
 }
 
 
@@ -231,7 +263,7 @@ accept_quickly(const struct certctl_pem_bundle *bundle,
     const struct certctl_pem_block  *leaf = &bundle->certs[0];
 
     good = cas != NULL && read_cas(bundle, keep, cas)
-           && judge(leaf, cas, key, now, &ret->leaf);
+           && judge(leaf, cas, key, now, ret);
 
     if (good) {
         good = fill(ret, leaf->der, leaf->len, cas);
@@ -271,6 +303,7 @@ accept_slowly(const struct certctl_pem_bundle *bundle,
     } else {
         n = i2d_X509(leaf, &der);
         ret->cas = chain;
+        describe_leaf(leaf, ret);
         why = n > 0 && fill(ret, der, n, chain)
               ? NULL : "there is no memory for the chain";
     }

@@ -10,6 +10,13 @@ struct certctl_accepted {
     size_t                leaf_len;
     STACK_OF(X509)       *cas;        /* behind the leaf; may be empty */
     struct certctl_leaf   leaf;
+
+    /* what decides in which handshakes the leaf can be used */
+    int                   key_id;     /* EVP_PKEY_EC */
+    int                   key_bits;
+    int                   signature;  /* NID of the algorithm that signed it */
+    bool                  signs;      /* certctl_usage_signs() */
+    const char           *warning;    /* certctl_usage_warning() */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include "x509_read.h"
 #include "x509_rule.h"
 #include "x509_san.h"
+#include "x509_usage.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -256,7 +257,6 @@ static const char *
 check_leaf(X509 *leaf)
 {
     uint32_t  flags = X509_get_extension_flags(leaf);
-    uint32_t  usage = X509_get_extended_key_usage(leaf);
 
     if (flags & EXFLAG_INVALID) {
         return "an extension of the leaf is not valid (RFC 5280 4.2)";
@@ -272,17 +272,7 @@ check_leaf(X509 *leaf)
                " (RFC 5280 4.2.1.9)";
     }
 
-    if (!(usage & (XKU_SSL_SERVER | XKU_ANYEKU))) {
-        return "the leaf may not authenticate servers (RFC 5280 4.2.1.12)";
-    }
-
-    if (!(X509_get_key_usage(leaf)
-          & (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT | KU_KEY_AGREEMENT)))
-    {
-        return "the leaf's key usage allows no TLS (RFC 5280 4.2.1.3)";
-    }
-
-    return NULL;
+    return certctl_usage_check(leaf);
 }
 
 

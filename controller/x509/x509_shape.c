@@ -14,8 +14,6 @@
 #define EXPONENT_OCTETS_MAX  8
 
 #define KU_DIGITAL_SIGNATURE  0x80  /* RFC 5280 4.2.1.3, first octet */
-#define KU_KEY_ENCIPHERMENT   0x20
-#define KU_KEY_AGREEMENT      0x08
 
 static const struct shape_signature  signatures[] = {
     /* ecdsa-with-SHA256, -SHA384, -SHA512 */
@@ -84,8 +82,7 @@ read_key_usage(struct der value, struct shape *ret)
 
     bits = usage.p[1] & (der_left(&usage) == 2 ? 0xff << usage.p[0] : 0xff);
 
-    return bits & (KU_DIGITAL_SIGNATURE | KU_KEY_ENCIPHERMENT
-                   | KU_KEY_AGREEMENT);
+    return bits & KU_DIGITAL_SIGNATURE;
 }
 
 

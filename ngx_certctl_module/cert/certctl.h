@@ -122,6 +122,10 @@ struct ngx_certctl_server_s {
     ngx_array_t                    listens; /* ngx_str_t: "127.0.0.1:443" */
 
     ngx_str_t                      pinned;  /* certctl_certificate, or "" */
+    ngx_array_t                   *commands;    /* of ssl_conf_command, or
+                                                   NULL */
+    ngx_uint_t                     settings;    /* place in certctl->settings;
+                                                   tls/hello.c */
 
     /* of the configuration: static, placeholder; empty with variables; of the
        default server where there is no ssl_certificate */
@@ -175,6 +179,8 @@ struct ngx_certctl_s {
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
     ngx_array_t                 addresses;  /* see tls/address.h */
+    ngx_array_t                 settings;   /* of them, each once; in a worker:
+                                               tls/hello.c */
 };
 
 

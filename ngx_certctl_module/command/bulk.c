@@ -278,6 +278,7 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
         ngx_http_certctl_record_facts(json, put->name, &put->chain.leaf,
                                       put->generation, put->newer_staple,
                                       fingerprint);
+        ngx_http_certctl_put_warnings(put, json);
         bulk->live++;
     }
 

@@ -8,7 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include "command/command.h"
+#include "command/put.h"
 #include "x509_info.h"
 #include "x509_leaf.h"
 
@@ -41,14 +41,20 @@ ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
 void
 ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
     const struct certctl_leaf *leaf, uint64_t generation,
-    ngx_uint_t newer_staple)
+    ngx_http_certctl_put_t *put)
 {
     call->generation = generation;
     call->status = NGX_HTTP_OK;
 
     ngx_http_certctl_json_open(&call->json, NULL, '{');
     ngx_http_certctl_record_facts(&call->json, call->name, leaf, generation,
-                                  newer_staple, call->fingerprint);
+                                  put ? put->newer_staple : 0,
+                                  call->fingerprint);
+
+    if (put) {
+        ngx_http_certctl_put_warnings(put, &call->json);
+    }
+
     ngx_http_certctl_json_close(&call->json, '}');
 
     if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
@@ -122,7 +128,7 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     }
 
     if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
-        ngx_http_certctl_request_live(call, &leaf, generation, 0);
+        ngx_http_certctl_request_live(call, &leaf, generation, NULL);
         certctl_leaf_free(&leaf);
 
     } else {

@@ -10,6 +10,9 @@
 #include "call/call.h"
 
 
+typedef struct ngx_http_certctl_put_s  ngx_http_certctl_put_t;
+
+
 /* Each runs on a thread. */
 
 void ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call);
@@ -42,10 +45,10 @@ void ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
     const char *name, const struct certctl_leaf *leaf, uint64_t generation,
     ngx_uint_t newer_staple, char *fingerprint);
 
-/* Answers them of the live record. */
+/* All of these of the live record, and the warnings of a PUT, if it was one. */
 void ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
     const struct certctl_leaf *leaf, uint64_t generation,
-    ngx_uint_t newer_staple);
+    ngx_http_certctl_put_t *put);
 
 
 #endif /* _NGX_CERTCTL_COMMAND_H_INCLUDED_ */

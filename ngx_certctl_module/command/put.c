@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "command/put.h"
+#include "tls/trial.h"
 #include "x509_key.h"
 #include "x509_read.h"
 #include "point.h"
@@ -119,6 +120,14 @@ ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
 }
 
 
+static void
+ngx_http_certctl_put_warn(ngx_http_certctl_put_t *put, const char *warning)
+{
+    ngx_cpystrn((u_char *) put->warning, (u_char *) (warning ? warning : ""),
+                sizeof(put->warning));
+}
+
+
 /*
  * The chain is live: of what was sent only the staple may be new.  As with PUT
  * ocsp the version before stays the one to go back to.
@@ -127,9 +136,16 @@ ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
 static ngx_int_t
 ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
 {
-    int  rc;
+    int          rc;
+    const char  *rule, *warning;
 
     put->generation = put->old.generation;
+
+    /* NGINX's configuration may have changed since it became live */
+
+    rule = ngx_certctl_trial(&put->mcf->certctl, put->name, &put->chain,
+                             &put->old.key, &warning);
+    ngx_http_certctl_put_warn(put, rule ? rule : warning);
 
     if (put->staple.len == 0
         || put->newer_staple
@@ -365,6 +381,26 @@ ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
 }
 
 
+/* What no handshake could use does not replace what handshakes use. */
+
+static ngx_int_t
+ngx_http_certctl_put_try(ngx_http_certctl_put_t *put)
+{
+    const char  *rule, *warning;
+
+    rule = ngx_certctl_trial(&put->mcf->certctl, put->name, &put->chain,
+                             &put->record.key, &warning);
+    if (rule) {
+        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+                                           rule);
+    }
+
+    ngx_http_certctl_put_warn(put, warning);
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 {
@@ -376,6 +412,10 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 
     if (rc == NGX_OK) {
         rc = ngx_http_certctl_put_key(put);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_certctl_put_try(put);
     }
 
     /* what was looked at is what may be replaced */
@@ -444,6 +484,28 @@ ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put)
 
 
 void
+ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json)
+{
+    if (put->chain.warning == NULL && put->warning[0] == '\0') {
+        return;
+    }
+
+    ngx_http_certctl_json_open(json, "warnings", '[');
+
+    if (put->chain.warning) {
+        ngx_http_certctl_json_text(json, NULL, put->chain.warning);
+    }
+
+    if (put->warning[0]) {
+        ngx_http_certctl_json_text(json, NULL, put->warning);
+    }
+
+    ngx_http_certctl_json_close(json, ']');
+}
+
+
+void
 ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 {
     ngx_http_certctl_put_forget(put);
@@ -484,7 +546,7 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
     } else {
         CERTCTL_POINT("put.before_answer");
         ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation,
-                                      put.newer_staple);
+                                      &put);
     }
 
     ngx_http_certctl_put_free(&put);

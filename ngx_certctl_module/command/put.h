@@ -13,7 +13,7 @@
 #include "x509_rule.h"
 
 
-typedef struct {
+struct ngx_http_certctl_put_s {
     ngx_http_certctl_main_conf_t  *mcf;
 
     /* what is asked */
@@ -29,6 +29,8 @@ typedef struct {
     int                            err;       /* errno of a failure */
     uint64_t                       generation;
     const char                    *done;      /* for the log; NULL: no change */
+    char                           warning[CERTCTL_RULE_MAX];
+                                              /* of the trial; "": none */
 
     /* known when the chain is checked */
     struct certctl_accepted        chain;
@@ -43,7 +45,7 @@ typedef struct {
                                                  into all of the above */
     unsigned                       has_old:1;
     unsigned                       newer_staple:1;  /* ... is kept */
-} ngx_http_certctl_put_t;
+};
 
 
 /*
@@ -65,6 +67,10 @@ void ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
 
 /* All of it for a chain that was checked, some times if others write, too. */
 void ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put);
+
+/* "warnings": which clients cannot connect with it; nothing if there are none. */
+void ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json);
 
 void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
 

@@ -15,6 +15,7 @@
 #include "http/http_server.h"
 #include "http/start.h"
 #include "http/variables.h"
+#include "tls/hello.h"
 #include "tls/worker.h"
 
 
@@ -321,8 +322,17 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_certctl_module);
 
-    return (mcf && mcf->used) ? ngx_certctl_worker_init(cycle, &mcf->certctl)
-                              : NGX_OK;
+    if (mcf == NULL || !mcf->used) {
+        return NGX_OK;
+    }
+
+    if (mcf->agents
+        && ngx_certctl_hello_init(&mcf->certctl, cycle->pool) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_certctl_worker_init(cycle, &mcf->certctl);
 }
 
 

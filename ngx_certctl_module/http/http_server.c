@@ -162,6 +162,7 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
 
     server->ctx = sscf->ssl.ctx;
     server->protocol = "http";
+    server->commands = sscf->conf_commands;
     server->file.data = cscf->file_name;
     server->file.len = ngx_strlen(cscf->file_name);
     server->line = cscf->line;

@@ -238,6 +238,7 @@ ngx_stream_certctl_init_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     }
 
     server->ctx = sscf->ssl.ctx;
+    server->commands = sscf->conf_commands;
     server->protocol = "stream";
     server->file.data = cscf->file_name;
     server->file.len = ngx_strlen(cscf->file_name);

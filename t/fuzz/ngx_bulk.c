@@ -130,6 +130,12 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 }
 
 void
+ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json)
+{
+}
+
+void
 ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json, const char *name,
     const struct certctl_leaf *leaf, uint64_t generation,
     ngx_uint_t newer_staple, char *fingerprint)

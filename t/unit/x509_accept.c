@@ -39,8 +39,11 @@ static const struct {
         { NID_ext_key_usage, "anyExtendedKeyUsage" } } } },
     { "an extension that few have", 0, { .cn = "a", .sans = "DNS:a", .ext = {
         { NID_issuer_alt_name, "DNS:i.example" } } } },
-    { "key agreement", 1, { .cn = "a", .sans = "DNS:a", .ext = {
-        { NID_key_usage, "keyAgreement,encipherOnly,decipherOnly" } } } },
+    { "nine bits of key usage", 1, { .cn = "a", .sans = "DNS:a", .ext = {
+        { NID_key_usage, "digitalSignature,keyAgreement,decipherOnly" } } } },
+    { "RSA that only decrypts", 0, { .cn = "a", .sans = "DNS:a",
+        .rsa_bits = 2048, .ext = {
+        { NID_key_usage, "keyEncipherment" } } } },
     { "signed over SHA-384", 1, { .cn = "a", .sans = "DNS:a", .md = NULL } },
 };
 
@@ -53,9 +56,13 @@ static const struct {
     { "expired", { .sans = "DNS:a", .from = -2 * DAY, .to = -60 } },
     { "not yet valid", { .sans = "DNS:a", .from = 60, .to = DAY } },
     { "no CA", { .cn = "a", .ca = 1 } },
-    { "allows no TLS", { .sans = "DNS:a", .ext = {
+    { "RFC 8446 4.4.2.2", { .sans = "DNS:a", .ext = {
         { NID_key_usage, "critical,keyCertSign" } } } },
-    { "authenticate servers", { .sans = "DNS:a", .ext = {
+    { "RFC 8422 5.3", { .sans = "DNS:a", .ext = {
+        { NID_key_usage, "critical,keyEncipherment,keyAgreement" } } } },
+    { "nor keyEncipherment", { .sans = "DNS:a", .rsa_bits = 2048, .ext = {
+        { NID_key_usage, "critical,keyAgreement" } } } },
+    { "lacks serverAuth", { .sans = "DNS:a", .ext = {
         { NID_ext_key_usage, "clientAuth" } } } },
     { "no client knows", { .sans = "DNS:a", .ext = {
         { NID_sinfo_access, "critical,1.2.3.4;URI:http://a/" } } } },

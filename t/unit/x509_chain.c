@@ -36,11 +36,17 @@ judges_leaves(void)
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ext = {
         { NID_ext_key_usage, "anyExtendedKeyUsage" } }), NULL, "any usage");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ext = {
-        { NID_ext_key_usage, "clientAuth" } }), "authenticate servers",
+        { NID_ext_key_usage, "clientAuth" } }), "lacks serverAuth",
         "clientAuth alone");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ext = {
-        { NID_key_usage, "critical,keyCertSign" } }), "allows no TLS",
+        { NID_key_usage, "critical,keyCertSign" } }), "lacks digitalSignature",
         "a key usage without TLS");
+    judge_leaf(PKI(&middle, .sans = "DNS:a", .rsa_bits = 2048, .ext = {
+        { NID_key_usage, "critical,keyEncipherment" } }), NULL,
+        "RSA that only decrypts");
+    judge_leaf(PKI(&middle, .sans = "DNS:a", .rsa_bits = 2048, .ext = {
+        { NID_key_usage, "critical,keyAgreement" } }), "nor keyEncipherment",
+        "RSA for key agreement");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .ca = 1), "no CA", "a CA as leaf");
     judge_leaf(PKI(&middle, .sans = "DNS:a", .from = -2 * DAY, .to = -60),
         "certificate 1 of the chain: it has expired at ", "an expired leaf");

@@ -47,15 +47,15 @@ sub chain { return $_[0]{chain} }
 
 # A leaf: names => ['a.example', 'IP:192.0.2.1', 'URI:urn:x'], days => 90 (may
 # be negative: expired), from => seconds from now, key => PEM or a type as
-# new_key() takes it, eku => ['serverAuth'], csr's public key through key,
-# ocsp => URL, must_staple => 1, cn => 'x', serial => n, size => bytes of a comment.
+# new_key() takes it, eku => ['serverAuth'], ku => ['digitalSignature'], csr's public key through key,
+# ocsp => URL, ext => [{ sn, data } of OpenSSL's configuration], must_staple => 1, cn => 'x', serial => n, size => bytes of a comment.
 # Returns the PEM of the leaf, its key, and leaf and chain together.
 sub issue {
     my ($self, %o) = @_;
 
     my @san = map { /^(DNS|IP|URI|email):(.+)/s ? [$1, $2] : ['DNS', $_] }
         @{ $o{names} // ['localhost'] };
-    my @ext;
+    my @ext = @{ $o{ext} // [] };
 
     push @ext, { sn => 'authorityInfoAccess', data => "OCSP;URI:$o{ocsp}" } if $o{ocsp};
     push @ext, { sn => 'tlsfeature', data => 'status_request' } if $o{must_staple};
@@ -83,8 +83,8 @@ sub make {
         ? (PEM_string2cert($issuer->{cert}), PEM_string2key($issuer->{key})) : ();
     my $from = time + ($o{from} // -3600 - ($o{days} < 0 ? 90 * 86400 : 0));
     my @purpose = $o{CA} ? (purpose => 'cRLSign,keyCertSign,digitalSignature')
-        : (purpose => { digitalSignature => 1,
-            map { ($_, 1) } @{ $o{eku} // ['serverAuth'] } });
+        : (purpose => { map { ($_, 1) } @{ $o{ku} // ['digitalSignature'] },
+            @{ $o{eku} // ['serverAuth'] } });
 
     my ($cert) = CERT_create(
         subject => $o{subject}, CA => $o{CA}, key => $handle, version => 2,
@@ -101,12 +101,12 @@ sub make {
     return ($pem, $key);
 }
 
-# PEM of a new key: ec-p256, ec-p384, rsa-2048, rsa-1024 ..., ed25519.
+# PEM of a new key: ec-p256, ec-p384, ec-p521, rsa-2048, rsa-1024 ..., ed25519.
 sub new_key {
     my ($type) = @_;
 
     if ($type =~ /^ec-p(\d+)$/) {
-        my $key = KEY_create_ec({ 256 => 'prime256v1', 384 => 'secp384r1' }->{$1});
+        my $key = KEY_create_ec({ 256 => 'prime256v1', 384 => 'secp384r1', 521 => 'secp521r1' }->{$1});
         my $pem = PEM_key2string($key);
         KEY_free($key);
         return $pem;
