@@ -119,7 +119,7 @@ $B/t/store_faults: private LDFLAGS += $(FAULTS)
 $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	@mkdir -p $(@D)
 	$(say) TOOL $@
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
 # Tests load these into NGINX (LD_PRELOAD): they stand in for nothing, but time.
 $B/t/preload/%.so: t/preload/%.c

@@ -90,13 +90,14 @@ subtest 'one that is refused, between others' => sub {
 
     my $r = bulk("\@bad.example\n$bad" . "\@good.example keygen=server\n$good$good_key"
         . "\@n1.example keygen=server if_match=1\n$old$old_key"
-        . "\@_agent keygen=server\n$good$good_key" . "\@empty.example\n");
+        . "\@_agent keygen=server\n$good$good_key" . "\@_good.example keygen=server\n$good$good_key"
+        . "\@empty.example\n");
     is($r->{status}, 200, 'answered') or diag $r->{content};
-    is(join(' ', map { $_->{status} } @{ $r->{json}{certificates} }), '422 200 412 403 422',
+    is(join(' ', map { $_->{status} } @{ $r->{json}{certificates} }), '422 200 412 403 403 422',
         'each has its own status');
     like($_->{error} // '', qr/\w/, "$_->{name}: says why")
         for grep { $_->{status} != 200 } @{ $r->{json}{certificates} };
-    is("$r->{json}{live} $r->{json}{refused}", '1 4', 'counted');
+    is("$r->{json}{live} $r->{json}{refused}", '1 5', 'counted');
     is(served('good.example'), fingerprint($good), 'the good one is served');
     is(served('n1.example'), $before, 'what did not match is as it was');
     is($api->post("$url/$_/rollback")->{status}, 404, "$_: no trace") for qw(bad.example empty.example);

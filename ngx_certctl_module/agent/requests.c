@@ -55,7 +55,8 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
 
     { NGX_HTTP_DELETE, "/certificates/{name}",
       0, NULL, 0,
-      NULL, ngx_http_certctl_request_delete, NULL },
+      ngx_http_certctl_identity_before, ngx_http_certctl_request_delete,
+      NULL },
 
     { NGX_HTTP_POST, "/certificates/{name}/csr",
       ARG(KEY)|ARG(SAN)|ARG(MUST_STAPLE)|ARG(REUSE_KEY)|ARG(REUSE_PENDING),
@@ -64,7 +65,8 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
 
     { NGX_HTTP_POST, "/certificates/{name}/rollback",
       0, NULL, 0,
-      NULL, ngx_http_certctl_request_rollback, NULL },
+      ngx_http_certctl_identity_before, ngx_http_certctl_request_rollback,
+      NULL },
 
     { NGX_HTTP_PUT, "/ocsp/{fingerprint}",
       ARG(NAME), OCSP, CERTCTL_OCSP_MAX,

@@ -50,9 +50,12 @@ ngx_http_certctl_arg_keygen(const char *value)
 static const char *
 ngx_http_certctl_arg_name(const char *value)
 {
-    return certctl_name_valid((const u_char *) value, ngx_strlen(value))
-           ? NULL
-           : "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+    if (!certctl_name_valid((const u_char *) value, ngx_strlen(value))) {
+        return "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+    }
+
+    return value[0] != '_' || ngx_strcmp(value, CERTCTL_WIRE_IDENTITY) == 0
+           ? NULL : "a name that begins with \"_\" is reserved";
 }
 
 

@@ -139,7 +139,8 @@ ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
             part->name = word;
 
             if (!certctl_name_valid(word.data, word.len)) {
-                rule = "a name is 1 to 253 of A-Z a-z 0-9 . _ * -";
+                rule = "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ "
+                       "* -";
             }
 
         } else {
@@ -318,9 +319,10 @@ ngx_http_certctl_bulk_group(ngx_http_certctl_bulk_t *bulk,
                        part->if_match.len);
         }
 
-        if (ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0) {
+        if (put->name[0] == '_') {
             put->status = NGX_HTTP_FORBIDDEN;
-            put->rule = "the control listener's own identity comes by PUT";
+            put->rule = "a name that begins with \"_\" is reserved; the "
+                        "control listener's identity is replaced by PUT";
 
         } else if (ngx_http_certctl_put_check(put) == NGX_OK) {
             (void) ngx_http_certctl_put_fit(put);

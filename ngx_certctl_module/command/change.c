@@ -65,6 +65,17 @@ ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
 }
 
 
+void
+ngx_http_certctl_identity_before(ngx_http_certctl_call_t *call)
+{
+    if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
+                       "the control listener's identity can only be replaced, "
+                       "by PUT certificates/" CERTCTL_WIRE_IDENTITY);
+    }
+}
+
+
 static void
 ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call)
 {
@@ -182,12 +193,6 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
 {
     int       rc;
     uint64_t  replaces;
-
-    if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
-                       "the control listener's own identity cannot be deleted");
-        return;
-    }
 
     if (ngx_http_certctl_record_asked(call, &replaces) != NGX_OK) {
         return;

@@ -36,6 +36,9 @@ void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
 
 /* command/change.c: what several requests share */
 
+/* On the event loop: 403 for the control listener's identity. */
+void ngx_http_certctl_identity_before(ngx_http_certctl_call_t *call);
+
 /* Counts a commit. */
 void ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf);
 

@@ -74,21 +74,30 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
 {
     const char  *rule;
 
+    put->identity = ngx_strcmp(put->name, CERTCTL_WIRE_IDENTITY) == 0;
+
     rule = ngx_http_certctl_put_parse(put);
 
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
+    if (rule == NULL) {
+        certctl_record_fill(&put->record, put->name, &put->chain.leaf);
+
+        put->record.chain.data = put->chain.der;
+        put->record.chain.len = put->chain.len;
+        put->record.staple = put->staple;
+        put->record.staple_until = put->staple_until;
+
+        if (put->identity) {
+            rule = ngx_http_certctl_put_identity(put);
+
+        } else if (put->keygen && ngx_http_certctl_put_is_identity(put)) {
+            rule = "the key of the control listener's identity cannot be used "
+                   "for a site: generate another one";
+        }
     }
 
-    certctl_record_fill(&put->record, put->name, &put->chain.leaf);
-
-    put->record.chain.data = put->chain.der;
-    put->record.chain.len = put->chain.len;
-    put->record.staple = put->staple;
-    put->record.staple_until = put->staple_until;
-
-    return NGX_OK;
+    return rule ? ngx_http_certctl_put_refuse(put,
+                                       NGX_HTTP_CERTCTL_UNPROCESSABLE, rule)
+                : NGX_OK;
 }
 
 
@@ -367,14 +376,19 @@ ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
 
     rc = ngx_http_certctl_put_fit_pending(put);
 
-    if (rc == NGX_AGAIN && put->has_old) {
+    /* the identity is renewed with a new key, or one that was asked for */
+
+    if (rc == NGX_AGAIN && put->has_old && !put->identity) {
         rc = ngx_http_certctl_put_fit_old(put);
     }
 
     if (rc == NGX_AGAIN) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                     "the first certificate's key is neither the pending nor "
-                     "the stored key of this name");
+                     put->identity
+                     ? "the certificate does not match the pending key of the "
+                       "control listener's identity"
+                     : "the certificate matches neither the pending nor the "
+                       "stored key of this name");
     }
 
     return rc;

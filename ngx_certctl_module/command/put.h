@@ -45,6 +45,7 @@ struct ngx_http_certctl_put_s {
                                                  into all of the above */
     unsigned                       has_old:1;
     unsigned                       newer_staple:1;  /* ... is kept */
+    unsigned                       identity:1;  /* the name is "_agent" */
 };
 
 
@@ -83,6 +84,16 @@ const char *ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
 const char *ngx_http_certctl_pem_take_staple(
     struct certctl_pem_bundle *bundle, const struct certctl_accepted *chain,
     certctl_blob_t *ret, int64_t *until);
+
+
+/* command/put_identity.c */
+
+/* Whether the chain, which is good for a site, may be the control listener's
+   identity: NULL, or the rule. */
+const char *ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put);
+
+/* Whether the leaf's key is the identity's. */
+ngx_uint_t ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put);
 
 
 /* command/put_keep.c: what a thread keeps between requests. */

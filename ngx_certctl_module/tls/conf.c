@@ -26,7 +26,7 @@ ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (!certctl_name_valid(value[1].data, value[1].len)
-        || ngx_strcmp(value[1].data, CERTCTL_WIRE_IDENTITY) == 0)
+        || value[1].data[0] == '_')
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid certificate name \"%V\": write the name "

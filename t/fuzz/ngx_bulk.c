@@ -30,17 +30,13 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *c, ngx_uint_t status,
     c->status = status;
 }
 
-/* Behind the parts of the control listener's identity, which are refused unread. */
+/* Behind the parts of reserved names, which are refused unread. */
 static u_char *
-skip_identity(u_char *p)
+skip_reserved(u_char *p)
 {
-    static const char  name[] = "@" CERTCTL_WIRE_IDENTITY;
-    const size_t       len = sizeof(name) - 1;
-    u_char            *end = call.body + call.body_len;
+    u_char  *end = call.body + call.body_len;
 
-    while ((size_t) (end - p) >= len && memcmp(p, name, len) == 0
-           && (p + len == end || memchr(" \r\n", p[len], 3)))
-    {
+    while (end - p >= 2 && p[1] == '_') {
         p = memmem(p, end - p, "\n@", 2);
         p = p ? p + 1 : end;
     }
@@ -54,7 +50,7 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
 {
     u_char  *end = put->pem.data + put->pem.len;
 
-    behind = skip_identity(behind);
+    behind = skip_reserved(behind);
     FUZZ_MUST(certctl_name_valid((u_char *) put->name,
                                  strlen(put->name)));
     FUZZ_MUST(strlen(put->if_match) < sizeof(put->if_match));
@@ -206,7 +202,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (call.status == 200) {
         FUZZ_MUST(live + refused == lines && lines <= CERTCTL_BULK_MAX);
         FUZZ_MUST(live >= stored + alone && freed == lines);
-        FUZZ_MUST(skip_identity(behind) == call.body + len);
+        FUZZ_MUST(skip_reserved(behind) == call.body + len);
 
     } else {
         FUZZ_MUST(call.status && checked == 0 && freed == 0);
