@@ -179,6 +179,25 @@ server { listen $TEST_NGINX_TLS ssl; certctl_agent; }
 --- error_log
 needs "certctl_trust <file>;"
 
+=== certctl_agent_users that nobody is
+--- http_config
+certctl_agent_users nobody no-such-user;
+--- error_log
+invalid user "no-such-user": write the name of a user who may send control requests over a unix socket
+
+=== certctl_agent_users twice
+--- http_config
+certctl_agent_users nobody;
+certctl_agent_users nobody;
+--- error_log
+"certctl_agent_users" directive is duplicate
+
+=== certctl_agent_users without a name
+--- http_config
+certctl_agent_users;
+--- error_log
+invalid number of arguments in "certctl_agent_users" directive
+
 === certctl_thread_pool that is nowhere defined
 --- http_config
 certctl_store $TEST_NGINX_DIR/a;

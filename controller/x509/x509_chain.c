@@ -12,7 +12,6 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#define SIGNATURE_BITS_MIN  112     /* leaves out MD5 and SHA-1 */
 
 
 /* The leaf is always new; the CAs above it are what a caller may have kept. */
@@ -246,7 +245,7 @@ check_strength(X509 *cert)
     }
 
     return X509_get_signature_info(cert, NULL, NULL, &bits, NULL)
-           && bits >= SIGNATURE_BITS_MIN
+           && bits >= CERTCTL_SIGNATURE_BITS_MIN
            ? NULL
            : "it is signed with a weak or unknown hash (RFC 9155)";
 }

@@ -5,6 +5,7 @@
 #include "x509_san.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <string.h>
 
 /* TLS feature status_request: SEQUENCE { INTEGER 5 } (RFC 7633 section 6) */
@@ -138,6 +139,59 @@ names_of(X509_REQ *req, const char **why)
 }
 
 
+/* What RSASSA-PSS hashes with; left out it is SHA-1 (RFC 4055 3.1). */
+static int
+pss_digest(const X509_ALGOR *algorithm)
+{
+    int              type, nid = NID_undef;
+    const void      *value;
+    RSA_PSS_PARAMS  *params;
+
+    X509_ALGOR_get0(NULL, &type, &value, algorithm);
+
+    params = type == V_ASN1_SEQUENCE
+             ? ASN1_item_unpack(value, ASN1_ITEM_rptr(RSA_PSS_PARAMS)) : NULL;
+
+    if (params != NULL) {
+        nid = params->hashAlgorithm == NULL
+              ? NID_sha1 : OBJ_obj2nid(params->hashAlgorithm->algorithm);
+    }
+
+    RSA_PSS_PARAMS_free(params);
+
+    return nid;
+}
+
+
+/* X509_get_signature_info() knows certificates only. */
+static bool
+is_signed_weakly(X509_REQ *req)
+{
+    int                 digest, key;
+    const EVP_MD       *md;
+    const X509_ALGOR   *algorithm;
+
+    X509_REQ_get0_signature(req, NULL, &algorithm);
+
+    if (!OBJ_find_sigid_algs(OBJ_obj2nid(algorithm->algorithm), &digest, &key))
+    {
+        return true;
+    }
+
+    if (key == NID_rsassaPss) {
+        digest = pss_digest(algorithm);
+
+    } else if (digest == NID_undef) {
+        return false;               /* EdDSA hashes by itself: RFC 8410 */
+    }
+
+    md = EVP_get_digestbynid(digest);
+
+    return md == NULL
+           || EVP_MD_get_size(md) * 4 < CERTCTL_SIGNATURE_BITS_MIN;
+}
+
+
 static const char *
 check_request(X509_REQ *req)
 {
@@ -153,6 +207,11 @@ check_request(X509_REQ *req)
 
     if (why != NULL) {
         return why;
+    }
+
+    if (is_signed_weakly(req)) {
+        return "the request is signed with a weak or unknown hash: use SHA-256"
+               " or a longer one (RFC 9155)";
     }
 
     if (X509_REQ_verify(req, key) != 1) {

@@ -6,6 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What the hash of a signature must resist: leaves out MD5 and SHA-1 (RFC 9155). */
+#define CERTCTL_SIGNATURE_BITS_MIN  112
+
 /* A new key of a wire.h type ("ec-p256", ...); NULL for an unknown type or failure. */
 EVP_PKEY *certctl_key_generate(const char *type);
 

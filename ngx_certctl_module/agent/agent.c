@@ -38,6 +38,52 @@ ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+char *
+ngx_http_certctl_agent_users(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
+
+    uid_t          *uid;
+    ngx_str_t      *value;
+    ngx_uint_t      i;
+    struct passwd  *pwd;
+
+    if (mcf->agent_users) {
+        return "is duplicate";
+    }
+
+    mcf->agent_users = ngx_array_create(cf->pool, cf->args->nelts - 1,
+                                        sizeof(uid_t));
+    if (mcf->agent_users == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        ngx_set_errno(0);
+        pwd = getpwnam((const char *) value[i].data);
+
+        if (pwd == NULL) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
+                               "invalid user \"%V\": write the name of a user "
+                               "who may send control requests over a unix "
+                               "socket", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        uid = ngx_array_push(mcf->agent_users);
+        if (uid == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *uid = pwd->pw_uid;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_int_t
 ngx_http_certctl_agent_init(ngx_conf_t *cf)
 {
@@ -46,6 +92,7 @@ ngx_http_certctl_agent_init(ngx_conf_t *cf)
     ngx_http_certctl_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    mcf->master = geteuid();
 
     if (ngx_http_certctl_agent_listen(cf) != NGX_OK) {
         return NGX_ERROR;

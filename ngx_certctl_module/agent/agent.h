@@ -17,6 +17,10 @@
  */
 char *ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* certctl_agent_users: see agent/auth.c. */
+char *ngx_http_certctl_agent_users(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* In postconfiguration, when each mcf->certctl.servers[].ctx is known: client
    verification, TLS 1.3 only, no resumption on those with agent set. */
 ngx_int_t ngx_http_certctl_agent_init(ngx_conf_t *cf);

@@ -162,6 +162,48 @@ ngx_http_certctl_auth_san(const char *kind, const char *text, void *data)
 }
 
 
+/*
+ * Who has opened the other end of a unix socket (unix(7)).  NGINX makes its
+ * sockets writable for everybody, and the folder that is in the way may have
+ * been opened since the start: the kernel says who it was.
+ */
+
+static const char *
+ngx_http_certctl_auth_peer(ngx_http_request_t *r)
+{
+    uid_t                         *uid;
+    socklen_t                      len;
+    ngx_uint_t                     i;
+    struct ucred                   peer;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    len = sizeof(struct ucred);
+
+    if (getsockopt(r->connection->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len)
+        == -1)
+    {
+        return "getsockopt(SO_PEERCRED) failed";
+    }
+
+    mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
+
+    if (peer.uid == 0 || peer.uid == mcf->master) {
+        return NULL;
+    }
+
+    uid = mcf->agent_users ? mcf->agent_users->elts : NULL;
+
+    for (i = 0; uid && i < mcf->agent_users->nelts; i++) {
+        if (uid[i] == peer.uid) {
+            return NULL;
+        }
+    }
+
+    return "the user of this process may not send control requests: allow it "
+           "by certctl_agent_users";
+}
+
+
 const char *
 ngx_http_certctl_agent_auth(ngx_http_request_t *r)
 {
@@ -176,7 +218,7 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
 
     if (c->ssl == NULL) {
         return c->listening->sockaddr->sa_family == AF_UNIX
-               ? NULL : "control requests need TLS";
+               ? ngx_http_certctl_auth_peer(r) : "control requests need TLS";
     }
 
     ssl = c->ssl->connection;

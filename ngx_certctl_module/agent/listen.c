@@ -11,6 +11,58 @@
 #include "agent/agent.h"
 
 
+#if (NGX_HAVE_UNIX_DOMAIN)
+
+/*
+ * A start that failed behind bind() has left its socket, and bind() refuses a
+ * path that exists.  Only one that nobody listens on goes: connect() says so.
+ */
+
+static void
+ngx_http_certctl_listen_unlink(ngx_conf_t *cf, struct sockaddr_un *sun,
+    socklen_t len)
+{
+    int              refused;
+    struct stat      st;
+    ngx_socket_t     s;
+
+    if (ngx_test_config || ngx_process == NGX_PROCESS_SIGNALLER
+        || lstat(sun->sun_path, &st) == -1
+        || !S_ISSOCK(st.st_mode))
+    {
+        return;
+    }
+
+    s = socket(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        return;
+    }
+
+    refused = connect(s, (struct sockaddr *) sun, len) == -1
+              && ngx_socket_errno == NGX_ECONNREFUSED;
+
+    (void) close(s);
+
+    if (!refused) {
+        return;
+    }
+
+    if (unlink(sun->sun_path) == -1) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, ngx_errno,
+                      "unlink() \"%s\" failed, a control socket that no "
+                      "process listens on", sun->sun_path);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_NOTICE, cf->log, 0,
+                  "certctl: removed the control socket \"%s\", which no "
+                  "process listened on", sun->sun_path);
+}
+
+#endif
+
+
 /* NGINX lets every user connect to its unix sockets: the folder must not. */
 
 static ngx_int_t
@@ -53,6 +105,8 @@ ngx_http_certctl_listen_unix(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
                       cscf->file_name, cscf->line, path, path);
         return NGX_ERROR;
     }
+
+    ngx_http_certctl_listen_unlink(cf, sun, addr->opt.socklen);
 
 #endif
 

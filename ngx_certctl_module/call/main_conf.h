@@ -37,6 +37,9 @@ typedef struct {
                                                be walked; NULL: none */
 
     ngx_uint_t                  agents;     /* servers with certctl_agent */
+    ngx_array_t                *agent_users;    /* uid_t: certctl_agent_users;
+                                                   NULL: none */
+    uid_t                       master;     /* who has started NGINX */
     ngx_http_conf_ctx_t         http_ctx;   /* of http{} itself */
     ngx_flag_t                  used;
 } ngx_http_certctl_main_conf_t;

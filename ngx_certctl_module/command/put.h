@@ -69,7 +69,7 @@ void ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
 /* All of it for a chain that was checked, some times if others write, too. */
 void ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put);
 
-/* "warnings": which clients cannot connect with it; nothing if there are none. */
+/* "warnings": which clients cannot connect with it; none are not written. */
 void ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
     ngx_http_certctl_json_t *json);
 

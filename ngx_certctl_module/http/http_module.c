@@ -72,6 +72,13 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       0,
       NULL },
 
+    { ngx_string("certctl_agent_users"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_certctl_agent_users,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("certctl_cache"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_certctl_cache,

@@ -3,6 +3,8 @@
 #include "tap.h"
 #include "wire.h"
 #include "x509_key.h"
+#include "x509_san.h"
+#include <openssl/rsa.h>
 
 static void
 checks_names(void)
@@ -135,10 +137,13 @@ round_trip(void)
     }
 }
 
-/* A request with this extension value, signed by signer. */
+/* A request with this extension value, signed by signer over md; pss: padded so. */
 static char *
-forge(EVP_PKEY *key, EVP_PKEY *signer, GENERAL_NAMES *names, int twice)
+forge_over(EVP_PKEY *key, EVP_PKEY *signer, GENERAL_NAMES *names, int twice,
+    const EVP_MD *md, int pss)
 {
+    EVP_MD_CTX                *ctx = EVP_MD_CTX_new();
+    EVP_PKEY_CTX              *pctx;
     STACK_OF(X509_EXTENSION)  *exts = NULL;
     X509_REQ                  *req = X509_REQ_new();
     char                      *pem;
@@ -148,11 +153,56 @@ forge(EVP_PKEY *key, EVP_PKEY *signer, GENERAL_NAMES *names, int twice)
                                  X509V3_ADD_APPEND) == 1);
     }
     PKI_MUST(X509_REQ_set_pubkey(req, key) && X509_REQ_add_extensions(req, exts)
-             && X509_REQ_sign(req, signer, EVP_sha256()));
+             && EVP_DigestSignInit(ctx, &pctx, md, NULL, signer));
+    PKI_MUST(!pss || EVP_PKEY_CTX_set_rsa_padding(pctx, RSA_PKCS1_PSS_PADDING)
+             == 1);
+    PKI_MUST(X509_REQ_sign_ctx(req, ctx));
     pem = certctl_csr_to_pem(req);
     sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
     X509_REQ_free(req);
+    EVP_MD_CTX_free(ctx);
     return pem;
+}
+
+static char *
+forge(EVP_PKEY *key, EVP_PKEY *signer, GENERAL_NAMES *names, int twice)
+{
+    return forge_over(key, signer, names, twice, EVP_sha256(), 0);
+}
+
+static void
+judges_hashes(void)
+{
+    static const struct {
+        const char  *key;
+        const char  *md;
+        int          pss;
+        int          good;
+    } rows[] = {
+        { "ec-p256", "SHA1", 0, 0 }, { "rsa-2048", "SHA1", 0, 0 },
+        { "rsa-2048", "MD5", 0, 0 }, { "rsa-2048", "SHA1", 1, 0 },
+        { "rsa-2048", "SHA256", 0, 1 }, { "rsa-2048", "SHA256", 1, 1 },
+        { "rsa-2048", "SHA512", 1, 1 }, { "ec-p256", "SHA384", 0, 1 },
+        { "ed25519", NULL, 0, 1 },
+    };
+    GENERAL_NAMES  *names = certctl_sans_parse("DNS:a.example", &(const char *) { 0 });
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char  *why = NULL;
+        EVP_PKEY    *key = certctl_key_generate(rows[i].key);
+        const EVP_MD *md = rows[i].md ? EVP_get_digestbyname(rows[i].md) : NULL;
+        char        *pem = forge_over(key, key, names, 0, md, rows[i].pss);
+        X509_REQ    *req = certctl_csr_from_pem(pem, strlen(pem), &why);
+
+        ok(rows[i].good ? req != NULL : why && strstr(why, "weak"),
+           "%s over %s%s: %s", rows[i].key, rows[i].md ? rows[i].md : "its own",
+           rows[i].pss ? ", PSS" : "", why ? why : "good");
+        X509_REQ_free(req);
+        OPENSSL_free(pem);
+        EVP_PKEY_free(key);
+    }
+
+    GENERAL_NAMES_free(names);
 }
 
 static void
@@ -245,6 +295,7 @@ main(void)
     checks_names();
     counts_names();
     round_trip();
+    judges_hashes();
     refuses_forgeries();
 
     ok(certctl_csr_build(weak, "DNS:a.example", false, &why) == NULL
