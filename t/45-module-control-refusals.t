@@ -158,10 +158,30 @@ subtest 'names' => sub {
     }
 
     # these NGINX refuses itself, before anything of ours is asked
-    for my $path ('/certificates/a%00b', '/certificates/a%zzb', '/certificates/a%2', '/../../../../etc/passwd') {
-        my $r = raw(request_text('GET', $path));
-        like($r->{status}, qr/^4\d\d$/, "$path: $r->{status}");
-        unchanged($path);
+    refused($_, raw(request_text('GET', $_)), 400, qr/RFC 9112/)
+        for '/certificates/a%00b', '/certificates/a%zzb', '/certificates/a%2', '/../../../../etc/passwd';
+
+    my %lines = (
+        'a request line that is too long' => [request_text('POST', '/certificates/shop/csr?key=ec-p256&san=DNS:'
+            . 'x' x 10000), 414, qr/in its body/],
+        'a header that is too long' => [request_text('GET', '/status', 'X-Long: ' . 'x' x 40000), 400, qr/header/],
+        'no HTTP' => ["HELO shop\r\n\r\n", 400, qr/not valid HTTP/],
+        'no Host' => ["GET $url/status HTTP/1.1\r\nConnection: close\r\n\r\n", 400, qr/not valid HTTP/],
+        'TRACE' => [request_text('TRACE', '/status'), 405, qr/method/],
+        'a coding that nobody knows' => [request_text('PUT', '/certificates/shop', 'Transfer-Encoding: lzw'), 501,
+            qr/Transfer-Encoding/],
+        'two lengths' => [request_text('PUT', '/certificates/shop', 'Content-Length: 1', 'Content-Length: 2'), 400, qr/HTTP/],
+        'more than NGINX lets a body be' => [request_text('POST', '/certificates', 'Content-Length: 2000000',
+            'Content-Type: application/x-certctl-bulk'), 413, qr/client_max_body_size/],
+    );
+
+    for my $what (sort keys %lines) {
+        my ($text, $status, $rule) = @{ $lines{$what} };
+        my $r = raw($text);
+
+        refused($what, $r, $status, $rule);
+        is($r->{headers}{'content-type'}, 'application/json', "$what: is JSON");
+        is($r->{headers}{'content-length'}, length $r->{content}, "$what: and nothing else");
     }
 
     my $r = raw(request_text('GET', '/x/../status'));

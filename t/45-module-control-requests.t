@@ -393,6 +393,42 @@ subtest 'the report' => sub {
         'whose ETag is not that of the next one');
 };
 
+subtest 'names of a request in its body' => sub {
+    my $form = 'application/x-www-form-urlencoded';
+    my @names = map { sprintf('n%02d-', $_) . 'x' x 55 . '.of-eighty.example.' . 'com' } 0 .. 99;
+    my $sans = join ',', map { "DNS:$_" } @names;
+
+    my $r = $api->post("$url/certificates/many/csr", "key=ec-p256&san=$sans", 'content-type' => $form);
+    is($r->{status}, 200, '100 names of ' . length($names[0]) . ' characters') or diag $r->{content};
+    is(Certctl::PKI::san_names($r->{content}), join(',', sort map { "DNS:$_" } @names), 'are in the request');
+
+    my $again = $api->post("$url/certificates/many/csr?reuse_pending=1&key=ec-p256", "san=$sans", 'content-type' => $form);
+    is($again->{content}, $r->{content}, 'partly in the query: the pending request again');
+
+    is($api->post("$url/certificates/many/csr?key=ec-p256&san=DNS:few.example", '', 'content-type' => $form)->{status}, 200,
+        'an empty form: all is in the query');
+
+    my %bad = (
+        'in both' => ['?san=DNS:a.example', 'key=ec-p256&san=DNS:a.example', qr/once|twice/],
+        'unknown' => ['', 'key=ec-p256&san=DNS:a.example&days=1', qr/days|unknown|argument/],
+        'another request\'s' => ['', 'key=ec-p256&san=DNS:a.example&keygen=server', qr/argument/],
+        'no name' => ['', 'key=ec-p256', qr/san is required/],
+        'not encoded' => ['', 'key=ec-p256&san=DNS:a.example,%zz', qr/percent/],
+        'not text' => ['', "key=ec-p256&san=DNS:a.example\0", qr/percent/],
+        '101 names' => ['', "key=ec-p256&san=$sans,DNS:one.more.example", qr/100/],
+    );
+    for my $what (sort keys %bad) {
+        my ($query, $body, $rule) = @{ $bad{$what} };
+        my $refused = $api->post("$url/certificates/many/csr$query", $body, 'content-type' => $form);
+
+        is($refused->{status}, 400, "$what: refused") or diag $refused->{content};
+        like($refused->{json}{error} // '', $rule, "$what: by its rule");
+    }
+    is($api->post("$url/certificates/many/csr", 'key=ec-p256&san=DNS:a.example', 'content-type' => 'text/plain')->{status},
+        415, 'another media type');
+    is($api->post("$url/certificates/many/csr", 'san=' . 'x' x 65600, 'content-type' => $form)->{status}, 413, 'too long');
+};
+
 subtest 'the listener\'s own identity' => sub {
     my $file = "$dir/store/certctl-agent.fingerprint";
     my $control = $edge->port('control');

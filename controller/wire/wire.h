@@ -23,6 +23,7 @@
 #define CERTCTL_BULK_BODY      1048576   /* POST certificates: many chains, as
                                             large as NGINX lets a body be */
 #define CERTCTL_BULK_MAX       1000      /* and so many at most */
+#define CERTCTL_CSR_BODY_MAX   65536     /* POST csr: arguments, as a form */
 #define CERTCTL_OCSP_MAX       65536     /* PUT ocsp: one DER response */
 #define CERTCTL_CHAIN_DEPTH    10        /* certificates in one chain */
 #define CERTCTL_FORM_MAX       65536     /* POST csr: its arguments, when they

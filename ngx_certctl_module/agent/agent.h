@@ -47,6 +47,11 @@ ngx_int_t ngx_http_certctl_agent_tls(ngx_conf_t *cf,
 ngx_int_t ngx_http_certctl_agent_listen(ngx_conf_t *cf);
 
 
+/* agent/errors.c: once in each worker, when all other filters are known. */
+
+void ngx_http_certctl_agent_errors(void);
+
+
 /* agent/requests.c */
 
 ngx_int_t ngx_http_certctl_request_handler(ngx_http_request_t *r);

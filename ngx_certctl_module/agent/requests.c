@@ -21,6 +21,7 @@
 #define BULK       "application/x-certctl-bulk"
 #define OCSP       "application/ocsp-response"
 #define TEXT       "text/plain"
+#define FORM       "application/x-www-form-urlencoded"
 
 
 /*
@@ -60,7 +61,7 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
 
     { NGX_HTTP_POST, "/certificates/{name}/csr",
       ARG(KEY)|ARG(SAN)|ARG(MUST_STAPLE)|ARG(REUSE_KEY)|ARG(REUSE_PENDING),
-      NULL, 0,
+      FORM, CERTCTL_CSR_BODY_MAX,
       NULL, ngx_http_certctl_request_csr, NULL },
 
     { NGX_HTTP_POST, "/certificates/{name}/rollback",
@@ -260,6 +261,22 @@ ngx_http_certctl_request_media(ngx_http_request_t *r, const char *media)
 }
 
 
+/* A form may be left out: all of its arguments can stand in the query. */
+
+static ngx_uint_t
+ngx_http_certctl_request_has_body(ngx_http_certctl_call_t *call)
+{
+    ngx_http_request_t  *r;
+
+    r = call->request;
+
+    return call->route->media
+           && (ngx_strcmp(call->route->media, FORM) != 0
+               || r->headers_in.content_length_n > 0
+               || r->headers_in.chunked);
+}
+
+
 /* What can be said of a body before a byte of it is read (RFC 9110 15.5). */
 
 static ngx_int_t
@@ -272,7 +289,7 @@ ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
     r = call->request;
     len = r->headers_in.content_length_n;
 
-    if (call->route->media == NULL) {
+    if (!ngx_http_certctl_request_has_body(call)) {
 
         if (len > 0 || r->headers_in.chunked) {
             ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
@@ -351,7 +368,7 @@ ngx_http_certctl_request_handler(ngx_http_request_t *r)
         return ngx_http_certctl_request_answer(call);
     }
 
-    if (call->route->media) {
+    if (ngx_http_certctl_request_has_body(call)) {
         return ngx_http_certctl_request_read_body(call);
     }
 

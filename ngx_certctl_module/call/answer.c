@@ -107,7 +107,7 @@ ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
 {
     size_t               len;
@@ -163,7 +163,7 @@ ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
 
 /* The blocks as they are: they are freed with the call, after the request. */
 
-static ngx_chain_t *
+ngx_chain_t *
 ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
 {
     ngx_buf_t                      *b;
@@ -237,6 +237,8 @@ ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
     if (ngx_http_certctl_answer_headers(call) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    call->answered = 1;
 
     rc = ngx_http_send_header(r);
 

@@ -297,26 +297,16 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
 }
 
 
-const char *
-ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
+/* dst has one byte more than args; it may be where they are. */
+
+static const char *
+ngx_http_certctl_args_set(ngx_http_certctl_call_t *call, u_char *p,
+    u_char *last, char *dst)
 {
-    char        *dst;
-    u_char      *p, *last, *end;
+    u_char      *end;
     const char  *rule;
 
-    if (args->len == 0) {
-        return NULL;
-    }
-
-    call->arg_text = ngx_alloc(args->len + 1, ngx_cycle->log);
-    if (call->arg_text == NULL) {
-        return "there is no memory for the arguments";
-    }
-
-    dst = call->arg_text;
-    last = args->data + args->len;
-
-    for (p = args->data; p < last; p = end + 1) {
+    for ( /* void */ ; p < last; p = end + 1) {
 
         end = ngx_strlchr(p, last, '&');
         end = end ? end : last;
@@ -329,4 +319,30 @@ ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
     }
 
     return NULL;
+}
+
+
+const char *
+ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
+{
+    if (args->len == 0) {
+        return NULL;
+    }
+
+    call->arg_text = ngx_alloc(args->len + 1, ngx_cycle->log);
+    if (call->arg_text == NULL) {
+        return "there is no memory for the arguments";
+    }
+
+    return ngx_http_certctl_args_set(call, args->data, args->data + args->len,
+                                     call->arg_text);
+}
+
+
+const char *
+ngx_http_certctl_request_form(ngx_http_certctl_call_t *call)
+{
+    return ngx_http_certctl_args_set(call, call->body,
+                                     call->body + call->body_len,
+                                     (char *) call->body);
 }

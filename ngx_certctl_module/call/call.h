@@ -110,7 +110,8 @@ struct ngx_http_certctl_call_s {
     unsigned                         queued:1;
     unsigned                         lag_measured:1;
     unsigned                         bulk:1;     /* counted as one */
-    unsigned                         answered:1;
+    unsigned                         answered:1; /* its header was sent */
+    unsigned                         replaced:1; /* NGINX's error page */
 };
 
 
@@ -127,6 +128,9 @@ const char *ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
     const u_char *text, size_t len);
 const char *ngx_http_certctl_request_args(ngx_http_certctl_call_t *call,
     ngx_str_t *args);
+
+/* The same of a body, which they stay in; on a thread. */
+const char *ngx_http_certctl_request_form(ngx_http_certctl_call_t *call);
 
 /* call/tags.c */
 
@@ -173,6 +177,9 @@ void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
 /* Sends the answer; event loop. */
 ngx_int_t ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call);
 
+/* Sets the response's header; makes buffers of what json holds, or NULL. */
+ngx_int_t ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call);
+ngx_chain_t *ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call);
 
 /* call/loop_lag.c: around the work of a control request; event loop */
 

@@ -279,9 +279,16 @@ ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call)
 {
     EVP_PKEY    *key;
     ngx_uint_t   reuse;
-    const char  *type;
+    const char  *rule, *type;
 
     key = NULL;
+    rule = ngx_http_certctl_request_form(call);
+
+    if (rule) {
+        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST, rule);
+        return;
+    }
+
     type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
     reuse = ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_KEY);
 

@@ -333,10 +333,12 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    if (mcf->agents
-        && ngx_certctl_hello_init(&mcf->certctl, cycle->pool) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (mcf->agents) {
+        ngx_http_certctl_agent_errors();
+
+        if (ngx_certctl_hello_init(&mcf->certctl, cycle->pool) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_certctl_worker_init(cycle, &mcf->certctl);
