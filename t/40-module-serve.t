@@ -275,7 +275,7 @@ unlike($edge->log, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
 my ($strong, $strong_key) = $edge->ca->issue(names => ['strong.example']);
 $edge->file('strong.example.pem', $strong);
 $edge->file('strong.example.key', $strong_key, 0644);    # workers read it
-$edge->give('weak', names => ['strong.example'], key => 'rsa-2048');
+$edge->give('weak', names => ['strong.example', 'first.example'], key => 'rsa-2048');
 is(handshake($edge->port(6), sni => 'strong.example')->{fingerprint}, fingerprint($strong),
     'a stored key that is too weak for the server: what the variables name');
 like($edge->log, qr/\[crit\].*SSL_use_cert_and_key\(\) failed for the stored certificate "weak"/, 'and the log says so');

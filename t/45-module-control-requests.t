@@ -308,7 +308,7 @@ subtest 'the report' => sub {
     is_deeply($shop->{server}{listen}, ['127.0.0.1:' . $edge->port(1)], 'where it listens');
     like($shop->{server}{file}, qr/nginx\.conf$/, 'where it is configured');
     cmp_ok($shop->{server}{line}, '>', 1, 'in which line');
-    is_deeply($shop->{served_names}, ['shop.example'], 'for which names');
+    is_deeply($shop->{served_names}, ['shop.example', 'www.shop.example'], 'for which names, as the default server');
     is(fingerprint($shop->{pem}), $shop->{fingerprint}, 'PEM and fingerprint');
     is(scalar(() = $shop->{pem} =~ /BEGIN CERT/g), 2, 'the whole chain');
     is_deeply($shop->{sans}, ['DNS:shop.example'], 'its names');
@@ -323,7 +323,7 @@ subtest 'the report' => sub {
 
     my @www = grep { grep { $_ eq 'www.shop.example' } @{ $_->{served_names} // [] } }
         @{ $r->{json}{certificates} };
-    is(join(' ', map { $_->{source} } @www), 'placeholder', 'a name without a certificate');
+    is(join(' ', map { $_->{source} } @www), 'store', 'a name without a certificate is given the default server\'s');
 
     my ($own) = grep { ($_->{file} // '') =~ /static\.pem/ } @{ $r->{json}{certificates} };
     is($own->{source}, 'static', 'a static certificate');

@@ -45,6 +45,8 @@ my %refused = (
     'revoked'                => [$full . block($ca->ocsp($crt, status => 'revoked')) . $key, qr/good|revoked/i],
     'past its nextUpdate'    => [$full . block($ca->ocsp($crt, from => time - 7200, until => time - 3600)) . $key, qr/nextUpdate/],
     'garbage'                => [$full . block('garbage') . $key, qr/OCSP|6960/],
+    'unauthorized'           => [$full . block("\x30\x03\x0a\x01\x06") . $key, qr/unauthorized: .*RFC 6960 2\.3/],
+    'tryLater'               => [$full . block("\x30\x03\x0a\x01\x03") . $key, qr/tryLater: .*RFC 6960 2\.3/],
     'broken PEM'             => ["$full-----BEGIN OCSP RESPONSE-----\n$key", qr/./],
     'twice'                  => [$full . $good . $good . $key, qr/more than one/],
     'without the issuer'     => [$crt . $good . $key, qr/issuer/],

@@ -25,6 +25,40 @@ read_time(const ASN1_GENERALIZEDTIME *at, time_t *ret)
 }
 
 
+/* What a responder answers when it has no status (RFC 6960 4.2.1). */
+static const char  *error_rules[] = {
+    [OCSP_RESPONSE_STATUS_MALFORMEDREQUEST] =
+        "the OCSP response is the error malformedRequest: the responder could"
+        " not read the request (RFC 6960 2.3)",
+    [OCSP_RESPONSE_STATUS_INTERNALERROR] =
+        "the OCSP response is the error internalError: ask the responder again"
+        " later (RFC 6960 2.3)",
+    [OCSP_RESPONSE_STATUS_TRYLATER] =
+        "the OCSP response is the error tryLater: the responder cannot answer"
+        " now, ask again later (RFC 6960 2.3)",
+    [OCSP_RESPONSE_STATUS_SIGREQUIRED] =
+        "the OCSP response is the error sigRequired: the responder answers"
+        " signed requests only (RFC 6960 2.3)",
+    [OCSP_RESPONSE_STATUS_UNAUTHORIZED] =
+        "the OCSP response is the error unauthorized: the responder does not"
+        " know this certificate, or not yet (RFC 6960 2.3, RFC 5019 2.2.3)",
+};
+
+
+static const char *
+error_rule(int status)
+{
+    const char  *rule = NULL;
+
+    if (status > 0 && status <= OCSP_RESPONSE_STATUS_UNAUTHORIZED) {
+        rule = error_rules[status];
+    }
+
+    return rule ? rule : "the OCSP response has an unknown responseStatus"
+                         " (RFC 6960 4.2.1)";
+}
+
+
 static OCSP_BASICRESP *
 read_response(const unsigned char *der, size_t len, const char **why)
 {
@@ -44,8 +78,7 @@ read_response(const unsigned char *der, size_t len, const char **why)
         *why = "the OCSP response is not valid DER (RFC 6960 4.2.1)";
 
     } else if (OCSP_response_status(resp) != OCSP_RESPONSE_STATUS_SUCCESSFUL) {
-        *why = "the OCSP response is an error, not \"successful\""
-               " (RFC 6960 4.2.1)";
+        *why = error_rule(OCSP_response_status(resp));
 
     } else {
         *why = "the OCSP response is not of the basic type (RFC 6960 4.2.1)";

@@ -14,6 +14,13 @@
 #include "cert/key_decoder.c"
 #include "command/put_keep.c"
 
+/* Whose key it is, the store says. */
+ngx_uint_t
+ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put)
+{
+    return 0;
+}
+
 /* What would be stored is the key and the staple that were judged. */
 static void
 accepted(const ngx_http_certctl_put_t *put, X509 *leaf, X509 *issuer)

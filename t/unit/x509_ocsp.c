@@ -43,9 +43,7 @@ answer(const struct answer *a, unsigned char **der)
                                     a->next_update ? to : NULL)
              && OCSP_basic_sign(basic, signer->cert, signer->key, EVP_sha256(),
                                 NULL, a->no_certs ? OCSP_NOCERTS : 0));
-    resp = OCSP_response_create(a->error ? OCSP_RESPONSE_STATUS_TRYLATER
-                                         : OCSP_RESPONSE_STATUS_SUCCESSFUL,
-                                a->error ? NULL : basic);
+    resp = OCSP_response_create(a->error, a->error ? NULL : basic);
     *der = NULL;
     len = i2d_OCSP_RESPONSE(resp, der);
     PKI_MUST(len > 0);
@@ -161,7 +159,16 @@ doubts(void)
           "another serial number");
     judge(A(.next_update = 60, .issuer = &twin), "another certificate",
           "an issuer of the same name with another key");
-    judge(A(.error = 1), "not \"successful\"", "tryLater");
+    judge(A(.error = OCSP_RESPONSE_STATUS_MALFORMEDREQUEST),
+          "malformedRequest: ", "malformedRequest");
+    judge(A(.error = OCSP_RESPONSE_STATUS_INTERNALERROR), "internalError: ",
+          "internalError");
+    judge(A(.error = OCSP_RESPONSE_STATUS_TRYLATER), "tryLater: ", "tryLater");
+    judge(A(.error = OCSP_RESPONSE_STATUS_SIGREQUIRED), "sigRequired: ",
+          "sigRequired");
+    judge(A(.error = OCSP_RESPONSE_STATUS_UNAUTHORIZED), "unauthorized: ",
+          "unauthorized");
+    judge(A(.error = 4), "unknown responseStatus", "an error of no RFC");
     judge(A(.this_update = -60, .next_update = -1), "is past", "a stale one");
     judge(A(.this_update = -CERTCTL_OCSP_DEFAULT_LIFE - 1), "is past",
           "no nextUpdate, and old");
