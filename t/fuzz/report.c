@@ -1,4 +1,7 @@
-/* A host's report of what it serves: rows for the inventory, or a refusal. */
+/*
+ * A host's report of what it serves: rows for the inventory, or a refusal.  And
+ * the same bytes as its ETag.
+ */
 #include "fuzz.h"
 #include "../../controller/core/inventory.c"
 
@@ -8,6 +11,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct error   err = { 0 };
     json_t        *report, *rows;
     char          *text;
+
+    text = fuzz_text(data, len);
+    FUZZ_MUST(!same_configuration(text, "") && !same_configuration("", text));
+    FUZZ_MUST(same_configuration(text, text)
+              == (strrchr(text, '-') != NULL && strrchr(text, '-') != text));
+    free(text);
 
     report = json_loadb((const char *) data, len, JSON_REJECT_DUPLICATES, NULL);
 
