@@ -230,7 +230,7 @@ subtest 'bodies' => sub {
     refused('larger, announced only', raw(request_text('PUT', '/certificates/shop',
         "Content-Type: $PEM", 'Content-Length: 999999', 'Expect: 100-continue')), 413);
     refused('a body for DELETE', raw(request_text('DELETE', '/certificates/shop',
-        'Content-Length: 3') . 'abc'), 400, qr/no body/);
+        'Content-Length: 3') . 'abc'), 400, qr/must not have a body/);
     refused('an empty chain', put('/certificates/shop', ''), 422);
 
     for (['a body that is cut', request_text('PUT', '/certificates/shop',

@@ -412,7 +412,7 @@ subtest 'names of a request in its body' => sub {
         'in both' => ['?san=DNS:a.example', 'key=ec-p256&san=DNS:a.example', qr/once|twice/],
         'unknown' => ['', 'key=ec-p256&san=DNS:a.example&days=1', qr/days|unknown|argument/],
         'another request\'s' => ['', 'key=ec-p256&san=DNS:a.example&keygen=server', qr/argument/],
-        'no name' => ['', 'key=ec-p256', qr/san is required/],
+        'no name' => ['', 'key=ec-p256', qr/argument san is required/],
         'not encoded' => ['', 'key=ec-p256&san=DNS:a.example,%zz', qr/percent/],
         'not text' => ['', "key=ec-p256&san=DNS:a.example\0", qr/percent/],
         '101 names' => ['', "key=ec-p256&san=$sans,DNS:one.more.example", qr/100/],

@@ -84,9 +84,9 @@ subtest 'who may not connect' => sub {
 
 subtest 'who may connect, but not command' => sub {
     my %who = (
-        'an agent' => [['URI:urn:certctl:agent:ag-1'], qr/an agent's identity cannot command/],
+        'an agent' => [['URI:urn:certctl:agent:ag-1'], qr/an agent may not send control requests/],
         'an agent that calls itself controller' =>
-            [['URI:urn:certctl:agent:ag-1', @controller], qr/an agent's identity cannot command/],
+            [['URI:urn:certctl:agent:ag-1', @controller], qr/an agent may not send control requests/],
         'nobody' => [['DNS:edge1.example'], qr/urn:certctl:controller/],
         'a lookalike' => [['URI:urn:certctl:controllers'], qr/urn:certctl:controller/],
         'a prefix' => [['URI:urn:certctl:control'], qr/urn:certctl:controller/],
@@ -163,7 +163,7 @@ subtest 'what the configuration may not say' => sub {
         'beside another handler' => ["server { $agent location / { stub_status; certctl_agent; } }",
             qr/another handler/],
         'a socket in an open folder' => ['server { listen unix:%%DIR%%/open.sock; certctl_agent; }',
-            qr/lets every user in: write "chmod o-x/],
+            qr/every user can enter the directory .*: run "chmod o-x/],
         'a pinned certificate' => ["certctl on; server { $agent certctl_certificate a.example; }",
             qr/"certctl_certificate" has no effect beside "certctl_agent"/],
     );
@@ -183,7 +183,7 @@ subtest 'what the configuration may not say' => sub {
     chdir $dir;
     isnt(run("$dir/test.log", @command), 0, 'a socket in the open folder it is started in: refused');
     chdir $house;
-    like(slurp("$dir/test.log"), qr/the folder "\." of its unix socket lets every user in/, 'and says so');
+    like(slurp("$dir/test.log"), qr/every user can enter the directory "\." of its unix socket/, 'and says so');
 
     for (['no certctl_trust', qr/certctl_trust [^;]*;/, '', qr/certctl_agent.*needs "certctl_trust <file>;".*ca\.crt/],
         ['no such file', qr/certctl_trust [^;]*;/, "certctl_trust $dir/none.pem;", qr/certctl_trust.*none\.pem/s],

@@ -25,7 +25,7 @@ ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (clcf->handler) {
-        return "stands beside another handler: give it a location of its own";
+        return "conflicts with another handler: use a location of its own";
     }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);

@@ -116,7 +116,7 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
         || SSL_CTX_set_max_early_data(ctx, 0) == 0)
     {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "the control listener's TLS could not be set up");
+                      "configuring SSL_CTX of the control listener failed");
         return NGX_ERROR;
     }
 
@@ -235,7 +235,7 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
         || SSL_version(ssl) != TLS1_3_VERSION
         || SSL_get_verify_result(ssl) != X509_V_OK)
     {
-        return "this connection was not verified for control requests";
+        return "the client was not authenticated by this server";
     }
 
     cert = SSL_get0_peer_certificate(ssl);
@@ -248,11 +248,11 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
     (void) certctl_x509_each_san(cert, ngx_http_certctl_auth_san, &agent);
 
     if (agent) {
-        return "an agent's identity cannot command another agent";
+        return "an agent may not send control requests to another agent";
     }
 
     if (!certctl_x509_has_uri(cert, CERTCTL_URN_CONTROLLER)) {
-        return "the client certificate does not carry the URI "
+        return "the client certificate has no URI SAN "
                CERTCTL_URN_CONTROLLER;
     }
 

@@ -128,7 +128,8 @@ ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
 
     } else {
         ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,
-                      "certctl: no identity could be made");
+                      "certctl: creating the control listener's certificate "
+                      "failed");
     }
 
     X509_free(cert);
@@ -177,8 +178,8 @@ ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         /* the sites are worth more than the control listener: go on */
 
         ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
-                      "certctl: the control listener has no identity, it "
-                      "cannot be reached until the store is repaired");
+                      "certctl: the record of the control listener's "
+                      "certificate cannot be read: repair the store");
         return NGX_OK;
     }
 

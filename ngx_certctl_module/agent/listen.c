@@ -99,9 +99,9 @@ ngx_http_certctl_listen_unix(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
 
     if (fi.st_mode & S_IXOTH) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" of the server in %s:%ui: the folder "
-                      "\"%s\" of its unix socket lets every user in: "
-                      "write \"chmod o-x %s\", or use another folder",
+                      "\"certctl_agent\" of the server in %s:%ui: every user "
+                      "can enter the directory \"%s\" of its unix socket: run "
+                      "\"chmod o-x %s\", or use another directory",
                       cscf->file_name, cscf->line, path, path);
         return NGX_ERROR;
     }

@@ -223,7 +223,7 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
 
     if (methods == 0) {
         ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                                       "there is no such control request");
+                                       "unknown control request");
         return NGX_DECLINED;
     }
 
@@ -234,7 +234,7 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
     }
 
     ngx_http_certctl_request_error(call, NGX_HTTP_NOT_ALLOWED,
-                                   "this path does not take this method");
+                                   "this path does not allow this method");
     return NGX_DECLINED;
 }
 
@@ -293,7 +293,7 @@ ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
 
         if (len > 0 || r->headers_in.chunked) {
             ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                           "this request takes no body");
+                                           "this request must not have a body");
             return NGX_DECLINED;
         }
 
@@ -316,7 +316,7 @@ ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
 
     if (len > (off_t) call->route->body_max) {
         (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
-                            "the body is larger than %uz bytes%Z",
+                            "the body must not exceed %uz bytes%Z",
                             call->route->body_max);
         ngx_http_certctl_request_error(call,
                                        NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,

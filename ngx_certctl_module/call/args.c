@@ -10,6 +10,11 @@
 #include <ngx_http.h>
 #include "call/call.h"
 #include "x509_key.h"
+#include "x509_rule.h"
+
+
+/* Of an argument that is not known. */
+#define NGX_HTTP_CERTCTL_ARG_SHOWN  32
 
 
 static const char  *ngx_http_certctl_arg_names[] = {
@@ -23,7 +28,7 @@ static const char *
 ngx_http_certctl_arg_key(const char *value)
 {
     return certctl_key_type_known(value) ? NULL
-           : "key is one of"
+           : "key must be one of"
 #define X(NAME, text, bits)  " " text
              CERTCTL_KEY_TYPES(X)
 #undef X
@@ -35,7 +40,7 @@ static const char *
 ngx_http_certctl_arg_flag(const char *value)
 {
     return ngx_strcmp(value, "0") == 0 || ngx_strcmp(value, "1") == 0
-           ? NULL : "must_staple, reuse_key and reuse_pending are 0 or 1";
+           ? NULL : "must_staple, reuse_key and reuse_pending must be 0 or 1";
 }
 
 
@@ -43,7 +48,7 @@ static const char *
 ngx_http_certctl_arg_keygen(const char *value)
 {
     return ngx_strcmp(value, "agent") == 0 || ngx_strcmp(value, "server") == 0
-           ? NULL : "keygen is agent or server";
+           ? NULL : "keygen must be agent or server";
 }
 
 
@@ -63,7 +68,7 @@ static const char *
 ngx_http_certctl_arg_form(const char *value)
 {
     return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
-           ? NULL : "form is full or compact";
+           ? NULL : "form must be full or compact";
 }
 
 
@@ -75,7 +80,7 @@ ngx_http_certctl_arg_limit(const char *value)
     n = ngx_atoi((u_char *) value, ngx_strlen(value));
 
     return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
-           ? NULL : "limit is 1 to 10000";
+           ? NULL : "limit must be 1 to 10000";
 }
 
 
@@ -96,7 +101,7 @@ ngx_http_certctl_arg_after(const char *value)
         return NULL;
     }
 
-    return "after is what next of the page before was";
+    return "after must be the \"next\" value of the previous page";
 }
 
 
@@ -108,7 +113,7 @@ ngx_http_certctl_arg_ttl(const char *value)
     n = ngx_atoi((u_char *) value, ngx_strlen(value));
 
     return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
-           ? NULL : "ttl is 1 to 86400 seconds";
+           ? NULL : "ttl must be 1 to 86400 (seconds)";
 }
 
 
@@ -118,7 +123,7 @@ static const char *
 ngx_http_certctl_arg_dir(const char *value)
 {
     return value[0] == '/' && ngx_strlen(value) < PATH_MAX
-           ? NULL : "dir is the full path of a directory";
+           ? NULL : "dir must be the absolute path of a directory";
 }
 
 
@@ -263,7 +268,7 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
     eq = ngx_strlchr((u_char *) p, (u_char *) last, '=');
 
     if (eq == NULL) {
-        return "an argument is written name=value";
+        return "arguments must have the form name=value";
     }
 
     len = eq - p;
@@ -277,17 +282,21 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
     }
 
     if (i == NGX_HTTP_CERTCTL_ARG_MAX || !(call->route->args & (1 << i))) {
-        return "this request does not take an argument of this name";
+        return certctl_rule("unknown argument \"%.*s\"",
+                            (int) ngx_min(len, NGX_HTTP_CERTCTL_ARG_SHOWN), p);
     }
 
     if (call->args[i]) {
-        return "an argument may be given once";
+        return certctl_rule("argument \"%s\" occurs twice",
+                            ngx_http_certctl_arg_names[i]);
     }
 
     value = *dst;
 
     if (ngx_http_certctl_arg_decode(eq + 1, last - eq - 1, value) != NGX_OK) {
-        return "an argument is not percent-encoded text";
+        return certctl_rule("argument \"%s\" is not percent-encoded printable "
+                            "ASCII (RFC 3986 2.1)",
+                            ngx_http_certctl_arg_names[i]);
     }
 
     *dst += ngx_strlen(value) + 1;
@@ -331,7 +340,7 @@ ngx_http_certctl_request_args(ngx_http_certctl_call_t *call, ngx_str_t *args)
 
     call->arg_text = ngx_alloc(args->len + 1, ngx_cycle->log);
     if (call->arg_text == NULL) {
-        return "there is no memory for the arguments";
+        return "ngx_alloc() failed";
     }
 
     return ngx_http_certctl_args_set(call, args->data, args->data + args->len,

@@ -56,7 +56,7 @@ ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call)
 {
     if (ngx_http_certctl_bulks >= NGX_HTTP_CERTCTL_BULKS) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                              "too many requests with many certificates");
+                              "too many bulk requests in progress");
         return;
     }
 
@@ -110,7 +110,7 @@ ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
         return NULL;
     }
 
-    return "behind a name may stand keygen=server and if_match=<generation>";
+    return "after a name only keygen=server and if_match=<generation> may follow";
 }
 
 
@@ -168,7 +168,7 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
     *status = NGX_HTTP_BAD_REQUEST;
 
     if (p == last || *p != '@') {
-        return "the body begins with a line \"@<name>\"";
+        return "the body must begin with a line \"@<name>\"";
     }
 
     n = 0;
@@ -179,14 +179,14 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
 
     if (n > CERTCTL_BULK_MAX) {
         *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-        return "more than 1000 certificates in one request";
+        return "a bulk request may contain at most 1000 certificates";
     }
 
     bulk->parts = ngx_calloc(n * sizeof(ngx_http_certctl_part_t),
                              ngx_cycle->log);
     if (bulk->parts == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "there is no memory for the chains";
+        return "ngx_calloc() failed";
     }
 
     for ( /* void */ ; p < last; p = next) {
@@ -349,7 +349,7 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
     if (bulk == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "there is no memory for the chains");
+                                       "ngx_calloc() failed");
         return;
     }
 
@@ -374,7 +374,8 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
         if (ngx_http_certctl_is_terminating()) {
             ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                              "NGINX ends: not all certificates were stored");
+                              "NGINX is shutting down: not all certificates were "
+                              "stored");
             goto done;
         }
 

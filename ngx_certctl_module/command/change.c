@@ -171,7 +171,7 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                               "there is no previous version to go back to");
+                               "no previous version is stored");
         return;
     }
 

@@ -35,7 +35,7 @@ ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
-                             "reuse_key=1, but there is no stored key yet");
+                             "reuse_key=1, but the name has no stored key");
         return NULL;
     }
 
@@ -56,7 +56,7 @@ ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
 
     if (type && ngx_strcmp(type, certctl_key_type(key)) != 0) {
         ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
-                      "reuse_key=1, but the stored key is of another type");
+                      "reuse_key=1, but the stored key has another type");
         EVP_PKEY_free(key);
         return NULL;
     }
@@ -136,7 +136,7 @@ ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call, X509_REQ *req)
 
     if (pem == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "the request could not be written");
+                                       "PEM_write_bio_X509_REQ() failed");
         return;
     }
 
@@ -294,13 +294,13 @@ ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call)
 
     if (call->args[NGX_HTTP_CERTCTL_ARG_SAN] == NULL) {
         ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                               "san is required: san=DNS:a.example,IP:...");
+                               "the argument san is required");
         return;
     }
 
     if (type == NULL && !reuse) {
         ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                       "key is required: key=ec-p256, ...");
+                                       "the argument key is required");
         return;
     }
 

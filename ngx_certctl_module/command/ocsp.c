@@ -57,7 +57,7 @@ ngx_http_certctl_ocsp_digest(ngx_http_certctl_ocsp_t *ocsp)
 
     if (n == NGX_ERROR) {
         ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_BAD_REQUEST,
-                    "a fingerprint is 64 hex digits, the SHA-256 of the DER");
+                    "fingerprint must be 64 hexadecimal digits (SHA-256)");
         return NGX_ERROR;
     }
 
@@ -418,7 +418,7 @@ ngx_http_certctl_ocsp(ngx_http_certctl_ocsp_t *ocsp)
         ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_NOT_FOUND,
                       ocsp->found
                       ? "the certificate with this fingerprint has no staple"
-                      : "no certificate here has this fingerprint");
+                      : "no certificate has this fingerprint");
     }
 }
 

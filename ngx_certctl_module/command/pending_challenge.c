@@ -104,7 +104,7 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
 
     if (rc != NGX_OK) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "another challenge was being written for too long");
+                       "timed out while another challenge was written");
         return;
     }
 
@@ -184,7 +184,7 @@ ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
         != NGX_OK)
     {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "another challenge was being written for too long");
+                       "timed out while another challenge was written");
         return;
     }
 

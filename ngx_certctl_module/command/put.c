@@ -182,7 +182,7 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
-                                       "another write of this name came first");
+                                       "another request has changed this record");
     }
 
     if (rc == CERTCTL_STORE_OLDER) {
@@ -317,7 +317,7 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
 
     rule = pending->sans.len ? certctl_names_are(put->chain.leaf.names,
                                                  (char *) pending->sans.data)
-                             : "the pending request names nothing";
+                             : "the pending CSR has no names";
 
     if (rule) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
@@ -346,7 +346,7 @@ ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
 
     if (rule == NULL) {
         rule = old.names ? certctl_names_equal(put->chain.leaf.names, old.names)
-                         : "the stored certificate names nothing";
+                         : "the stored certificate has no subjectAltName";
 
         certctl_leaf_free(&old);
     }
@@ -493,7 +493,7 @@ ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put)
     }
 
     (void) ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
-                           "other writes of this name came first each time");
+                           "other requests have changed this record each time");
 }
 
 

@@ -29,11 +29,11 @@ ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
 
     if (!keygen) {
         return block->der == NULL ? NULL
-               : "a private key is not taken: keys are made on this host";
+               : "the body has a private key: add keygen=server, or remove it";
     }
 
     if (block->der == NULL) {
-        return "keygen=server, but the body holds no private key";
+        return "keygen=server, but the body has no private key";
     }
 
     /* the common case by a decoder that is kept */
