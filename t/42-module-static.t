@@ -145,6 +145,11 @@ is(why('a.example'), 'for clients that do not support the key type of the newer 
     'and the report says so');
 $edge->control->delete('/certctl/v1/certificates/a-rsa');
 
+# CAs set notBefore back: five minutes do not make a file the newer one.
+
+my $backdated = fingerprint(scalar $edge->give('a', names => ['a.example'], from => -240));
+is(served('a.example'), $backdated, 'a stored one with a notBefore that is three minutes earlier wins');
+
 my $newest = fingerprint(scalar $edge->give('a', names => ['a.example'], from => -30));
 is(served('a.example'), $newest, 'until a newer one is stored');
 

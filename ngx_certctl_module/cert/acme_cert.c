@@ -1,5 +1,5 @@
 
-/* The certificate that answers a TLS-ALPN-01 challenge: RFC 8737 3, RFC 8738 6. */
+/* The certificate for a TLS-ALPN-01 challenge: RFC 8737 3, RFC 8738 6. */
 
 #include <ngx_config.h>
 #include <ngx_core.h>

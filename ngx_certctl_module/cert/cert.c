@@ -79,7 +79,7 @@ ngx_certctl_cert_borrow(ngx_certctl_cert_t *cert, SSL_CTX *ctx)
 
     } else if (ngx_strncmp(file, "data:", sizeof("data:") - 1) == 0) {
 
-        /* the certificate's own text, perhaps with its key: not to be told */
+        /* the certificate's own text, perhaps with its key: a secret */
 
         ngx_str_set(&cert->name, "data:");
 

@@ -117,7 +117,7 @@ done:
 
 
 ngx_int_t
-ngx_certctl_placeholder_give(ngx_conf_t *cf, ngx_array_t **certs,
+ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
     ngx_array_t **keys)
 {
     ngx_str_t  *cert, *key;

@@ -1,6 +1,6 @@
 
 /*
- * The self-signed certificate that stands in until the first real one comes.
+ * The self-signed certificate that is served until one is stored.
  */
 
 #ifndef _NGX_CERTCTL_PLACEHOLDER_H_INCLUDED_
@@ -22,9 +22,8 @@
  */
 ngx_int_t ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
 
-/* The same as the values of these directives, which nobody wrote.  NGX_ERROR
-   after telling why. */
-ngx_int_t ngx_certctl_placeholder_give(ngx_conf_t *cf, ngx_array_t **certs,
+/* The same as values of these directives.  NGX_ERROR after logging why. */
+ngx_int_t ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
     ngx_array_t **keys);
 
 /* At the end of a process: wipes the key's text. */

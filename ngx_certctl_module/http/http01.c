@@ -132,9 +132,9 @@ ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
         sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
 
         if (sscf->ssl.ctx && scf->common.challenge
-            && ngx_certctl_acme_hook(cf, &mcf->certctl, sscf->ssl.ctx,
-                                     scf->agent ? NULL
-                                                : ngx_http_close_connection)
+            && ngx_certctl_acme_set_callback(cf, &mcf->certctl, sscf->ssl.ctx,
+                                         scf->agent ? NULL
+                                         : ngx_http_close_connection)
                != NGX_OK)
         {
             return NGX_ERROR;

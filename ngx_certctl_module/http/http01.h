@@ -13,7 +13,7 @@
 /* For postconfiguration: HTTP-01, where certctl_challenge is on. */
 ngx_int_t ngx_http_certctl_init_http01(ngx_conf_t *cf);
 
-/* The same for TLS-ALPN-01, on every TLS server.  NGX_ERROR after telling
+/* The same for TLS-ALPN-01, on every TLS server.  NGX_ERROR after logging
    why. */
 ngx_int_t ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);

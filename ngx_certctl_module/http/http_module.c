@@ -214,7 +214,7 @@ ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    /* servers are merged next, and must know which of them speak TLS */
+    /* merging servers needs to know which of them speak TLS */
 
     return ngx_http_certctl_find_listens(cf);
 }
@@ -250,7 +250,7 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
 
 /*
  * Runs before the SSL module merges the same server (see "config"): what is
- * given to it here it takes as if the operator had written it.
+ * set here it handles like a directive of the configuration.
  */
 
 static char *

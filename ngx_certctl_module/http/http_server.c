@@ -1,7 +1,7 @@
 
 /*
- * Takes over the TLS servers that certctl is on for: completes them, copies
- * what the configuration forgets, and installs the callbacks.
+ * The TLS servers of http{} that certctl is on for: completes them, copies what
+ * NGINX frees after configuration, and sets the callbacks.
  */
 
 #include <ngx_config.h>
@@ -87,7 +87,8 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     sscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_ssl_module);
     prev = mcf->http_ctx.srv_conf[ngx_http_ssl_module.ctx_index];
 
-    reject = ngx_certctl_inherited(sscf, prev, reject_handshake, NGX_CONF_UNSET);
+    reject = ngx_certctl_inherited(sscf, prev, reject_handshake,
+                                   NGX_CONF_UNSET);
     verify = ngx_certctl_inherited(sscf, prev, verify, NGX_CONF_UNSET_UINT);
 
     if (reject == 1
@@ -103,7 +104,7 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
                                    &sscf->certificates,
                                    &sscf->certificate_keys);
 
-    /* nobody wrote the certificate that NGINX would miss the issuer of */
+    /* NGINX would warn of the placeholder's missing issuer */
 
     if (scf->common.placeholder) {
         sscf->stapling = 0;
@@ -113,7 +114,7 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
 }
 
 
-/* The names are in memory that goes when the configuration is complete. */
+/* NGINX frees the names when the configuration is complete. */
 
 static ngx_int_t
 ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
@@ -183,11 +184,11 @@ ngx_http_certctl_init_server(ngx_conf_t *cf,
     server->cert_cb = scf->common.context.cert_cb;
     server->cert_arg = scf->common.context.cert_arg;
 
-    return ngx_certctl_server_hook(cf, server);
+    return ngx_certctl_server_init(cf, server);
 }
 
 
-/* What handshakes of the server get without certctl. */
+/* What handshakes of the server use without certctl. */
 
 static void
 ngx_http_certctl_find_context(ngx_certctl_srv_conf_t *conf,
@@ -217,7 +218,7 @@ ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
     conf = &scf->common;
 
-    /* every one: the default server's context decides, whoever it is */
+    /* sessions belong to the default server's context, certctl on or off */
 
     if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
                                  conf->placeholder
@@ -327,12 +328,12 @@ ngx_http_certctl_each_server(ngx_conf_t *cf,
 
 
 /*
- * OpenSSL has one place for each callback and does not tell who had it before,
- * so nobody can be asked whether this configuration uses what is replaced.
+ * OpenSSL has one callback of each kind and no function that returns it:
+ * whether this configuration uses the one that is replaced cannot be known.
  */
 
 static void
-ngx_http_certctl_beside_lua(ngx_conf_t *cf)
+ngx_http_certctl_warn_lua(ngx_conf_t *cf)
 {
     ngx_uint_t  i;
 
@@ -367,7 +368,7 @@ ngx_http_certctl_init_servers(ngx_conf_t *cf,
 
     ngx_certctl_claims_end(&claims);
 
-    ngx_http_certctl_beside_lua(cf);
+    ngx_http_certctl_warn_lua(cf);
 
     return rc;
 }

@@ -1,6 +1,6 @@
 
 /*
- * The servers that the module looks after: http/http_server.c.
+ * TLS servers of http{}: http/http_server.c.
  */
 
 #ifndef _NGX_HTTP_CERTCTL_SERVER_H_INCLUDED_
@@ -15,11 +15,11 @@
 char *ngx_http_certctl_find_listens(ngx_conf_t *cf);
 
 /* Makes the server being merged a complete TLS server: where no certificate
-   is configured, the SSL module is given the placeholder. */
+   is configured, it is the placeholder. */
 char *ngx_http_certctl_complete(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf, ngx_http_certctl_srv_conf_t *scf);
 
-/* Takes over the servers that certctl is on for, and the control listener. */
+/* Initializes the servers that certctl is on for, and the control listener. */
 ngx_int_t ngx_http_certctl_init_servers(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);
 

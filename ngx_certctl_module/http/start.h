@@ -12,7 +12,7 @@
 
 /*
  * For postconfiguration: loads certctl_trust, takes over the servers, and
- * arranges for the zone, which opens the store.  NGX_ERROR after telling why.
+ * arranges for the zone, which opens the store.  NGX_ERROR after logging why.
  */
 ngx_int_t ngx_http_certctl_start(ngx_conf_t *cf,
     ngx_http_certctl_main_conf_t *mcf);

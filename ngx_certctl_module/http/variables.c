@@ -1,6 +1,6 @@
 
 /*
- * Variables that tell which certificate the client's connection was given.
+ * Variables that describe the certificate of the client's connection.
  */
 
 #include <ngx_config.h>

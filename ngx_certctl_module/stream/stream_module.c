@@ -136,7 +136,7 @@ ngx_stream_certctl_create_main_conf(ngx_conf_t *cf)
 static char *
 ngx_stream_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
 {
-    /* servers are merged next, and must know which of them speak TLS */
+    /* merging servers needs to know which of them speak TLS */
 
     return ngx_stream_certctl_find_listens(cf);
 }
@@ -170,7 +170,7 @@ ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf)
 
 /*
  * Runs before the SSL module merges the same server (see "config"): what is
- * given to it here it takes as if the operator had written it.
+ * set here it handles like a directive of the configuration.
  */
 
 static char *
@@ -238,7 +238,7 @@ ngx_stream_certctl_init_conf(ngx_cycle_t *cycle, void *conf)
 
     /* without a stream{} there is none */
 
-    if (mcf == NULL || ngx_stream_certctl_take_over(cycle, mcf) == NGX_OK) {
+    if (mcf == NULL || ngx_stream_certctl_init_servers(cycle, mcf) == NGX_OK) {
         return NGX_CONF_OK;
     }
 

@@ -19,7 +19,7 @@
  * which module is missing, where the dynamic linker would name a symbol.
  */
 
-#pragma weak ngx_certctl_acme_hook
+#pragma weak ngx_certctl_acme_set_callback
 #pragma weak ngx_certctl_address_add
 #pragma weak ngx_certctl_claims_begin
 #pragma weak ngx_certctl_claims_end
@@ -29,7 +29,7 @@
 #pragma weak ngx_certctl_conf_merge
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_default
-#pragma weak ngx_certctl_server_hook
+#pragma weak ngx_certctl_server_init
 #pragma weak ngx_certctl_server_name
 #pragma weak ngx_certctl_sessions_add
 #pragma weak ngx_certctl_set_name_slot
@@ -61,9 +61,9 @@ char *ngx_stream_certctl_complete(ngx_conf_t *cf,
 /*
  * Hands the servers over to the HTTP module's store, once the whole
  * configuration was read, wherever in it http{} stands.  NGX_ERROR after
- * telling why.
+ * logging why.
  */
-ngx_int_t ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
+ngx_int_t ngx_stream_certctl_init_servers(ngx_cycle_t *cycle,
     ngx_stream_certctl_main_conf_t *mcf);
 
 

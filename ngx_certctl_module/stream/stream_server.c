@@ -1,7 +1,7 @@
 
 /*
- * The TLS servers of stream{}: completed while they are merged, and given into
- * the HTTP module's care.
+ * The TLS servers of stream{}: completed while they are merged, and added to
+ * the servers of the HTTP module.
  */
 
 #include <ngx_config.h>
@@ -126,7 +126,7 @@ ngx_stream_certctl_complete(ngx_conf_t *cf,
                                    &sscf->certificates,
                                    &sscf->certificate_keys);
 
-    /* nobody wrote the certificate that NGINX would miss the issuer of */
+    /* NGINX would warn of the placeholder's missing issuer */
 
     if (scf->placeholder) {
         ngx_certctl_stream_no_stapling(sscf);
@@ -136,7 +136,7 @@ ngx_stream_certctl_complete(ngx_conf_t *cf,
 }
 
 
-/* The names are in memory that goes when the configuration is complete. */
+/* NGINX frees the names when the configuration is complete. */
 
 static ngx_int_t
 ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
@@ -174,7 +174,7 @@ ngx_stream_certctl_close(ngx_connection_t *c)
 }
 
 
-/* ssl_certificate with variables: the SSL module does not export its callback. */
+/* ssl_certificate with variables: that of the SSL module is static. */
 
 static int
 ngx_stream_certctl_variable_cb(SSL *ssl, void *arg)
@@ -205,7 +205,7 @@ ngx_stream_certctl_variable_cb(SSL *ssl, void *arg)
 }
 
 
-/* What handshakes of the server get without certctl. */
+/* What handshakes of the server use without certctl. */
 
 static void
 ngx_stream_certctl_find_context(ngx_certctl_srv_conf_t *scf,
@@ -254,7 +254,7 @@ ngx_stream_certctl_init_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 
     scf->server = server;
 
-    return ngx_certctl_server_hook(cf, server);
+    return ngx_certctl_server_init(cf, server);
 }
 
 
@@ -283,8 +283,8 @@ ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     }
 
     if (scf->challenge
-        && ngx_certctl_acme_hook(cf, certctl, sscf->ssl.ctx,
-                                 ngx_stream_certctl_close)
+        && ngx_certctl_acme_set_callback(cf, certctl, sscf->ssl.ctx,
+                                         ngx_stream_certctl_close)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -362,7 +362,7 @@ ngx_stream_certctl_each_server(ngx_conf_t *cf,
 
 
 ngx_int_t
-ngx_stream_certctl_take_over(ngx_cycle_t *cycle,
+ngx_stream_certctl_init_servers(ngx_cycle_t *cycle,
     ngx_stream_certctl_main_conf_t *mcf)
 {
     ngx_int_t             rc;

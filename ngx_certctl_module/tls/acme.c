@@ -14,7 +14,7 @@
 #include "tls/sessions.h"
 
 
-/* The same certificate for a validator's several looks; seconds. */
+/* Seconds: validators connect several times for one challenge. */
 #define NGX_CERTCTL_ACME_KEEP  60
 
 
@@ -53,7 +53,7 @@ static int
 ngx_certctl_acme_alpn_cb(SSL *ssl, const u_char **out, u_char *outlen,
     const u_char *in, unsigned int inlen, void *arg)
 {
-    /* the only one in the list: ngx_certctl_acme_asked() */
+    /* the only one in the list: ngx_certctl_acme_requested() */
 
     *out = &ngx_certctl_acme_alpn[3];
     *outlen = ngx_certctl_acme_alpn[2];
@@ -70,8 +70,8 @@ ngx_certctl_acme_servername_cb(SSL *ssl, int *al, void *arg)
 
 
 /*
- * No context of NGINX's: its callbacks for names, protocols and staples look
- * for a server, and the one that was asked for may reject handshakes.
+ * Not a context of NGINX's: its callbacks for names, protocols and staples need
+ * a server, and the server of the name may reject handshakes.
  */
 
 static SSL_CTX *
@@ -124,8 +124,7 @@ ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl)
 }
 
 
-/* The name that a client asks for, in lower case; OpenSSL has not parsed it yet:
-   RFC 6066 3. */
+/* The SNI name in lower case; OpenSSL has not parsed it yet (RFC 6066 3). */
 
 static ngx_int_t
 ngx_certctl_hello_name(SSL *ssl, u_char *name, size_t *len)
@@ -158,7 +157,7 @@ ngx_certctl_hello_name(SSL *ssl, u_char *name, size_t *len)
 /* NGX_OK with the name of a client that offers only acme-tls/1. */
 
 static ngx_int_t
-ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
+ngx_certctl_acme_requested(SSL *ssl, u_char *name, size_t *len)
 {
     size_t         n;
     const u_char  *p;
@@ -177,7 +176,7 @@ ngx_certctl_acme_asked(SSL *ssl, u_char *name, size_t *len)
 }
 
 
-/* As of NGINX 1.29.2 the server of the name is found here. */
+/* Since 1.29.2 NGINX selects the server of the name here. */
 
 static int
 ngx_certctl_hello_server(SSL *ssl, int *al)
@@ -266,7 +265,7 @@ ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
 
 
 static ngx_int_t
-ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
+ngx_certctl_acme_use(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge)
 {
     if (ngx_certctl_acme_make(challenge) != NGX_OK) {
@@ -281,7 +280,7 @@ ngx_certctl_acme_give(SSL *ssl, ngx_connection_t *c,
                                 ngx_certctl_acme.key, NULL, 1)
            != 1)
     {
-        /* ... the handshake ends without a certificate */
+        /* ... the handshake fails for lack of a certificate */
 
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
                       "the certificate of a TLS-ALPN-01 challenge cannot "
@@ -323,13 +322,13 @@ ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
     }
 
     if (hello->close == NULL
-        || ngx_certctl_acme_asked(ssl, name, &len) != NGX_OK
+        || ngx_certctl_acme_requested(ssl, name, &len) != NGX_OK
         || ngx_certctl_is_quic(c) || certctl->zone == NULL
         || ngx_certctl_challenge_find(&certctl->zone->challenges,
                                       NGX_CERTCTL_TLS_ALPN_01, name, len,
                                       ngx_time(), &challenge)
            != NGX_OK
-        || ngx_certctl_acme_give(ssl, c, hello, &challenge) != NGX_OK)
+        || ngx_certctl_acme_use(ssl, c, hello, &challenge) != NGX_OK)
     {
         return ngx_certctl_hello_server(ssl, al);
     }
@@ -344,8 +343,8 @@ ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
 
 
 ngx_int_t
-ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
-    ngx_connection_handler_pt close)
+ngx_certctl_acme_set_callback(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    SSL_CTX *ctx, ngx_connection_handler_pt close)
 {
     ngx_certctl_hello_t  *hello;
 

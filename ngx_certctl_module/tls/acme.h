@@ -10,7 +10,7 @@
 #include "cert/acme_cert.h"
 
 
-/* What its handshakes need, in certctl->acme.  NGX_ERROR after telling why. */
+/* Creates certctl->acme.  NGX_ERROR after logging why. */
 ngx_int_t ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl);
 void ngx_certctl_acme_free(ngx_certctl_t *certctl);
 
@@ -19,7 +19,7 @@ void ngx_certctl_acme_free(ngx_certctl_t *certctl);
  * ended by close, which does what NGINX does when a handshake has failed; with
  * NULL none is answered, and only flushed sessions are looked after.
  */
-ngx_int_t ngx_certctl_acme_hook(ngx_conf_t *cf, ngx_certctl_t *certctl,
+ngx_int_t ngx_certctl_acme_set_callback(ngx_conf_t *cf, ngx_certctl_t *certctl,
     SSL_CTX *ctx, ngx_connection_handler_pt close);
 
 

@@ -15,9 +15,9 @@
 
 
 /*
- * CAs set notBefore back by some minutes, because clients' clocks differ.  By as
- * much a certificate file has to be later than a stored certificate to be its
- * successor.
+ * CAs backdate notBefore by some minutes, because clients' clocks differ.  The
+ * certificate in a file is newer than a stored one if its notBefore is later by
+ * more than that.
  */
 #define NGX_CERTCTL_BACKDATE  300
 
@@ -302,8 +302,9 @@ ngx_certctl_choose_configured(ngx_certctl_server_t *server,
 
 
 /*
- * For a name that nothing is stored for: what the default server of the address
- * gives, which is what NGINX does with a server that has no certificate.
+ * Without a stored certificate for the name: what is stored for the default
+ * server of the address, as NGINX serves the default server's certificate where
+ * a server has none.
  */
 
 static void
@@ -341,9 +342,10 @@ ngx_certctl_choose_default(ngx_certctl_server_t *server,
 
 
 /*
- * A certificate that somebody renewed by hand is never undone: the newer one
- * wins.  So does one that is still valid over one that is not.  Where none is,
- * the clock may be wrong, and the newer one was served before.
+ * Why a configured certificate is served instead of choice: a renewal by hand
+ * is never undone, and a valid certificate is served rather than an expired
+ * one.  Where none is valid, the clock may be wrong, and the newer one was
+ * served before.  NULL: choice is served.
  */
 
 static const char *
@@ -374,7 +376,7 @@ ngx_certctl_why_static(ngx_certctl_server_t *server, ngx_certctl_name_t *name,
             continue;
         }
 
-        /* the default server's is no successor of what is stored for ours */
+        /* the default server's is no renewal of what is stored for server */
 
         newer = cert[i].not_before > newest
                 && !(server->placeholder && choice->named);
@@ -391,7 +393,7 @@ ngx_certctl_why_static(ngx_certctl_server_t *server, ngx_certctl_name_t *name,
 }
 
 
-/* What static ones win over stays for clients that support no other key type. */
+/* Valid stored ones stay for clients that support no other key type. */
 
 static void
 ngx_certctl_choose_static(ngx_certctl_server_t *server,
@@ -507,7 +509,7 @@ ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *sni,
 {
     ngx_certctl_name_t  name;
 
-    /* NGINX rejects its handshakes before it looks for a certificate */
+    /* NGINX rejects its handshakes before it needs a certificate */
 
     if (server->reject) {
         ngx_memzero(ret, sizeof(ngx_certctl_choice_t));

@@ -1,6 +1,6 @@
 
 /*
- * Which certificate a server gives for a name: tls/choose.c.
+ * Which certificate a server serves for a name: tls/choose.c.
  */
 
 #ifndef _NGX_CERTCTL_CHOOSE_H_INCLUDED_

@@ -1,7 +1,7 @@
 
 /*
  * Of servers with one address and one name NGINX takes the first, and warns of
- * the others: "conflicting server name".  It does so after modules were asked,
+ * the others: "conflicting server name".  It does so after postconfiguration,
  * and keeps no list of them.
  */
 
@@ -30,7 +30,7 @@ ngx_certctl_claims_end(ngx_certctl_claims_t *claims)
 }
 
 
-/* NGX_DECLINED: somebody has it. */
+/* NGX_DECLINED: an earlier server has it. */
 
 static ngx_int_t
 ngx_certctl_claim_text(ngx_certctl_claims_t *claims, ngx_str_t *addr,

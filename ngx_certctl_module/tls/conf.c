@@ -131,7 +131,7 @@ char *
 ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys)
 {
-    /* what is unset is what nobody wrote */
+    /* unset: the directive is not in the configuration */
 
     if (*certificates != NGX_CONF_UNSET_PTR
         || inherited != NGX_CONF_UNSET_PTR)
@@ -139,7 +139,7 @@ ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
         return NGX_CONF_OK;
     }
 
-    if (ngx_certctl_placeholder_give(cf, certificates, keys) != NGX_OK) {
+    if (ngx_certctl_placeholder_values(cf, certificates, keys) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -31,10 +31,11 @@ struct ngx_certctl_srv_conf_s {
 
     /* known when servers are merged */
     ngx_certctl_server_t   *server;         /* NULL when we do nothing here */
-    ngx_certctl_context_t   context;        /* context.ctx is NULL where there is
-                                               no ssl_certificate */
+    ngx_certctl_context_t   context;        /* without certctl; its ctx is NULL
+                                               without ssl_certificate */
     ngx_array_t            *expressions;    /* see ngx_certctl_server_t */
-    ngx_array_t            *certs;
+    ngx_array_t            *certs;          /* of context.ctx, while certctl is
+                                               off; NULL: not read yet */
 };
 
 
@@ -57,9 +58,9 @@ char *ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
     ngx_certctl_srv_conf_t *conf, u_char *file, ngx_uint_t line);
 
 /*
- * Whether the server being merged has to stay without a context of its own: it
- * verifies clients by verify, a value of ssl_verify_client or unset, with CAs
- * of ca bytes, and NGINX takes none.  It has said so then.
+ * Whether NGINX would refuse the server being merged as a TLS server, because
+ * it verifies clients without a CA: verify is ssl_verify_client, ca the length
+ * of the names of files with CAs.  Logs a warning if so.
  */
 ngx_uint_t ngx_certctl_conf_incomplete(ngx_conf_t *cf,
     ngx_certctl_srv_conf_t *conf, ngx_uint_t verify, size_t ca, u_char *file,
@@ -67,8 +68,8 @@ ngx_uint_t ngx_certctl_conf_incomplete(ngx_conf_t *cf,
 
 /*
  * Makes the server being merged a complete TLS server: where no certificate is
- * configured, here or in the block around (inherited), the SSL module, which has
- * merged neither yet, is given the placeholder.
+ * configured, here or in the block around (inherited), the SSL module, which
+ * has merged neither yet, is given the placeholder.
  */
 char *ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys);

@@ -1,6 +1,6 @@
 
 /*
- * Gives a handshake the chosen certificates, and remembers which they are.
+ * Sets the selected certificates in a handshake, and counts the one it uses.
  */
 
 #include <ngx_config.h>
@@ -50,8 +50,8 @@ ngx_certctl_sni(SSL *ssl, ngx_str_t *name)
 
 
 /*
- * The context that the connection had before its name led to server, if NGINX
- * would have left it that without certctl.
+ * The context of the default server of the address, if NGINX would use that
+ * without certctl; else NULL.
  */
 
 static ngx_certctl_context_t *
@@ -73,7 +73,7 @@ ngx_certctl_default_context(ngx_certctl_server_t *server, ngx_connection_t *c)
 }
 
 
-/* All that NGINX has changed for the server that the name led to. */
+/* Undoes what NGINX has set for the server of the name. */
 
 static void
 ngx_certctl_use_context(SSL *ssl, ngx_connection_t *c, SSL_CTX *ctx)
@@ -226,7 +226,7 @@ ngx_certctl_handshake_cert(SSL *ssl, ngx_certctl_handshake_t *hs,
 }
 
 
-/* Of two certificates OpenSSL has taken one when its next step begins. */
+/* OpenSSL has selected one of two certificates when its next state begins. */
 
 static void
 ngx_certctl_info_cb(const SSL *ssl, int where, int ret)
@@ -291,7 +291,7 @@ ngx_certctl_count(SSL *ssl, ngx_certctl_handshake_t *hs,
 }
 
 
-/* The other key type is for clients that do not support that of the choice. */
+/* Adds the other key type if the client does not support that of choice. */
 
 static void
 ngx_certctl_choose_for_client(SSL *ssl, ngx_certctl_server_t *server,
@@ -321,7 +321,7 @@ ngx_certctl_choose_for_client(SSL *ssl, ngx_certctl_server_t *server,
 }
 
 
-/* Whether the connection's context does not have it all. */
+/* Whether choice has a certificate that the context of server does not have. */
 
 static ngx_uint_t
 ngx_certctl_is_missing(ngx_certctl_server_t *server,
@@ -345,9 +345,9 @@ ngx_certctl_is_missing(ngx_certctl_server_t *server,
 
 
 /*
- * Clearing first takes away what the context has of the other key type, and what
- * was compressed of it (RFC 8879).  With both types OpenSSL decides as it does
- * for those of a context.
+ * SSL_certs_clear() removes the context's certificate of the other key type,
+ * and its compressed form (RFC 8879).  Of both types OpenSSL selects one as it
+ * does for those of a context.
  */
 
 static ngx_int_t
@@ -401,9 +401,9 @@ ngx_certctl_use(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server,
 
 
 /*
- * Returns 1 to go on.  Whatever fails here, the handshake goes on with what
- * its context has: a client is refused only by ssl_certificate with variables,
- * as it would be without us.
+ * Returns 1 to continue.  Whatever fails here, the handshake continues with the
+ * certificates of its context: only ssl_certificate with variables fails one,
+ * as it does without certctl.
  */
 
 static int

@@ -20,17 +20,17 @@ void ngx_certctl_set_callbacks(ngx_certctl_server_t *server);
 void ngx_certctl_sni(SSL *ssl, ngx_str_t *name);
 
 /*
- * Before the certificate callback, once NGINX has found the server of the name
- * in sni; it may be NULL.  One that has no ssl_certificate, and nothing stored
- * for the name, leaves the connection to the default server of the address, with
- * all settings of TLS, as NGINX does without certctl.
+ * To be called when NGINX has selected the server of the SNI name; server may
+ * be NULL.  Without ssl_certificate and a stored certificate for the name, the
+ * connection goes back to the context of the default server of the address, as
+ * it would be without certctl.
  */
 void ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server,
     ngx_str_t *sni);
 
 /*
  * The certificate that the handshake of ssl has sent, or is about to send.
- * NULL when it is none that we know (ssl_certificate with variables).
+ * NULL if it is another (ssl_certificate with variables).
  */
 ngx_certctl_cert_t *ngx_certctl_sent(SSL *ssl,
     ngx_certctl_server_t *server);

@@ -1,6 +1,6 @@
 
 /*
- * What it takes to look after a TLS server, of http{} or of stream{}.
+ * One TLS server of http{} or stream{} that certctl is on for.
  */
 
 #include <ngx_config.h>
@@ -20,7 +20,7 @@ static int  ngx_certctl_ctx_index = -1;
 ngx_certctl_server_t *
 ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
 {
-    ngx_certctl_server_t *server, **place;
+    ngx_certctl_server_t  *server, **added;
 
     if (certctl->servers.elts == NULL
         && ngx_array_init(&certctl->servers, cf->pool, 4,
@@ -31,9 +31,9 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
     }
 
     server = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_server_t));
-    place = ngx_array_push(&certctl->servers);
+    added = ngx_array_push(&certctl->servers);
 
-    if (server == NULL || place == NULL
+    if (server == NULL || added == NULL
         || ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
            != NGX_OK
         || ngx_array_init(&server->reached, cf->pool, 1, sizeof(u_char))
@@ -43,7 +43,7 @@ ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
     }
 
     server->certctl = certctl;
-    *place = server;
+    *added = server;
 
     return server;
 }
@@ -142,7 +142,7 @@ ngx_certctl_find_certs(ngx_conf_t *cf, SSL_CTX *ctx, ngx_uint_t placeholder,
 
 
 ngx_int_t
-ngx_certctl_server_hook(ngx_conf_t *cf, ngx_certctl_server_t *server)
+ngx_certctl_server_init(ngx_conf_t *cf, ngx_certctl_server_t *server)
 {
     if (ngx_certctl_ctx_index == -1) {
         ngx_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
@@ -204,8 +204,8 @@ ngx_certctl_default_certs(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
 }
 
 
-/* The certificates and expressions are for the report, and for one address of
-   several; contexts are what connections are given. */
+/* Connections use the context of their address; the report shows certificates
+   and expressions of the first address only. */
 
 static ngx_int_t
 ngx_certctl_add_default(ngx_conf_t *cf, ngx_certctl_server_t *server,

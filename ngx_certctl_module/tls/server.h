@@ -1,6 +1,6 @@
 
 /*
- * The servers that a configuration's modules look after: tls/server.c.
+ * TLS servers that certctl is on for: tls/server.c.
  */
 
 #ifndef _NGX_CERTCTL_SERVER_H_INCLUDED_
@@ -25,9 +25,9 @@ ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
     ngx_certctl_t *certctl);
 
 /*
- * One of the names of conf's server, and whether it is reached by it.  To server,
- * if it is one of ours, a copy is added; "" is none.  NGINX keeps a regular
- * expression without its "~": with regex set it is given back.
+ * Adds a copy of name to server, unless server is NULL or name "", and whether
+ * NGINX selects conf's server by it.  With regex set, "~" is put before it,
+ * which NGINX leaves out.
  */
 ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
     ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
@@ -36,13 +36,13 @@ ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
 /*
  * Takes over the certificate and status callbacks of server->ctx, once what
  * the configuration knows of server is filled in: server->certs is found here.
- * NGX_ERROR after telling why.
+ * NGX_ERROR after logging why.
  */
-ngx_int_t ngx_certctl_server_hook(ngx_conf_t *cf,
+ngx_int_t ngx_certctl_server_init(ngx_conf_t *cf,
     ngx_certctl_server_t *server);
 
-/* Once all servers are hooked: who serves the clients of conf's server while it
-   has no certificate of its own. */
+/* Once all servers are initialized: fills in the default servers that serve the
+   clients of conf's server while it has no certificate. */
 ngx_int_t ngx_certctl_server_default(ngx_conf_t *cf,
     ngx_certctl_srv_conf_t *conf);
 

@@ -236,9 +236,9 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
 
 
 /*
- * A connection has its context from the time when it was made, and keeps it when
- * its name leads to another server: a client that has begun a ClientHello before
- * a flush would resume what is flushed, and with any server.
+ * A connection has its context from the time when it was made, and keeps it
+ * when its name leads to another server: a client that has begun a ClientHello
+ * before a flush would resume what is flushed, and with any server.
  */
 
 void

@@ -1,6 +1,6 @@
 
 /*
- * Tells which certificate a client's connection was given, for variables.
+ * Variables that describe the certificate of a connection.
  *
  * To add one: 1. a function that prints it; 2. a row in the table; 3. a line
  * in docs/directives.md.

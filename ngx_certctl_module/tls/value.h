@@ -21,8 +21,8 @@ typedef struct {
 extern ngx_certctl_value_t  ngx_certctl_values[];
 
 /*
- * The value for c, in pool, which is not found where there is none: outside TLS,
- * in a server that is not looked after.  NGX_ERROR without memory.
+ * The value for c, in pool; not found outside TLS and where certctl is off.
+ * NGX_ERROR without memory.
  */
 ngx_int_t ngx_certctl_value_get(ngx_certctl_value_t *value,
     ngx_connection_t *c, ngx_pool_t *pool, ngx_variable_value_t *v);

@@ -59,14 +59,14 @@
 #endif
 
 
-/* What a directive's value will be when the server has been merged. */
+/* The value that a directive has once the server is merged. */
 
 #define ngx_certctl_inherited(conf, prev, name, unset)                        \
     ((conf)->name == (unset) ? (prev)->name : (conf)->name)
 
 
-/* 1.27.2: ssl_trusted_certificate is enough for ssl_verify_client, and stream has
-   ssl_stapling. */
+/* 1.27.2: ssl_verify_client needs no more than ssl_trusted_certificate, and
+   stream has ssl_stapling. */
 
 #if (nginx_version >= 1027002)
 #define ngx_certctl_client_ca(conf)                                           \
