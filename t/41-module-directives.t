@@ -63,6 +63,79 @@ certctl_challenge off;
 --- error_log
 "certctl_challenge" directive is duplicate
 
+=== certctl_ticket_keys takes on or off
+--- http_config
+certctl_ticket_keys 12h;
+--- error_log
+invalid value "12h" in "certctl_ticket_keys" directive, it must be "on" or "off"
+
+=== certctl_ticket_keys without a store
+--- http_config
+certctl_ticket_keys on;
+server { listen $TEST_NGINX_TLS ssl; ssl_reject_handshake on; }
+--- error_log
+no "certctl_store" is defined: add "certctl_store /var/lib/nginx/certctl;" to http
+
+=== certctl_ticket_keys beside keys in files
+--- http_config
+certctl_store $TEST_NGINX_DIR/a;
+certctl_ticket_keys on;
+ssl_session_ticket_key $TEST_NGINX_SERVROOT/conf/tickets;
+server { listen $TEST_NGINX_TLS ssl; certctl on; }
+--- user_files eval
+[['../conf/tickets' => 'x' x 80]]
+--- error_log
+"certctl_ticket_keys on" and "ssl_session_ticket_key" exclude each other: remove one of them from the server in
+
+=== certctl_ticket_rotation needs a time
+--- http_config
+certctl_ticket_rotation often;
+--- error_log
+invalid rotation of ticket keys: write "time [keep=number]", how long a key encrypts, from 1s to 7d, and how many older ones are accepted, from 1 to 10
+
+=== certctl_ticket_rotation of no time
+--- http_config
+certctl_ticket_rotation 0;
+--- error_log
+invalid rotation of ticket keys
+
+=== certctl_ticket_rotation longer than a ticket may live
+--- http_config
+certctl_ticket_rotation 8d;
+--- error_log
+invalid rotation of ticket keys
+
+=== certctl_ticket_rotation that keeps too few
+--- http_config
+certctl_ticket_rotation 1h keep=0;
+--- error_log
+invalid rotation of ticket keys
+
+=== certctl_ticket_rotation that keeps too many
+--- http_config
+certctl_ticket_rotation 1h keep=11;
+--- error_log
+invalid rotation of ticket keys
+
+=== certctl_ticket_rotation with another word
+--- http_config
+certctl_ticket_rotation 1h old=2;
+--- error_log
+invalid rotation of ticket keys
+
+=== certctl_ticket_rotation twice
+--- http_config
+certctl_ticket_rotation 1h;
+certctl_ticket_rotation 2h;
+--- error_log
+"certctl_ticket_rotation" directive is duplicate
+
+=== certctl_ticket_rotation in a server
+--- http_config
+server { certctl_ticket_rotation 1h; }
+--- error_log
+"certctl_ticket_rotation" directive is not allowed here
+
 === certctl_store twice
 --- http_config
 certctl_store $TEST_NGINX_DIR/a;

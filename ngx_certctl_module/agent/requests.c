@@ -22,6 +22,7 @@
 #define OCSP       "application/ocsp-response"
 #define TEXT       "text/plain"
 #define FORM       "application/x-www-form-urlencoded"
+#define CMS        "application/cms"
 
 
 /*
@@ -96,6 +97,10 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
     { NGX_HTTP_POST, "/sessions/flush",
       0, NULL, 0,
       NULL, ngx_http_certctl_request_flush, NULL },
+
+    { NGX_HTTP_PUT, "/ticket-keys",
+      0, CMS, CERTCTL_CHAIN_MAX,
+      NULL, ngx_http_certctl_request_put_ticket_keys, NULL },
 
     { NGX_HTTP_POST, "/discover",
       ARG(DIR), NULL, 0,

@@ -30,7 +30,7 @@ typedef struct {
     ngx_str_t                   thread_pool_name;
 #if (NGX_THREADS)
     ngx_thread_pool_t          *thread_pool;    /* set in postconfiguration
-                                                   when certctl_agent is used */
+                                                   when it is needed */
 #endif
 
     ngx_array_t                *discover;   /* ngx_str_t: directories that may

@@ -176,6 +176,14 @@ struct ngx_certctl_s {
                                                tls/sessions.c */
     uint64_t                    flushed;    /* the epoch that they follow */
     ngx_msec_t                  flushed_at; /* ... since when */
+
+    unsigned                    ticket_keys:1;  /* of the store, in a server */
+    time_t                      ticket_interval;
+    ngx_uint_t                  ticket_keep;
+    EVP_CIPHER                 *ticket_cipher;
+    certctl_ticket_set_t       *tickets;    /* a worker's copy, or NULL */
+    ngx_atomic_uint_t           tickets_seen;   /* the zone's counter then */
+    time_t                      tickets_read;
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
     ngx_array_t                 addresses;  /* see tls/address.h */

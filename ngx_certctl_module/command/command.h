@@ -23,6 +23,7 @@ void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete_ocsp(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_ticket_keys(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);
@@ -32,6 +33,12 @@ void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
 
 void ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call);
+
+
+/* command/rotate_ticket_keys.c: in a worker that starts, event loop */
+
+void ngx_http_certctl_ticket_keys_worker(ngx_cycle_t *cycle,
+    ngx_http_certctl_main_conf_t *mcf);
 
 
 /* command/change.c: what several requests share */

@@ -10,6 +10,7 @@
 
 #include "tls/conf.h"
 #include "agent/agent.h"
+#include "command/command.h"
 #include "discover/discover.h"
 #include "cert/placeholder.h"
 #include "http/http_server.h"
@@ -21,6 +22,10 @@
 
 #define NGX_HTTP_CERTCTL_CACHE      1000
 #define NGX_HTTP_CERTCTL_CACHE_MIN  16
+
+#define NGX_HTTP_CERTCTL_TICKET_INTERVAL  (12 * 3600)
+#define NGX_HTTP_CERTCTL_TICKET_KEEP      2
+#define NGX_HTTP_CERTCTL_TICKET_KEEP_MAX  10
 
 
 static char *
@@ -51,6 +56,54 @@ ngx_http_certctl_cache(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     mcf->certctl.cache_max = max;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_certctl_ticket_rotation(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_certctl_main_conf_t *mcf = conf;
+
+    time_t          interval;
+    ngx_int_t       keep;
+    ngx_str_t      *value;
+    ngx_certctl_t  *certctl;
+
+    certctl = &mcf->certctl;
+
+    if (certctl->ticket_interval != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    keep = NGX_HTTP_CERTCTL_TICKET_KEEP;
+    interval = ngx_parse_time(&value[1], 1);
+
+    if (cf->args->nelts == 3) {
+        keep = NGX_ERROR;
+
+        if (value[2].len > 5 && ngx_strncmp(value[2].data, "keep=", 5) == 0) {
+            keep = ngx_atoi(value[2].data + 5, value[2].len - 5);
+        }
+    }
+
+    if (interval < 1 || interval > CERTCTL_TICKET_LIFE
+        || keep < 1 || keep > NGX_HTTP_CERTCTL_TICKET_KEEP_MAX)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid rotation of ticket keys: write \"time "
+                           "[keep=number]\", how long a key encrypts, from 1s "
+                           "to 7d, and how many older ones are accepted, "
+                           "from 1 to %d",
+                           NGX_HTTP_CERTCTL_TICKET_KEEP_MAX);
+        return NGX_CONF_ERROR;
+    }
+
+    certctl->ticket_interval = interval;
+    certctl->ticket_keep = keep;
 
     return NGX_CONF_OK;
 }
@@ -119,6 +172,20 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
       ngx_conf_set_str_slot,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_certctl_main_conf_t, thread_pool_name),
+      NULL },
+
+    { ngx_string("certctl_ticket_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      offsetof(ngx_http_certctl_srv_conf_t, common.ticket_keys),
+      NULL },
+
+    { ngx_string("certctl_ticket_rotation"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_certctl_ticket_rotation,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("certctl_trust"),
@@ -190,6 +257,7 @@ ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
      */
 
     mcf->certctl.cache_max = NGX_CONF_UNSET_UINT;
+    mcf->certctl.ticket_interval = NGX_CONF_UNSET;
 
     return mcf;
 }
@@ -201,6 +269,11 @@ ngx_http_certctl_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_http_certctl_main_conf_t *mcf = conf;
 
     ngx_conf_init_uint_value(mcf->certctl.cache_max, NGX_HTTP_CERTCTL_CACHE);
+
+    if (mcf->certctl.ticket_interval == NGX_CONF_UNSET) {
+        mcf->certctl.ticket_interval = NGX_HTTP_CERTCTL_TICKET_INTERVAL;
+        mcf->certctl.ticket_keep = NGX_HTTP_CERTCTL_TICKET_KEEP;
+    }
 
     if (mcf->store_path.len
         && ngx_conf_full_name(cf->cycle, &mcf->store_path, 0) != NGX_OK)
@@ -243,6 +316,7 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
 
     scf->common.enable = NGX_CONF_UNSET;
     scf->common.challenge = NGX_CONF_UNSET;
+    scf->common.ticket_keys = NGX_CONF_UNSET;
 
     return scf;
 }
@@ -271,6 +345,12 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+
+    if (conf->common.ticket_keys && conf->common.tls) {
+        mcf->used = 1;
+    }
+
     if (!conf->common.enable && !conf->agent) {
         return NGX_CONF_OK;
     }
@@ -284,7 +364,6 @@ ngx_http_certctl_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
     mcf->used = 1;
 
     if (!conf->common.tls) {
@@ -340,6 +419,7 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
             return NGX_ERROR;
         }
     }
+    ngx_http_certctl_ticket_keys_worker(cycle, mcf);
 
     return ngx_certctl_worker_init(cycle, &mcf->certctl);
 }

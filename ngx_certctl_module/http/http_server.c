@@ -206,6 +206,41 @@ ngx_http_certctl_find_context(ngx_certctl_srv_conf_t *conf,
 }
 
 
+/* Every server: the default one's context decides, whoever it is. */
+
+static ngx_int_t
+ngx_http_certctl_init_sessions(ngx_conf_t *cf,
+    ngx_http_certctl_main_conf_t *mcf, ngx_http_core_srv_conf_t *cscf)
+{
+    ngx_str_t                    *name;
+    ngx_uint_t                    tickets;
+    ngx_http_ssl_srv_conf_t      *sscf;
+    ngx_http_certctl_srv_conf_t  *scf;
+
+    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+
+    if (scf->agent) {
+        scf->common.ticket_keys = 0;
+    }
+
+    if (ngx_certctl_conf_ticket_keys(cf, &scf->common,
+                                     sscf->session_ticket_keys,
+                                     sscf->session_tickets, cscf->file_name,
+                                     cscf->line, &tickets)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    name = scf->common.placeholder || tickets ? &cscf->server_name
+           : sscf->certificate_values ? sscf->certificates->elts : NULL;
+
+    return ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
+                                    name, tickets);
+}
+
+
 static ngx_int_t
 ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     ngx_certctl_claims_t *claims, ngx_http_core_srv_conf_t *cscf)
@@ -218,15 +253,7 @@ ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
     sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
     conf = &scf->common;
 
-    /* sessions belong to the default server's context, certctl on or off */
-
-    if (ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
-                                 conf->placeholder
-                                 ? &cscf->server_name
-                                 : sscf->certificate_values
-                                 ? sscf->certificates->elts : NULL)
-        != NGX_OK)
-    {
+    if (ngx_http_certctl_init_sessions(cf, mcf, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 

@@ -13,6 +13,7 @@
 #include "cert/cache.h"
 #include "tls/sessions.h"
 #include "tls/server.h"
+#include "tls/ticket_keys.h"
 #include "http/http01.h"
 #include "http/http_server.h"
 #include "http/start.h"
@@ -28,6 +29,8 @@ ngx_http_certctl_cleanup(void *data)
     ngx_http_certctl_main_conf_t *mcf = data;
 
     ngx_certctl_servers_free(&mcf->certctl);
+    ngx_certctl_ticket_keys_free(&mcf->certctl);
+    EVP_CIPHER_free(mcf->certctl.ticket_cipher);
     ngx_certctl_acme_free(&mcf->certctl);
     ngx_certctl_cache_destroy(mcf->certctl.cache);
     ngx_certctl_cache_destroy(mcf->certctl.facts);
@@ -119,6 +122,10 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
     }
 
     ngx_certctl_sessions_start(&mcf->certctl, log);
+
+    if (mcf->certctl.ticket_keys) {
+        ngx_certctl_ticket_keys_rotate(&mcf->certctl, log);
+    }
 
     certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
                           mcf->certctl.zone);
@@ -219,19 +226,17 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
     mcf->shm_zone->init = ngx_http_certctl_init_zone;
     mcf->shm_zone->data = mcf;
 
-    if (mcf->agents == 0) {
-        return NGX_OK;
-    }
-
 #if (NGX_THREADS)
 
-    mcf->thread_pool = ngx_thread_pool_add(cf,
+    if (mcf->agents || mcf->certctl.ticket_keys) {
+        mcf->thread_pool = ngx_thread_pool_add(cf,
                 mcf->thread_pool_name.len ? &mcf->thread_pool_name : NULL);
-    if (mcf->thread_pool == NULL) {
-        return NGX_ERROR;
+        if (mcf->thread_pool == NULL) {
+            return NGX_ERROR;
+        }
     }
 
 #endif
 
-    return ngx_http_certctl_agent_init(cf);
+    return mcf->agents ? ngx_http_certctl_agent_init(cf) : NGX_OK;
 }

@@ -115,6 +115,44 @@ ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
 }
 
 
+/* Never a key: its name stands in each ticket in plain text (RFC 5077 4). */
+
+static void
+ngx_http_certctl_status_ticket_keys(ngx_http_certctl_json_t *json,
+    ngx_certctl_t *certctl)
+{
+    char                         name[2 * 16 + 1];
+    time_t                       now;
+    certctl_ticket_set_t         set;
+    const certctl_ticket_key_t  *key;
+
+    if (!certctl->ticket_keys
+        || certctl_store_ticket_set(certctl->store, &set) != CERTCTL_STORE_OK)
+    {
+        return;
+    }
+
+    now = time(NULL);
+    key = certctl_ticket_key(&set, now);
+
+    ngx_http_certctl_json_open(json, "ticket_keys", '{');
+    ngx_http_certctl_json_number(json, "generation", set.generation);
+    ngx_http_certctl_json_text(json, "source",
+                               set.pushed ? "controller" : "host");
+    ngx_http_certctl_json_number(json, "keys", set.n);
+
+    if (key) {
+        certctl_hex(key->name, sizeof(key->name), name);
+        ngx_http_certctl_json_text(json, "current", name);
+        ngx_http_certctl_json_time(json, "until", key->until);
+    }
+
+    ngx_http_certctl_json_close(json, '}');
+
+    ngx_explicit_memzero(&set, sizeof(certctl_ticket_set_t));
+}
+
+
 /* The directories that discover may be asked for, as they are configured. */
 
 static void
@@ -170,6 +208,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_status_workers(json, call->mcf, generation);
     ngx_http_certctl_status_sessions(json, call->mcf);
+    ngx_http_certctl_status_ticket_keys(json, &call->mcf->certctl);
     ngx_http_certctl_status_discover(json, call->mcf->discover);
 
     ngx_http_certctl_json_number(json, "challenges_pending",

@@ -1,5 +1,8 @@
 
-/* When TLS sessions were flushed last: sessions/flushed, a sealed file. */
+/*
+ * When TLS sessions were flushed last: sessions/flushed, a sealed file; and how
+ * the files of sessions/ are read and replaced.
+ */
 
 
 #include "store/store_impl.h"
@@ -13,17 +16,50 @@
 
 
 int
+certctl_sessions_read(certctl_store_t *store, certctl_sealed_e type,
+    const char *name, certctl_sealed_t *ret)
+{
+    return store->sessions < 0 ? CERTCTL_STORE_NOT_FOUND
+           : certctl_sealed_read(store, store->sessions, name, type, name,
+                                 ret);
+}
+
+
+/* The lock is of a descriptor of our own: the store's is every process's. */
+
+int
+certctl_sessions_lock(certctl_store_t *store)
+{
+    int  fd;
+
+    fd = certctl_folder_again(store->sessions);
+
+    if (fd >= 0 && certctl_flock(fd, CERTCTL_LOCK_WAIT) != 0) {
+        close(fd);
+        fd = -1;
+    }
+
+    return fd;
+}
+
+
+int
+certctl_sessions_write(certctl_store_t *store, certctl_sealed_t *in)
+{
+    in->stored = time(NULL);
+
+    return certctl_sealed_replace(store, store->sessions, in);
+}
+
+
+int
 certctl_store_flushed(certctl_store_t *store, uint64_t *ret)
 {
     int               rc;
     certctl_sealed_t  sealed;
 
-    if (store->sessions < 0) {
-        return CERTCTL_STORE_NOT_FOUND;
-    }
-
-    rc = certctl_sealed_read(store, store->sessions, FLUSHED,
-                             CERTCTL_SEALED_FLUSHED, FLUSHED, &sealed);
+    rc = certctl_sessions_read(store, CERTCTL_SEALED_FLUSHED, FLUSHED,
+                               &sealed);
 
     if (rc == CERTCTL_STORE_OK) {
         *ret = sealed.generation;
@@ -34,48 +70,44 @@ certctl_store_flushed(certctl_store_t *store, uint64_t *ret)
 }
 
 
-/* It grows, whatever the clock does. */
+/* The epoch grows, whatever the clock does. */
 
-static int
-flush_locked(certctl_store_t *store, uint64_t *ret)
+int
+certctl_sessions_flush(certctl_store_t *store, uint64_t epoch, uint64_t *ret)
 {
-    int                rc;
-    uint64_t           last = 0;
-    certctl_sealed_t   sealed = { .type = CERTCTL_SEALED_FLUSHED };
+    uint64_t          last = 0;
+    certctl_sealed_t  sealed = { .type = CERTCTL_SEALED_FLUSHED };
 
     (void) certctl_store_flushed(store, &last);
 
-    memcpy(sealed.name, FLUSHED, sizeof(FLUSHED));
-    sealed.generation = certctl_next_generation(last);
-    sealed.stored = time(NULL);
+    *ret = epoch ? epoch : certctl_next_generation(last);
 
-    rc = certctl_sealed_replace(store, store->sessions, &sealed);
-
-    if (rc == CERTCTL_STORE_OK) {
-        *ret = sealed.generation;
+    if (*ret <= last) {
+        *ret = last;
+        return CERTCTL_STORE_OK;
     }
 
-    return rc;
+    memcpy(sealed.name, FLUSHED, sizeof(FLUSHED));
+    sealed.generation = *ret;
+
+    return certctl_sessions_write(store, &sealed);
 }
 
-
-/* The lock is of a descriptor of our own: the store's is every process's. */
 
 int
 certctl_store_flush(certctl_store_t *store, uint64_t *ret)
 {
-    int  rc, folder;
+    int  rc, lock;
 
-    folder = certctl_folder_again(store->sessions);
+    lock = certctl_sessions_lock(store);
 
-    if (folder < 0) {
+    if (lock < 0) {
         return CERTCTL_STORE_ERROR;
     }
 
-    rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
-         ? flush_locked(store, ret) : CERTCTL_STORE_ERROR;
+    rc = certctl_sessions_flush(store, 0, ret);
 
-    close(folder);
+    close(lock);
 
     return rc;
 }

@@ -280,6 +280,63 @@ int certctl_store_flushed(certctl_store_t *store, uint64_t *ret);
 int certctl_store_flush(certctl_store_t *store, uint64_t *ret);
 
 
+/*
+ * Session ticket keys (RFC 5077, RFC 8446 4.6.1).  Each says when it is used,
+ * so that the next one is known everywhere before that.  Memory that holds keys
+ * is to be wiped.
+ */
+
+#define CERTCTL_TICKET_KEYS   16
+#define CERTCTL_TICKET_LIFE   (7 * 86400)
+#define CERTCTL_TICKET_SET    (24 + CERTCTL_TICKET_KEYS * 104)  /* as octets */
+
+typedef struct {
+    int64_t       from;                 /* encrypts new tickets, ... */
+    int64_t       until;
+    int64_t       accept;               /* and decrypts them until then */
+    u_char        name[16];
+    u_char        aes[32];
+    u_char        hmac[32];
+} certctl_ticket_key_t;
+
+typedef struct {
+    uint64_t              generation;   /* of the last one that was pushed */
+    uint64_t              flushed;      /* its group's epoch, 0: none */
+    unsigned              pushed:1;     /* else this host has made the keys */
+    size_t                n;
+    certctl_ticket_key_t  key[CERTCTL_TICKET_KEYS];
+} certctl_ticket_set_t;
+
+/* From the octets of a set that is pushed: NULL, or the rule that it breaks. */
+const char *certctl_ticket_set_parse(const u_char *data, size_t len,
+    time_t now, certctl_ticket_set_t *ret);
+
+/* The key that encrypts at now, or NULL. */
+const certctl_ticket_key_t *certctl_ticket_key(const certctl_ticket_set_t *set,
+    time_t now);
+
+/* Whether rotate() would make a key: 1, 0. */
+int certctl_ticket_set_due(const certctl_ticket_set_t *set, time_t now,
+    int64_t interval);
+
+int certctl_store_ticket_set(certctl_store_t *store,
+    certctl_ticket_set_t *ret);
+
+/*
+ * Replaces the kept set by a pushed one; OLDER, with the kept generation, when
+ * it is not newer.  The same one again is OK.  Sessions are flushed to its epoch,
+ * unless this host was flushed later; epoch is the host's then, unchanged where
+ * the set has none.
+ */
+int certctl_store_ticket_set_put(certctl_store_t *store,
+    const certctl_ticket_set_t *set, uint64_t *generation, uint64_t *epoch);
+
+/* Makes the next key where one is due, even with a pushed set that has ended.
+   What was damaged is replaced. */
+int certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
+    int64_t interval, unsigned keep, int *damaged);
+
+
 /* Keys that wait.  A newer one replaces an older; put() of a chain that fits
    the pending key removes it. */
 

@@ -14,6 +14,7 @@
  *                            over tells of a writer that died
  *   writes/+<number>         lock that waits for its next name
  *   sessions/flushed         when TLS sessions were flushed
+ *   sessions/tickets         session ticket keys
  *   damaged/<name>+<time>    what was set aside
  *
  * <hh> is a hash of the lower-cased name.  The marks + % = ~ cannot occur in
@@ -82,7 +83,8 @@ typedef enum {
     CERTCTL_SEALED_RECORD = 'R',            /* chain, key, staple, names */
     CERTCTL_SEALED_PENDING = 'P',           /* key, request, key type */
     CERTCTL_SEALED_STAPLE = 'S',            /* staple */
-    CERTCTL_SEALED_FLUSHED = 'F'            /* nothing: its generation */
+    CERTCTL_SEALED_FLUSHED = 'F',           /* nothing: its generation */
+    CERTCTL_SEALED_TICKETS = 'T'            /* ticket keys, whose they are */
 } certctl_sealed_e;
 
 enum {
@@ -445,6 +447,19 @@ void certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new);
 /* Removes the pending key of name; with spki only if it is that key. */
 void certctl_pending_remove(certctl_store_t *store, const char *name,
     const u_char *spki);
+
+
+/* store/flushed.c: the files of sessions/, by the name that is in them. */
+
+int certctl_sessions_read(certctl_store_t *store, certctl_sealed_e type,
+    const char *name, certctl_sealed_t *ret);
+/* A descriptor that holds the lock of all of them until it is closed; -1. */
+int certctl_sessions_lock(certctl_store_t *store);
+/* The next two need the lock.  Replaces the file of in, and its time. */
+int certctl_sessions_write(certctl_store_t *store, certctl_sealed_t *in);
+/* Flushes at epoch, unless it was later; 0: now.  The epoch since in ret. */
+int certctl_sessions_flush(certctl_store_t *store, uint64_t epoch,
+    uint64_t *ret);
 
 
 /* store/heal.c */

@@ -16,6 +16,30 @@
 #include "stream/stream_module.h"
 
 
+/* http{} may stand behind, and need no thread pool of its own. */
+
+static char *
+ngx_stream_certctl_ticket_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char                            *rc;
+    ngx_stream_certctl_main_conf_t  *mcf;
+
+    rc = ngx_conf_set_flag_slot(cf, cmd, conf);
+
+    if (rc != NGX_CONF_OK
+        || ((ngx_certctl_srv_conf_t *) conf)->ticket_keys == 0)
+    {
+        return rc;
+    }
+
+    mcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_certctl_module);
+
+    mcf->thread_pool = ngx_thread_pool_add(cf, NULL);
+
+    return mcf->thread_pool ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
 static ngx_command_t  ngx_stream_certctl_commands[] = {
 
     { ngx_string("certctl"),
@@ -37,6 +61,13 @@ static ngx_command_t  ngx_stream_certctl_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_certctl_srv_conf_t, challenge),
+      NULL },
+
+    { ngx_string("certctl_ticket_keys"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
+      ngx_stream_certctl_ticket_keys,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_certctl_srv_conf_t, ticket_keys),
       NULL },
 
       ngx_null_command
@@ -163,6 +194,7 @@ ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf)
 
     scf->enable = NGX_CONF_UNSET;
     scf->challenge = NGX_CONF_UNSET;
+    scf->ticket_keys = NGX_CONF_UNSET;
 
     return scf;
 }

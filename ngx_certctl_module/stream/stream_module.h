@@ -10,6 +10,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_stream.h>
+#include <ngx_thread_pool.h>
 
 #include "tls/conf.h"
 
@@ -27,6 +28,7 @@
 #pragma weak ngx_certctl_conf_incomplete
 #pragma weak ngx_certctl_conf_listen
 #pragma weak ngx_certctl_conf_merge
+#pragma weak ngx_certctl_conf_ticket_keys
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_default
 #pragma weak ngx_certctl_server_init
@@ -41,6 +43,8 @@
 typedef struct {
     ngx_stream_conf_ctx_t    stream_ctx;    /* of stream{} itself */
     ngx_array_t             *servers;       /* of the core module's */
+    ngx_thread_pool_t       *thread_pool;   /* with certctl_ticket_keys, should
+                                               http{} have none */
 } ngx_stream_certctl_main_conf_t;
 
 

@@ -259,6 +259,35 @@ ngx_stream_certctl_init_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 
 
 static ngx_int_t
+ngx_stream_certctl_init_sessions(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_str_t                 *name;
+    ngx_uint_t                 tickets;
+    ngx_certctl_srv_conf_t    *scf;
+    ngx_certctl_stream_ssl_t  *sscf;
+
+    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
+    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+
+    if (ngx_certctl_conf_ticket_keys(cf, scf, sscf->session_ticket_keys,
+                                     sscf->session_tickets, cscf->file_name,
+                                     cscf->line, &tickets)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    name = tickets && scf->certificate.len ? &scf->certificate
+           : tickets || scf->placeholder ? &ngx_stream_certctl_nameless
+           : sscf->certificate_values ? sscf->certificates->elts : NULL;
+
+    return ngx_certctl_sessions_add(cf, certctl, sscf->ssl.ctx, "stream", name,
+                                    tickets);
+}
+
+
+static ngx_int_t
 ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     ngx_certctl_claims_t *claims, ngx_stream_core_srv_conf_t *cscf)
 {
@@ -272,13 +301,7 @@ ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
         return NGX_OK;
     }
 
-    if (ngx_certctl_sessions_add(cf, certctl, sscf->ssl.ctx, "stream",
-                                 scf->placeholder
-                                 ? &ngx_stream_certctl_nameless
-                                 : sscf->certificate_values
-                                 ? sscf->certificates->elts : NULL)
-        != NGX_OK)
-    {
+    if (ngx_stream_certctl_init_sessions(cf, certctl, cscf) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -305,14 +328,23 @@ ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
 /* NULL without a store; NGINX may have no http{}. */
 
 static ngx_certctl_t *
-ngx_stream_certctl_find_store(ngx_conf_t *cf)
+ngx_stream_certctl_find_store(ngx_conf_t *cf,
+    ngx_stream_certctl_main_conf_t *mcf)
 {
     ngx_http_certctl_main_conf_t  *http;
 
     http = ngx_http_cycle_get_module_main_conf(cf->cycle,
                                                ngx_http_certctl_module);
 
-    return (http && http->used) ? &http->certctl : NULL;
+    if (http == NULL || !http->used) {
+        return NULL;
+    }
+
+    if (http->thread_pool == NULL) {
+        http->thread_pool = mcf->thread_pool;
+    }
+
+    return &http->certctl;
 }
 
 
@@ -326,12 +358,12 @@ ngx_stream_certctl_each_server(ngx_conf_t *cf,
     ngx_stream_core_srv_conf_t   **cscfp;
 
     cscfp = mcf->servers->elts;
-    certctl = ngx_stream_certctl_find_store(cf);
+    certctl = ngx_stream_certctl_find_store(cf, mcf);
 
     for (s = 0; s < mcf->servers->nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
-        if (certctl == NULL && scf->enable && scf->tls) {
+        if (certctl == NULL && (scf->enable || scf->ticket_keys) && scf->tls) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "no \"certctl_store\" is defined for the stream "
                           "server in %s:%ui: add it to the http block, and a "

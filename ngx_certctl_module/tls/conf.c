@@ -87,6 +87,9 @@ ngx_certctl_conf_merge(ngx_conf_t *cf, ngx_certctl_srv_conf_t *prev,
     ngx_conf_merge_value(conf->enable, prev->enable, 0);
     ngx_conf_merge_value(conf->challenge, prev->challenge, 1);
 
+    conf->own_ticket_keys = (conf->ticket_keys == 1);
+    ngx_conf_merge_value(conf->ticket_keys, prev->ticket_keys, 0);
+
     if (conf->certificate.len && !conf->enable) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"certctl_certificate\" has no effect while certctl is "
@@ -146,4 +149,43 @@ ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     conf->placeholder = 1;
 
     return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_conf_ticket_keys(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
+    ngx_array_t *files, ngx_flag_t tickets, u_char *file, ngx_uint_t line,
+    ngx_uint_t *on)
+{
+    const char  *lacks;
+
+    *on = conf->ticket_keys && conf->tls && tickets;
+
+    if (*on && files) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_ticket_keys on\" and "
+                      "\"ssl_session_ticket_key\" exclude each other: remove "
+                      "one of them from the server in %s:%ui, or write "
+                      "\"certctl_ticket_keys off;\" there",
+                      file, line);
+        return NGX_ERROR;
+    }
+
+    if (!conf->own_ticket_keys) {
+        return NGX_OK;
+    }
+
+    lacks = !conf->tls ? "without \"listen ... ssl;\""
+            : !tickets ? "beside \"ssl_session_tickets off;\""
+            : !conf->first ? "unless the default server of the address has it"
+            : NULL;
+
+    if (lacks) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"certctl_ticket_keys on\" has no effect %s in the "
+                      "server in %s:%ui",
+                      lacks, file, line);
+    }
+
+    return NGX_OK;
 }

@@ -18,6 +18,9 @@ struct ngx_certctl_srv_conf_s {
     ngx_flag_t    enable;
     ngx_str_t     certificate;              /* pinned */
     ngx_flag_t    challenge;
+    ngx_flag_t    ticket_keys;
+
+    unsigned      own_ticket_keys:1;        /* "on" in the server itself */
 
     /* found in the listening sockets before merging */
     unsigned      tls:1;
@@ -69,10 +72,20 @@ ngx_uint_t ngx_certctl_conf_incomplete(ngx_conf_t *cf,
 /*
  * Makes the server being merged a complete TLS server: where no certificate is
  * configured, here or in the block around (inherited), the SSL module, which
- * has merged neither yet, is given the placeholder.
+ * has merged neither yet, gets the placeholder.
  */
 char *ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys);
+
+
+/*
+ * Once the SSL module has merged the server: whether its tickets are encrypted
+ * with the store's keys.  Refuses ssl_session_ticket_key (files) beside them,
+ * and warns where certctl_ticket_keys has no effect.
+ */
+ngx_int_t ngx_certctl_conf_ticket_keys(ngx_conf_t *cf,
+    ngx_certctl_srv_conf_t *conf, ngx_array_t *files, ngx_flag_t tickets,
+    u_char *file, ngx_uint_t line, ngx_uint_t *on);
 
 
 #endif /* _NGX_CERTCTL_CONF_H_INCLUDED_ */

@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 
 #include "tls/sessions.h"
+#include "tls/ticket_keys.h"
 
 
 #define NGX_CERTCTL_SESSIONS_LABEL  "certctl sessions 1"
@@ -76,13 +77,62 @@ ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx)
 }
 
 
-ngx_int_t
-ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+/* As NGINX does it: certificates, and the CAs of clients. */
+
+static ngx_int_t
+ngx_certctl_sessions_base(ngx_certctl_sessions_t *sessions,
     const char *protocol, ngx_str_t *name)
 {
-    int                      mode;
-    ngx_int_t                rc;
-    EVP_MD_CTX              *md;
+    int          mode;
+    ngx_int_t    rc;
+    SSL_CTX     *ctx;
+    EVP_MD_CTX  *md;
+
+    ctx = sessions->ctx;
+    mode = SSL_CTX_get_verify_mode(ctx);
+    md = EVP_MD_CTX_new();
+
+    rc = md
+         && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
+         && EVP_DigestUpdate(md, protocol, ngx_strlen(protocol) + 1) == 1
+         && EVP_DigestUpdate(md, &mode, sizeof(mode)) == 1
+         && (name ? EVP_DigestUpdate(md, name->data, name->len) == 1
+                  : ngx_certctl_sessions_certs(md, ctx) == NGX_OK)
+         && ngx_certctl_sessions_names(md, ctx) == NGX_OK
+         && EVP_DigestFinal_ex(md, sessions->base, NULL) == 1
+         ? NGX_OK : NGX_ERROR;
+
+    EVP_MD_CTX_free(md);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_certctl_sessions_set(ngx_certctl_sessions_t *sessions, uint64_t epoch)
+{
+    size_t  n;
+    u_char  text[sizeof(NGX_CERTCTL_SESSIONS_LABEL) + 32 + 8];
+
+    n = sizeof(NGX_CERTCTL_SESSIONS_LABEL);
+
+    ngx_memcpy(text, NGX_CERTCTL_SESSIONS_LABEL, n);
+    ngx_memcpy(text + n, sessions->base, 32);
+    ngx_memcpy(text + n + 32, &epoch, sizeof(epoch));
+
+    return EVP_Digest(text, sizeof(text), sessions->context, NULL,
+                      EVP_sha256(), NULL)
+           == 1
+           && SSL_CTX_set_session_id_context(sessions->ctx, sessions->context,
+                                             sizeof(sessions->context))
+              == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
+    const char *protocol, ngx_str_t *name, ngx_uint_t tickets)
+{
     ngx_certctl_sessions_t  *sessions;
 
     if (ctx == NULL) {
@@ -98,34 +148,22 @@ ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
     }
 
     sessions = ngx_array_push(&certctl->sessions);
-    md = EVP_MD_CTX_new();
-    rc = NGX_ERROR;
-
-    if (sessions == NULL || md == NULL) {
-        goto done;
+    if (sessions == NULL) {
+        return NGX_ERROR;
     }
-
-    /* as NGINX does it: certificates, and the CAs of clients */
 
     sessions->ctx = ctx;
-    mode = SSL_CTX_get_verify_mode(ctx);
 
-    if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1
-        && EVP_DigestUpdate(md, protocol, ngx_strlen(protocol) + 1) == 1
-        && EVP_DigestUpdate(md, &mode, sizeof(mode)) == 1
-        && (name ? EVP_DigestUpdate(md, name->data, name->len) == 1
-                 : ngx_certctl_sessions_certs(md, ctx) == NGX_OK)
-        && ngx_certctl_sessions_names(md, ctx) == NGX_OK
-        && EVP_DigestFinal_ex(md, sessions->base, NULL) == 1)
+    if (ngx_certctl_sessions_base(sessions, protocol, name) != NGX_OK
+        || ngx_certctl_ticket_keys_hook(certctl, ctx, tickets) != NGX_OK
+        || (tickets && ngx_certctl_sessions_set(sessions, 0) != NGX_OK))
     {
-        rc = NGX_OK;
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "certctl: TLS sessions cannot be set up");
+        return NGX_ERROR;
     }
 
-done:
-
-    EVP_MD_CTX_free(md);
-
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -187,9 +225,8 @@ ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
 void
 ngx_certctl_sessions_look(ngx_certctl_t *certctl)
 {
-    u_char                   text[sizeof(NGX_CERTCTL_SESSIONS_LABEL) + 32 + 8];
     uint64_t                 epoch;
-    ngx_uint_t               i, n, good;
+    ngx_uint_t               i, failed;
     ngx_certctl_sessions_t  *sessions;
 
     epoch = certctl->zone->sessions;
@@ -198,29 +235,14 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
         return;
     }
 
-    good = 1;
+    failed = 0;
     sessions = certctl->sessions.elts;
 
     for (i = 0; i < certctl->sessions.nelts; i++) {
-        n = sizeof(NGX_CERTCTL_SESSIONS_LABEL);
-
-        ngx_memcpy(text, NGX_CERTCTL_SESSIONS_LABEL, n);
-        ngx_memcpy(text + n, sessions[i].base, 32);
-        ngx_memcpy(text + n + 32, &epoch, sizeof(epoch));
-
-        if (EVP_Digest(text, sizeof(text), sessions[i].context, NULL,
-                       EVP_sha256(), NULL)
-            != 1
-            || SSL_CTX_set_session_id_context(sessions[i].ctx,
-                                              sessions[i].context,
-                                              sizeof(sessions[i].context))
-               != 1)
-        {
-            good = 0;
-        }
+        failed |= (ngx_certctl_sessions_set(&sessions[i], epoch) != NGX_OK);
     }
 
-    if (!good) {
+    if (failed) {
         ngx_ssl_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
                       "certctl: cannot flush sessions");
         return;
@@ -236,9 +258,9 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
 
 
 /*
- * A connection has its context from the time when it was made, and keeps it
- * when its name leads to another server: a client that has begun a ClientHello
- * before a flush would resume what is flushed, and with any server.
+ * A connection has the context of its start, and keeps it when its name selects
+ * another server: with a ClientHello that began before a flush a client would
+ * resume a flushed session, with any server.
  */
 
 void

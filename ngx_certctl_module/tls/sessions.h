@@ -14,10 +14,11 @@
  * Looks after the sessions of ctx; in the master, once its certificates and
  * client CAs are known.  name stands for the certificate of a server that has
  * none of its own, as a placeholder is another one after each start, and one
- * that variables name is not known yet.
+ * that variables name is not known yet; and with tickets, of the store's ticket
+ * keys, for what another host of a group has in its place.
  */
 ngx_int_t ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    SSL_CTX *ctx, const char *protocol, ngx_str_t *name);
+    SSL_CTX *ctx, const char *protocol, ngx_str_t *name, ngx_uint_t tickets);
 
 /* In the master: what was flushed before this start stays so. */
 void ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log);

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 
 #include "tls/sessions.h"
+#include "tls/ticket_keys.h"
 #include "tls/worker.h"
 
 
@@ -48,6 +49,7 @@ ngx_certctl_worker_timer(ngx_event_t *ev)
 
     ngx_certctl_worker_look(ngx_certctl_worker_of->zone);
     ngx_certctl_sessions_look(ngx_certctl_worker_of);
+    ngx_certctl_ticket_keys_update(ngx_certctl_worker_of);
     ngx_add_timer(ev, NGX_CERTCTL_WORKER_LOOK);
 }
 

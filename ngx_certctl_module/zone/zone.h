@@ -61,6 +61,11 @@ typedef struct {
     ngx_atomic_t  sessions;               /* epoch of the last flush, in
                                              us since 1970; 0: none */
 
+    ngx_atomic_t  tickets;                /* sets of session ticket keys that
+                                             were written */
+    ngx_atomic_t  tickets_tried;          /* when a worker began to, in seconds
+                                             since 1970 */
+
     ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
