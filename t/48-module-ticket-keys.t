@@ -172,6 +172,7 @@ sub flush {
 
 flush($one);
 none_resumed($one, $old, 'after a flush');
+isnt(status($one)->{ticket_keys}{current}, $own->{current}, 'with another key');
 all_resumed($one, $old = sessions($one), 'what was made since');
 
 # A set of a controller: $set->(generation => 1, keys => [[name, from, until, accept]]),

@@ -7,6 +7,7 @@
 #include <ngx_http.h>
 #include "command/command.h"
 #include "tls/sessions.h"
+#include "tls/ticket_keys.h"
 
 
 void
@@ -23,6 +24,13 @@ ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call)
     }
 
     ngx_certctl_sessions_flush(call->mcf->certctl.zone, epoch);
+
+    /* no ticket of the keys of before is of use now, but who has read them
+       could decrypt recorded connections (RFC 5077 5.6) */
+
+    if (call->mcf->certctl.ticket_keys) {
+        ngx_certctl_ticket_keys_rotate(&call->mcf->certctl, 1, ngx_cycle->log);
+    }
 
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "certctl: TLS sessions are flushed, epoch %uL", epoch);

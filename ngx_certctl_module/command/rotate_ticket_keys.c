@@ -49,7 +49,7 @@ ngx_http_certctl_rotate_take(ngx_certctl_zone_t *zone)
 static void
 ngx_http_certctl_rotate_thread(void *data, ngx_log_t *log)
 {
-    ngx_certctl_ticket_keys_rotate(&ngx_http_certctl_rotate.mcf->certctl,
+    ngx_certctl_ticket_keys_rotate(&ngx_http_certctl_rotate.mcf->certctl, 0,
                                    ngx_cycle->log);
     ngx_http_certctl_thread_end();
 }

@@ -331,10 +331,12 @@ int certctl_store_ticket_set(certctl_store_t *store,
 int certctl_store_ticket_set_put(certctl_store_t *store,
     const certctl_ticket_set_t *set, uint64_t *generation, uint64_t *epoch);
 
-/* Makes the next key where one is due, even with a pushed set that has ended.
-   What was damaged is replaced. */
+/*
+ * Makes the next key where one is due, even with a pushed set that has ended.
+ * What was damaged is replaced, and with fresh all keys of this host are.
+ */
 int certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
-    int64_t interval, unsigned keep, int *damaged);
+    int64_t interval, unsigned keep, int fresh, int *damaged);
 
 
 /* Keys that wait.  A newer one replaces an older; put() of a chain that fits

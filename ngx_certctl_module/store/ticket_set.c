@@ -435,7 +435,7 @@ add_key(certctl_ticket_set_t *set, time_t now, int64_t interval, unsigned keep)
 
 int
 certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
-    int64_t interval, unsigned keep, int *damaged)
+    int64_t interval, unsigned keep, int fresh, int *damaged)
 {
     int                   rc, lock;
     certctl_ticket_set_t  set;
@@ -453,6 +453,11 @@ certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
     if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
         memset(&set, 0, sizeof(set));
         rc = CERTCTL_STORE_OK;
+    }
+
+    if (rc == CERTCTL_STORE_OK && fresh && !set.pushed) {
+        OPENSSL_cleanse(set.key, sizeof(set.key));
+        set.n = 0;
     }
 
     if (rc == CERTCTL_STORE_OK && certctl_ticket_set_due(&set, now, interval)) {

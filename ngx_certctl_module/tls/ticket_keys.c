@@ -260,13 +260,15 @@ ngx_certctl_ticket_keys_hook(ngx_certctl_t *certctl, SSL_CTX *ctx,
 
 
 void
-ngx_certctl_ticket_keys_rotate(ngx_certctl_t *certctl, ngx_log_t *log)
+ngx_certctl_ticket_keys_rotate(ngx_certctl_t *certctl, ngx_uint_t fresh,
+    ngx_log_t *log)
 {
     int  rc, damaged;
 
     rc = certctl_store_ticket_set_rotate(certctl->store, time(NULL),
                                          certctl->ticket_interval,
-                                         certctl->ticket_keep, &damaged);
+                                         certctl->ticket_keep, fresh,
+                                         &damaged);
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,

@@ -23,9 +23,10 @@ ngx_int_t ngx_certctl_ticket_keys_hook(ngx_certctl_t *certctl, SSL_CTX *ctx,
 void ngx_certctl_ticket_keys_update(ngx_certctl_t *certctl);
 
 /* Makes the first key, or the next one where it is due, and changes the zone's
-   counter; may wait for the disk: in the master, or on a thread.  Logs a
-   failure. */
-void ngx_certctl_ticket_keys_rotate(ngx_certctl_t *certctl, ngx_log_t *log);
+   counter; with fresh it replaces all keys of this host.  May wait for the
+   disk: in the master, or on a thread.  Logs a failure. */
+void ngx_certctl_ticket_keys_rotate(ngx_certctl_t *certctl, ngx_uint_t fresh,
+    ngx_log_t *log);
 
 /* Wipes this process's copy. */
 void ngx_certctl_ticket_keys_free(ngx_certctl_t *certctl);

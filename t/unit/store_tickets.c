@@ -8,12 +8,15 @@
 static certctl_store_t       *store;
 static certctl_ticket_set_t   set;
 
+static int  fresh;
+
 static int
 rotate(time_t now)
 {
     int  rc, damaged = 0;
 
-    rc = certctl_store_ticket_set_rotate(store, now, INTERVAL, KEEP, &damaged);
+    rc = certctl_store_ticket_set_rotate(store, now, INTERVAL, KEEP, fresh,
+                                         &damaged);
     return rc == 0 && certctl_store_ticket_set(store, &set) == 0
            ? damaged : -1;
 }
@@ -80,6 +83,12 @@ rotates(time_t t)
        "after a long rest there is a new one alone");
     rotate(t);
     ok(certctl_ticket_key(&set, t) != NULL, "and when the clock was set back");
+
+    memcpy(first, current(t), 16);
+    fresh = 1;
+    rotate(t);
+    fresh = 0;
+    ok(set.n == 1 && memcmp(first, current(t), 16) != 0, "all of them anew");
 }
 
 static certctl_ticket_set_t
@@ -121,6 +130,10 @@ pushes(time_t t)
 
     rotate(t + INTERVAL - 1);
     ok(set.pushed && set.n == 1, "this host makes none while it lasts");
+    fresh = 1;
+    rotate(t);
+    fresh = 0;
+    ok(set.pushed && memcmp(current(t), "seven", 6) == 0, "nor anew");
     rotate(t + INTERVAL);
     ok(!set.pushed && set.n == 2 && set.generation == 7, "but when it has ended");
     is_int(put(new, NULL), CERTCTL_STORE_OLDER, "it does not come back then");
