@@ -161,13 +161,25 @@ $edge->control->delete('/certctl/v1/certificates/nobody-too');
 $print{nobody} = fingerprint(scalar $edge->give('nobody', names => $record{nobody}));
 %is = reverse %print;
 
+sub warned { my ($form) = @_; return grep { $_->{code} eq 'ip_needs_default_server' } @{ report("form=$form")->{warnings} } }
+is(scalar warned('full'), 0, 'an address is the first name of a default server');
+
 # Nobody is given what is stored for other names than those of the servers.
 @ports = ([1, $edge->port(1)]);
 $edge->{stream} = '';
 $edge->servers(join '', map { block($_, '') } ['1 default_server', 'default.example', $server[8][2]],
-    ['1', '', 'certctl off;'], @server[1 .. 7, 9, 10]);
+    ['1', '', 'certctl off;'], @server[1 .. 7, 9, 10], [1, '127.0.0.1']);
 $edge->reload(wait_old => 1);
 delete $edge->{control};
+for my $form (qw(compact full)) {
+    my @warned = warned($form);
+    is(scalar @warned, 1, "$form: a certificate for an IP address that is not the default server's");
+    like($warned[0]{text}, qr/^"ip" is for 127\.0\.0\.1, but .* no SNI/, 'is warned of');
+}
+isnt(handshake($edge->port(1))->{fingerprint}, $print{ip}, 'clients of the address do not get it');
+# one that sends the address all the same
+is(handshake($edge->port(1), sni => '127.0.0.1')->{fingerprint}, $print{ip}, 'but those that send the address');
+@{ $record{ip} } = ('127.0.0.1');
 records('one address');
 is(join(' ', map { $_->{file} // $_->{name} } @{ report('name=unknown.example')->{certificates} }), '',
     'a server without certctl is not reported');

@@ -125,10 +125,10 @@ subtest 'by name' => sub {
         is(names(report("?form=$form&name=b.example")), "b.example b.example b.example", "$form: a record");
         is(names(report("?form=$form&name=x.wild.example")), '*.wild.example *.wild.example *.wild.example',
             "$form: below a wildcard");
-        is(names(report("?form=$form&name=static.example")), "certctl.invalid sta\"tic.pem late\x{fffd}.pem", "$form: a file");
-        is(names(report("?form=$form&name=nobody.example")), "certctl.invalid sta\"tic.pem late\x{fffd}.pem",
+        is(names(report("?form=$form&name=static.example")), "a.example sta\"tic.pem late\x{fffd}.pem", "$form: a file");
+        is(names(report("?form=$form&name=nobody.example")), "a.example sta\"tic.pem late\x{fffd}.pem",
             "$form: what the default servers give");
-        is(names(report("?form=$form&name=_agent")), "_agent certctl.invalid sta\"tic.pem late\x{fffd}.pem", "$form: the identity, which is for no host name");
+        is(names(report("?form=$form&name=_agent")), "_agent a.example sta\"tic.pem late\x{fffd}.pem", "$form: the identity, which is for no host name");
     }
 };
 

@@ -18,6 +18,8 @@
     X(MUST_STAPLE,  "must_staple_without_staple")                             \
     X(EXPIRED,      "certificate_expired")                                    \
     X(FILE_DIFFERS, "file_differs")                                           \
+    X(KEY_USAGE,    "key_usage")                                              \
+    X(IP_NEEDS_DEFAULT, "ip_needs_default_server")                                           \
     X(UNREADABLE,   "record_unreadable")
 
 typedef enum {
@@ -82,6 +84,8 @@ struct ngx_http_certctl_report_s {
                                                it: "" for an IP address */
     ngx_array_t                    servers;  /* ngx_certctl_server_t *: that
                                                these get */
+    ngx_array_t                    no_sni;   /* digests of the certificates that
+                                               clients without SNI get */
     const char                    *after_name;
     ngx_uint_t                     after;    /* place among the servers' */
     ngx_uint_t                     limit;    /* 0: none */
@@ -135,6 +139,14 @@ ngx_certctl_server_t *ngx_http_certctl_report_served(
 
 /* Finds report->servers, once name and sni are known. */
 void ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report);
+
+/* Finds report->no_sni. */
+void ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report);
+
+/* Warns of a served record for an IP address that clients who connect to it do
+   not get. */
+void ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
+    ngx_certctl_stored_t *stored);
 
 
 /* report/page.c */

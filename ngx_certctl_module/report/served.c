@@ -14,10 +14,19 @@
 #include "tls/address.h"
 
 
-/* Of a record's names those that a client can send; "" behind the last. */
+static ngx_uint_t
+ngx_http_certctl_is_ip(ngx_str_t *name)
+{
+    return ngx_strlchr(name->data, name->data + name->len, ':')
+           || ngx_inet_addr(name->data, name->len) != INADDR_NONE;
+}
+
+
+/* The next name of a record, or IP address with ip set; "" behind the last. */
 
 static void
-ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name)
+ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name,
+    ngx_uint_t ip)
 {
     u_char  *last;
 
@@ -27,10 +36,9 @@ ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name)
     for ( /* void */ ; name->data < last; name->data += name->len + 1) {
         name->len = ngx_strlen(name->data);
 
-        /* neither a fingerprint, which is one label, nor an IP address */
+        /* a fingerprint, which is one long label, is no name */
 
-        if (ngx_strlchr(name->data, name->data + name->len, ':') == NULL
-            && ngx_inet_addr(name->data, name->len) == INADDR_NONE
+        if (ngx_http_certctl_is_ip(name) == ip
             && (name->len != CERTCTL_HEX256 - 1
                 || ngx_strlchr(name->data, name->data + name->len, '.')))
         {
@@ -129,7 +137,7 @@ ngx_http_certctl_served_sum(ngx_http_certctl_report_t *report,
     ngx_str_null(&name);
 
     for ( ;; ) {
-        ngx_http_certctl_served_next(stored, &name);
+        ngx_http_certctl_served_next(stored, &name, 0);
 
         if (name.len == 0) {
             return sum;
@@ -188,7 +196,7 @@ ngx_http_certctl_report_served(ngx_http_certctl_report_t *report,
     ngx_str_null(&name);
 
     for ( ;; ) {
-        ngx_http_certctl_served_next(stored, &name);
+        ngx_http_certctl_served_next(stored, &name, 0);
 
         if (name.len == 0 || (server && hosts == NULL)) {
             break;
@@ -245,4 +253,88 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report)
             report->failed = 1;
         }
     }
+}
+
+
+void
+ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report)
+{
+    u_char                 *digest;
+    ngx_str_t               none;
+    ngx_uint_t              i, kind;
+    ngx_certctl_choice_t    choice;
+    ngx_certctl_server_t   *server, copy;
+    ngx_certctl_address_t  *address;
+
+    if (ngx_array_init(&report->no_sni, report->pool, 4, 32) != NGX_OK) {
+        report->failed = 1;
+        return;
+    }
+
+    ngx_str_set(&none, "");
+    address = report->conf->addresses.elts;
+
+    for (i = 0; i < report->conf->addresses.nelts; i++) {
+        server = ngx_certctl_address_server(&address[i], &none);
+
+        if (server == NULL) {
+            continue;
+        }
+
+        copy = *server;
+        copy.certctl = &report->brief;
+
+        (void) ngx_certctl_choose(&copy, &none, &choice);
+
+        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+
+            if (choice.cert[kind] == NULL) {
+                continue;
+            }
+
+            digest = ngx_array_push(&report->no_sni);
+            if (digest == NULL) {
+                report->failed = 1;
+                return;
+            }
+
+            ngx_memcpy(digest, choice.cert[kind]->digest, 32);
+        }
+    }
+}
+
+
+void
+ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
+    ngx_certctl_stored_t *stored)
+{
+    u_char      text[256], *digest;
+    ngx_str_t   ip;
+    ngx_uint_t  i;
+
+    ngx_str_null(&ip);
+    ngx_http_certctl_served_next(stored, &ip, 1);
+
+    if (ip.len == 0) {
+        return;
+    }
+
+    digest = report->no_sni.elts;
+
+    for (i = 0; i < report->no_sni.nelts; i++) {
+
+        if (ngx_memcmp(digest + i * 32, stored->cert.digest, 32) == 0) {
+            return;
+        }
+    }
+
+    *ngx_snprintf(text, sizeof(text) - 1,
+                  "is for %V, but clients that connect to an IP address send "
+                  "no SNI (RFC 6066 section 3), and no default server serves "
+                  "it: write the address first in the server_name of a "
+                  "default_server", &ip)
+        = '\0';
+
+    ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_IP_NEEDS_DEFAULT,
+                                 &stored->cert.name, (char *) text);
 }

@@ -162,6 +162,13 @@ ngx_http_certctl_visit_certificate(ngx_http_certctl_visit_t *visit,
         return;
     }
 
+    if (report->limit && cert->source == NGX_CERTCTL_STORE
+        && !visit->server.agent)
+    {
+        ngx_http_certctl_report_check_ip(report,
+                                         (ngx_certctl_stored_t *) cert);
+    }
+
     if (report->details && cert->source == NGX_CERTCTL_STORE) {
         visit->server.certctl = &report->full;
 
@@ -336,23 +343,16 @@ ngx_http_certctl_report_list(ngx_http_certctl_report_t *report)
 }
 
 
-/* A record that the walk over the servers' names did not find. */
+/* A record that no server_name asks for; of which stored is known. */
 
 static void
-ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
-    ngx_str_t *name, ngx_pool_t *pool)
+ngx_http_certctl_report_stored_record(ngx_http_certctl_report_t *report,
+    ngx_certctl_stored_t *stored, ngx_pool_t *pool)
 {
     ngx_array_t               hosts;
     ngx_certctl_cert_t       *cert;
     ngx_certctl_server_t     *server;
     ngx_http_certctl_json_t  *json;
-
-    cert = ngx_certctl_record(&report->brief, name);
-
-    if (cert == NULL) {
-        ngx_http_certctl_report_unreadable(report, name);
-        return;
-    }
 
     if (ngx_array_init(&hosts, pool, 1, sizeof(ngx_http_certctl_host_t))
         != NGX_OK)
@@ -364,22 +364,27 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     /* metrics, which have no pages, do not tell servers apart */
 
     server = report->limit
-             ? ngx_http_certctl_report_served(report,
-                                              (ngx_certctl_stored_t *) cert,
+             ? ngx_http_certctl_report_served(report, stored,
                                               report->details ? &hosts : NULL)
              : NULL;
+
+    cert = &stored->cert;
 
     /* by ?name= it would have been found, had its clients been given it */
 
     if ((server && report->name.len
-         && ngx_strcmp(name->data, report->name.data) != 0)
+         && ngx_strcmp(cert->name.data, report->name.data) != 0)
         || !ngx_http_certctl_report_next(report))
     {
         return;
     }
 
+    if (server) {
+        ngx_http_certctl_report_check_ip(report, stored);
+    }
+
     if (report->details) {
-        cert = ngx_certctl_record(&report->full, name);
+        cert = ngx_certctl_record(&report->full, &stored->cert.name);
 
         if (cert == NULL) {
             return;
@@ -387,7 +392,7 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
     }
 
     *ngx_snprintf((u_char *) report->cursor, sizeof(report->cursor) - 1,
-                  "u%V", name) = '\0';
+                  "u%V", &cert->name) = '\0';
 
     json = report->json;
     report->json = server ? json : &report->unserved;
@@ -398,6 +403,30 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
                   &hosts, 0);
 
     report->json = json;
+}
+
+
+static void
+ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
+    ngx_str_t *name, ngx_pool_t *pool)
+{
+    ngx_certctl_cert_t    *cert;
+    ngx_certctl_stored_t  *stored;
+
+    cert = ngx_certctl_record(&report->brief, name);
+
+    if (cert == NULL) {
+        ngx_http_certctl_report_unreadable(report, name);
+        return;
+    }
+
+    /* what is looked up meanwhile may replace it in the cache */
+
+    stored = (ngx_certctl_stored_t *) cert;
+
+    ngx_certctl_hold(stored);
+    ngx_http_certctl_report_stored_record(report, stored, pool);
+    ngx_certctl_unhold(&report->brief, stored);
 }
 
 

@@ -7,6 +7,7 @@
 #include <ngx_http.h>
 #include "report/report.h"
 #include "cert/parse.h"
+#include "x509_usage.h"
 
 #include <openssl/pem.h>
 
@@ -86,6 +87,9 @@ ngx_http_certctl_report_check(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_certctl_staple_e staple)
 {
+    u_char       text[256];
+    const char  *usage;
+
     /* a static one may have a staple that NGINX itself has fetched */
 
     if (cert->must_staple
@@ -97,6 +101,15 @@ ngx_http_certctl_report_check(ngx_http_certctl_report_t *report,
             NGX_HTTP_CERTCTL_WARN_MUST_STAPLE, &cert->name,
             "must be stapled (RFC 7633), but has no valid staple: clients that "
             "enforce this refuse it");
+    }
+
+    usage = cert->x509 ? certctl_usage_warning(cert->x509) : NULL;
+
+    if (server && usage) {
+        *ngx_snprintf(text, sizeof(text) - 1, "loses clients: %s", usage)
+            = '\0';
+        ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_KEY_USAGE,
+                                     &cert->name, (char *) text);
     }
 
     if (server && cert->not_after <= report->now) {
