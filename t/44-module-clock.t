@@ -79,7 +79,7 @@ sub hs { return handshake($edge->port(1), sni => "$_[0].example", keep => 1) }
 # those of the first see for themselves, after a minute.
 
 my $other = Certctl::Edge->new(workers => 1, ca => $ca, store => "$dir/store", conf => '')->start;
-my $moved = fingerprint(scalar $edge->give('first', names => ['moved.example']));
+my $moved = fingerprint(scalar $edge->give('first', names => ['moved.example'], from => -$DAY));
 is(hs('moved')->{fingerprint}, $moved, 'a name of one record');
 $moved = fingerprint(scalar $other->give('second', names => ['moved.example']));
 clock(120);
