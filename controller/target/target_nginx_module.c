@@ -96,24 +96,29 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
     return http_send(link->http, &req, res, err);
 }
 
-/* sans and key types hold only what a query may carry, but for "*", which
- * stays as it is (RFC 3986 2.2). */
+/* The arguments are in the body: a hundred names are no URL.  sans and key types
+ * hold only what a form may carry as it is, "*" among it. */
 static bool
 nginx_csr(const struct target_link *link, const char *record,
     const char *key_type, const char *sans, bool must_staple, char **csr_pem,
     struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[NGINX_URL_MAX];
+    char                                         path[400], form[CERTCTL_FORM_MAX];
+    int                                          len;
 
-    if (snprintf(path, sizeof(path), "/certificates/%s/csr?key=%s&san=%s%s&reuse_pending=1",
-                 record, key_type, sans, must_staple ? "&must_staple=1" : "")
-        >= (int) sizeof(path))
-    {
-        return error_set(err, ERR_INVALID, "the names do not fit into one request");
+    snprintf(path, sizeof(path), "/certificates/%s/csr", record);
+    len = snprintf(form, sizeof(form), "key=%s&san=%s%s&reuse_pending=1", key_type, sans,
+                   must_staple ? "&must_staple=1" : "");
+
+    if (len >= (int) sizeof(form)) {
+        return error_set(err, ERR_INVALID, "the names of %s have more than %d characters",
+                         record, CERTCTL_FORM_MAX);
     }
 
-    if (!nginx_send(link, "POST", path, NULL, "", 0, NULL, &res, err)) {
+    if (!nginx_send(link, "POST", path, "application/x-www-form-urlencoded", form,
+                    (size_t) len, NULL, &res, err))
+    {
         return false;
     }
 

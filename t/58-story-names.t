@@ -1,0 +1,45 @@
+#!/usr/bin/perl
+# A certificate with as many names as there may be, each as long as a name may be,
+# is asked for, issued and served.
+
+use strict;
+use warnings;
+use Certctl::Story;
+use Test::More;
+
+my $most  = 253;                                   # RFC 1035 2.3.4
+my @names = map { name($_) } 1 .. 99;              # many.example is one, too
+
+is join(' ', grep { length != $most } @names), '', 'names of 253 characters';
+
+my $s  = Certctl::Story->new(names => ["many.example @names"],
+    servers => "server_names_hash_bucket_size 512; server_names_hash_max_size 4096;\n");
+my $id = $s->certificate('many.example', sans => \@names);
+
+$s->renew($id);
+$s->deployed($id);
+
+my ($version) = $s->versions($id);
+for my $name ('many.example', $names[0], $names[-1]) {
+    is $s->shown($name)->{fingerprint}, $version->{fingerprint_sha256}, 'served: ' . substr $name, 0, 12;
+}
+
+cmp_ok length($version->{csr_pem}), '>', 99 * $most, 'all of them were in one request';
+is $s->stop, 0, 'SIGTERM ends the daemon well';
+done_testing();
+
+# A name of that length, of labels of at most 63 characters.
+sub name {
+    my ($i) = @_;
+    my $n = sprintf 'n%03d', $i;
+    my $rest = $most - length("$n..example");
+    my @labels;
+
+    while ($rest > 0) {
+        my $len = $rest > 63 ? 50 : $rest;
+
+        push @labels, 'a' x $len;
+        $rest -= $len + 1;
+    }
+    return join '.', $n, @labels, 'example';
+}
