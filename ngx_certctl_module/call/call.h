@@ -158,6 +158,11 @@ ngx_http_certctl_call_t *ngx_http_certctl_request_create(
 /* Runs the work on a thread, then answers and finalizes the request. */
 void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);
 
+/* The only way to a thread, and the last call of a task there. */
+ngx_int_t ngx_http_certctl_thread_post(ngx_thread_pool_t *tp,
+    ngx_thread_task_t *task);
+void ngx_http_certctl_thread_end(void);
+
 /* Before the process ends: waits for the threads that NGINX did not. */
 void ngx_http_certctl_threads_exit(void);
 

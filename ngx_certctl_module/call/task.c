@@ -23,6 +23,35 @@ static ngx_uint_t    ngx_http_certctl_tasks;
 static ngx_atomic_t  ngx_http_certctl_threads;
 
 
+ngx_int_t
+ngx_http_certctl_thread_post(ngx_thread_pool_t *tp, ngx_thread_task_t *task)
+{
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, 1);
+
+    if (ngx_thread_task_post(tp, task) != NGX_OK) {
+        (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A later task of this thread must not find errors of OpenSSL.  Nor may any
+ * other state of OpenSSL be left to the thread's end: a worker that exits does
+ * not wait for that, and OpenSSL would free it a second time.
+ */
+
+void
+ngx_http_certctl_thread_end(void)
+{
+    OPENSSL_thread_stop();
+
+    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+}
+
+
 static void
 ngx_http_certctl_task_lag_end(ngx_http_certctl_call_t *call)
 {
@@ -141,15 +170,7 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
                                        "no memory for the response");
     }
 
-    /*
-     * Errors of OpenSSL must not be found by a later task of this thread.  Nor
-     * may anything else of OpenSSL's be left to the thread's end: a worker that
-     * exits does not wait for that, and OpenSSL would free it a second time.
-     */
-
-    OPENSSL_thread_stop();
-
-    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+    ngx_http_certctl_thread_end();
 }
 
 
@@ -239,10 +260,9 @@ ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
 
     call->queued = 1;
 
-    (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, 1);
-
-    if (ngx_thread_task_post(call->mcf->thread_pool, &call->task) != NGX_OK) {
-        (void) ngx_atomic_fetch_add(&ngx_http_certctl_threads, -1);
+    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
+        != NGX_OK)
+    {
         call->queued = 0;
         return NGX_ERROR;
     }
