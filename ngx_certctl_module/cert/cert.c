@@ -104,6 +104,24 @@ ngx_certctl_cert_unstaple(ngx_certctl_cert_t *cert)
 }
 
 
+void
+ngx_certctl_cert_uncompress(ngx_certctl_cert_t *cert)
+{
+    ngx_uint_t  i;
+
+    if (cert->compressed == NULL) {
+        return;
+    }
+
+    for (i = 0; i < NGX_CERTCTL_COMPRESSED; i++) {
+        OPENSSL_free(cert->compressed[i].data);
+    }
+
+    ngx_free(cert->compressed);
+    cert->compressed = NULL;
+}
+
+
 ngx_uint_t
 ngx_certctl_cert_valid(ngx_certctl_cert_t *cert, time_t now)
 {

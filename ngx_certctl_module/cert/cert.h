@@ -23,6 +23,9 @@ void ngx_certctl_cert_borrow(ngx_certctl_cert_t *cert,
 /* Forgets the staple, the only thing a borrowed certificate owns. */
 void ngx_certctl_cert_unstaple(ngx_certctl_cert_t *cert);
 
+/* Frees its compressed forms. */
+void ngx_certctl_cert_uncompress(ngx_certctl_cert_t *cert);
+
 /* Whether cert may be served at now. */
 ngx_uint_t ngx_certctl_cert_valid(ngx_certctl_cert_t *cert,
     time_t now);

@@ -46,6 +46,17 @@ typedef struct ngx_certctl_server_s  ngx_certctl_server_t;
 typedef struct ngx_certctl_cache_s   ngx_certctl_cache_t;
 
 
+/* A certificate's message of TLS 1.3, compressed (RFC 8879). */
+
+#define NGX_CERTCTL_COMPRESSED  4           /* places by algorithm, from 1 on */
+
+typedef struct {
+    u_char                     *data;       /* OpenSSL's */
+    size_t                      len;        /* 0: none */
+    size_t                      full;       /* length of the message */
+} ngx_certctl_compressed_t;
+
+
 /*
  * One certificate with all that is known of it: parsed from the store, or
  * borrowed from the configuration (static ones, the placeholder).
@@ -76,6 +87,8 @@ typedef struct {
     unsigned                    staple_withdrawn:1;
     struct certctl_ocsp_info    staple_info;
     time_t                      staple_bad;     /* when it was found so */
+
+    ngx_certctl_compressed_t   *compressed; /* NULL: not made yet */
 
     time_t                      staple_read;    /* when it was looked for */
     ngx_atomic_uint_t           staple_seen;    /* and its counter then */

@@ -301,6 +301,7 @@ ngx_certctl_free(ngx_certctl_parser_t *parser,
     X509_free(stored->cert.x509);
     EVP_PKEY_free(stored->cert.key);
     ngx_certctl_cert_unstaple(&stored->cert);
+    ngx_certctl_cert_uncompress(&stored->cert);
 
     ngx_free(stored);
 }

@@ -9,6 +9,7 @@
 #include "cert/cache.h"
 #include "tls/choose.h"
 #include "tls/client.h"
+#include "tls/compress.h"
 #include "tls/handshake.h"
 #include "tls/staple.h"
 #include "tls/worker.h"
@@ -369,6 +370,7 @@ ngx_certctl_use(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server,
         if (SSL_use_cert_and_key(ssl, cert->x509, cert->key, cert->chain, 1)
             == 1)
         {
+            ngx_certctl_compress(ssl, cert);
             n++;
             continue;
         }
@@ -446,6 +448,7 @@ ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
 
     hs->server = server;
     ngx_certctl_handshake_hold(hs, &choice);
+    ngx_certctl_compress_unless_stapled(ssl, server->certctl, &choice);
 
     configured = (choice.cert[0] == NULL && choice.cert[1] == NULL);
 

@@ -92,4 +92,13 @@
 #endif
 
 
+/* 1.29.1: "ssl_certificate_compression", which is off in a context that has
+   SSL_OP_NO_TX_CERTIFICATE_COMPRESSION; with OpenSSL from 3.2 on. */
+
+#if (nginx_version >= 1029001 && defined(SSL_OP_NO_TX_CERTIFICATE_COMPRESSION) \
+     && !defined(OPENSSL_NO_COMP_ALG))
+#define NGX_CERTCTL_COMPRESSION  1
+#endif
+
+
 #endif /* _NGX_CERTCTL_COMPAT_H_INCLUDED_ */
