@@ -189,10 +189,18 @@ subtest 'what needs somebody' => sub {
     ok(!exists $entry->{file_differs}, 'a file that is gone says nothing');
 };
 
+subtest 'a certificate that some clients cannot use' => sub {
+    $edge->give('z.example', names => ['z.example'], key => 'rsa', ku => ['keyEncipherment']);
+    my ($usage) = grep { $_->{code} eq 'key_usage' } @{ report()->{json}{warnings} };
+    like($usage->{text} // '', qr/^"z\.example" loses clients: .*digitalSignature/, 'a warning');
+    $edge->give('z.example', names => ['z.example']);
+    is(scalar(grep { $_->{code} eq 'key_usage' } @{ report()->{json}{warnings} }), 0, 'the next one has none');
+};
+
 subtest 'metrics' => sub {
     handshake($edge->port(1), sni => 'a.example') for 1 .. 3;
 
-    my $swaps = 9;                      # so many PUTs until here, with the next one
+    my $swaps = 11;                      # so many PUTs until here, with the next one
     my ($crt, $key, $chain) = $edge->ca->issue(names => ['staple.example'],
         ocsp => 'http://ocsp.example/');
 
