@@ -17,8 +17,13 @@
 static ngx_uint_t
 ngx_http_certctl_is_ip(ngx_str_t *name)
 {
-    return ngx_strlchr(name->data, name->data + name->len, ':')
-           || ngx_inet_addr(name->data, name->len) != INADDR_NONE;
+    u_char  last;
+
+    last = name->data[name->len - 1];
+
+    return memchr(name->data, ':', name->len)
+           || (last >= '0' && last <= '9'
+               && ngx_inet_addr(name->data, name->len) != INADDR_NONE);
 }
 
 
@@ -38,9 +43,9 @@ ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name,
 
         /* a fingerprint, which is one long label, is no name */
 
-        if (ngx_http_certctl_is_ip(name) == ip
-            && (name->len != CERTCTL_HEX256 - 1
-                || ngx_strlchr(name->data, name->data + name->len, '.')))
+        if ((name->len != CERTCTL_HEX256 - 1
+             || memchr(name->data, '.', name->len))
+            && ngx_http_certctl_is_ip(name) == ip)
         {
             return;
         }
