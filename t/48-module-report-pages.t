@@ -156,7 +156,8 @@ subtest 'names of a server' => sub {
     is($given[0]{fingerprint}, fingerprint($served), 'as it is');
 
     my ($entry) = grep { ($_->{name} // '') eq 'served' } @{ get('name=served')->{json}{certificates} };
-    is(@{ $entry->{served_names} } + $entry->{served_names_left_out}, $NAMES, 'it has all the names');
+    is(@{ $entry->{served_names} } + $entry->{served_names_left_out}, $NAMES + 1,
+        'it has all the names, and the one that was asked for: the default server serves it, too');
     $edge->control->delete("$url/served");
     is(scalar(grep { $_->{source} eq 'placeholder' } @{ get('form=compact')->{json}{certificates} }), 1,
         'without it they get the placeholder');

@@ -174,7 +174,9 @@ void ngx_http_certctl_report_add_name(ngx_http_certctl_report_t *report,
 ngx_int_t ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
     ngx_array_t *hosts, ngx_pool_t *pool);
 
-/* Adds one more, if it is not among them. */
+/* Adds one more; and if it is not among them. */
+ngx_int_t ngx_http_certctl_host_add(ngx_array_t *hosts, const char *prefix,
+    ngx_str_t *name);
 ngx_int_t ngx_http_certctl_report_add_host(ngx_array_t *hosts,
     ngx_str_t *name);
 

@@ -162,17 +162,13 @@ ngx_http_certctl_served_add(ngx_array_t *hosts, ngx_str_t *name,
 {
     ngx_http_certctl_host_t  *host;
 
-    host = ngx_array_push(hosts);
-    if (host == NULL) {
+    if (ngx_http_certctl_host_add(hosts, "", name) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_memzero(host, sizeof(ngx_http_certctl_host_t));
-
-    host->name = *name;
-
     if (hosts->nelts > 1) {
-        (host - 1)->next[kind] = hosts->nelts - 1;
+        host = hosts->elts;
+        host[hosts->nelts - 2].next[kind] = hosts->nelts - 1;
     }
 
     return NGX_OK;

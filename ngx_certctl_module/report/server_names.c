@@ -14,7 +14,7 @@ typedef struct {
 } ngx_http_certctl_host_key_t;
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_certctl_host_add(ngx_array_t *hosts, const char *prefix,
     ngx_str_t *name)
 {
