@@ -53,12 +53,11 @@ my $servers = <<'CONF';
         ssl_session_cache shared:b:1m;
         return 200 "x\n";
     }
-    # the default server of the address decides
+    # another one at the address, whose default server has the keys
     server {
         listen 127.0.0.1:%%PORT_1%% ssl;
         server_name c.example;
         certctl on;
-        certctl_ticket_keys off;
         return 200 "x\n";
     }
     # the same site at another address

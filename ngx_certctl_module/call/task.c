@@ -227,7 +227,7 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 
     /* before the answer says that sessions are flushed */
 
-    ngx_certctl_sessions_look(&call->mcf->certctl);
+    ngx_certctl_sessions_update(&call->mcf->certctl);
 
     ngx_http_certctl_task_log(call);
 

@@ -121,7 +121,7 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
         return NGX_OK;
     }
 
-    ngx_certctl_sessions_start(&mcf->certctl, log);
+    ngx_certctl_sessions_init(&mcf->certctl, log);
 
     if (mcf->certctl.ticket_keys) {
         ngx_certctl_ticket_keys_rotate(&mcf->certctl, 0, log);

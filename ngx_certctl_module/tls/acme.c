@@ -1,8 +1,8 @@
 
 /*
- * TLS-ALPN-01 (RFC 8737): a client that offers acme-tls/1 and nothing else is
- * answered before NGINX looks for a server, if a challenge of its name is
- * pending; everybody else is left to NGINX.
+ * TLS-ALPN-01 (RFC 8737): a client that offers only acme-tls/1 gets the
+ * certificate of the challenge for its name, if one is pending, before NGINX
+ * selects a server.  All other clients continue in NGINX.
  */
 
 #include <ngx_config.h>
@@ -18,7 +18,7 @@
 #define NGX_CERTCTL_ACME_KEEP  60
 
 
-/* A worker's own: its key, and the certificate that it has made last. */
+/* Of a worker: its key, and the certificate of its last challenge. */
 
 typedef struct {
     EVP_PKEY                *key;
@@ -28,8 +28,8 @@ typedef struct {
 } ngx_certctl_acme_t;
 
 
-/* Whose ClientHello it is, and how its connection is ended; NULL: no challenge
-   is answered. */
+/* How a connection is closed after its challenge; close is NULL where none is
+   answered. */
 
 typedef struct {
     ngx_certctl_t             *certctl;
@@ -245,10 +245,10 @@ ngx_certctl_acme_close(ngx_connection_t *c)
 
 
 /*
- * Nothing but a handshake is for this client.  NGINX sets its own handler
- * after the first flight of it, so ours is set after the last.  Of a client so
- * quick that the first call has read both, no handler is called: http looks at
- * c->close before it reads a request, and our stream module in its next phase.
+ * The connection ends with its handshake.  NGINX sets its handler after the
+ * first flight, so ours is set after the last one.  If one call has read both,
+ * no handler is called: then http checks c->close before it reads a request,
+ * and the stream module in its next phase.
  */
 
 static void
@@ -288,8 +288,8 @@ ngx_certctl_acme_use(SSL *ssl, ngx_connection_t *c,
         return NGX_OK;
     }
 
-    /* of the server's settings what the connection has taken over already:
-       RFC 8737 3 wants TLS 1.2, and validators have no certificate */
+    /* settings that the connection has from the server: RFC 8737 3 requires
+       TLS 1.2, and validators send no certificate */
 
     SSL_set_verify(ssl, SSL_VERIFY_NONE, NULL);
     SSL_clear_options(ssl, SSL_OP_NO_TLSv1_2|SSL_OP_NO_TLSv1_3);
@@ -318,7 +318,7 @@ ngx_certctl_hello_cb(SSL *ssl, int *al, void *arg)
     certctl = hello->certctl;
 
     if (certctl->zone) {
-        ngx_certctl_sessions_hello(certctl, ssl, c);
+        ngx_certctl_sessions_check(certctl, ssl, c);
     }
 
     if (hello->close == NULL

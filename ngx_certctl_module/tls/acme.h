@@ -15,9 +15,9 @@ ngx_int_t ngx_certctl_acme_init(ngx_conf_t *cf, ngx_certctl_t *certctl);
 void ngx_certctl_acme_free(ngx_certctl_t *certctl);
 
 /*
- * Watches the ClientHellos of ctx.  A connection whose challenge is answered is
- * ended by close, which does what NGINX does when a handshake has failed; with
- * NULL none is answered, and only flushed sessions are looked after.
+ * Sets the ClientHello callback of ctx.  A connection whose challenge is
+ * answered is closed by close, as NGINX closes one whose handshake has failed;
+ * with NULL no challenge is answered, and only flushed sessions are refused.
  */
 ngx_int_t ngx_certctl_acme_set_callback(ngx_conf_t *cf, ngx_certctl_t *certctl,
     SSL_CTX *ctx, ngx_connection_handler_pt close);

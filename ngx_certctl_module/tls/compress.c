@@ -41,8 +41,8 @@ ngx_certctl_compress_unless_stapled(SSL *ssl, ngx_certctl_t *certctl,
 
 
 /*
- * In a connection that never begins: SSL_compress_certs() fails in the middle of
- * a handshake.
+ * In a connection that never begins: SSL_compress_certs() fails in the middle
+ * of a handshake.
  */
 
 static void

@@ -287,7 +287,7 @@ ngx_certctl_count(SSL *ssl, ngx_certctl_handshake_t *hs,
     if (ngx_worker < NGX_CERTCTL_WORKERS
         && zone->workers[ngx_worker].generation != zone->generation)
     {
-        ngx_certctl_worker_look(zone);
+        ngx_certctl_worker_update(zone);
     }
 }
 

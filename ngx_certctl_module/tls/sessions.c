@@ -1,9 +1,9 @@
 
 /*
- * Sessions and tickets that were issued before a flush are of no use after it.
- * OpenSSL resumes a session, from a cache or a ticket, only in the session id
- * context in which it was made; so each flush gives every TLS server another
- * context, made of what it was before and the flush's epoch.
+ * No session or ticket of before a flush is resumed after it.  OpenSSL resumes
+ * a session, from a cache or a ticket, only in the session id context in which
+ * it was made.  So each flush sets another context in every TLS server: a
+ * digest of its first one and the epoch of the flush.
  */
 
 #include <ngx_config.h>
@@ -18,8 +18,8 @@
 
 typedef struct {
     SSL_CTX     *ctx;
-    u_char       base[32];      /* of what the server was configured to be */
-    u_char       context[32];   /* ... and of the epoch */
+    u_char       base[32];      /* digest of the server's configuration */
+    u_char       context[32];   /* digest of base and the epoch */
 } ngx_certctl_sessions_t;
 
 
@@ -155,7 +155,7 @@ ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl, SSL_CTX *ctx,
     sessions->ctx = ctx;
 
     if (ngx_certctl_sessions_base(sessions, protocol, name) != NGX_OK
-        || ngx_certctl_ticket_keys_hook(certctl, ctx, tickets) != NGX_OK
+        || ngx_certctl_ticket_keys_set_callback(certctl, ctx, tickets) != NGX_OK
         || (tickets && ngx_certctl_sessions_set(sessions, 0) != NGX_OK))
     {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
@@ -184,7 +184,7 @@ ngx_certctl_sessions_flush(ngx_certctl_zone_t *zone, uint64_t epoch)
 
 
 void
-ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
+ngx_certctl_sessions_init(ngx_certctl_t *certctl, ngx_log_t *log)
 {
     int       rc;
     uint64_t  epoch;
@@ -195,12 +195,12 @@ ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
         return;
     }
 
-    /* which sessions were flushed is forgotten: rather all than none */
+    /* the epoch is lost: all sessions are flushed */
 
     if (rc != CERTCTL_STORE_OK) {
         ngx_log_error(NGX_LOG_ALERT, log, 0,
-                      "certctl: when sessions were flushed cannot be read, "
-                      "all of them are flushed now");
+                      "certctl: the epoch of flushed sessions cannot be read, "
+                      "all sessions are flushed now");
         epoch = (uint64_t) ngx_time() * 1000000;
         (void) certctl_store_flush(certctl->store, &epoch);
     }
@@ -210,7 +210,7 @@ ngx_certctl_sessions_start(ngx_certctl_t *certctl, ngx_log_t *log)
 
 
 void
-ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
+ngx_certctl_sessions_init_worker(ngx_certctl_t *certctl)
 {
     uint64_t  epoch;
 
@@ -223,7 +223,7 @@ ngx_certctl_sessions_begin(ngx_certctl_t *certctl)
 
 
 void
-ngx_certctl_sessions_look(ngx_certctl_t *certctl)
+ngx_certctl_sessions_update(ngx_certctl_t *certctl)
 {
     uint64_t                 epoch;
     ngx_uint_t               i, failed;
@@ -244,7 +244,8 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
 
     if (failed) {
         ngx_ssl_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                      "certctl: cannot flush sessions");
+                      "certctl: SSL_CTX_set_session_id_context() failed, "
+                      "sessions are not flushed");
         return;
     }
 
@@ -264,14 +265,14 @@ ngx_certctl_sessions_look(ngx_certctl_t *certctl)
  */
 
 void
-ngx_certctl_sessions_hello(ngx_certctl_t *certctl, SSL *ssl,
+ngx_certctl_sessions_check(ngx_certctl_t *certctl, SSL *ssl,
     ngx_connection_t *c)
 {
     SSL_CTX                 *ctx;
     ngx_uint_t               i;
     ngx_certctl_sessions_t  *sessions;
 
-    ngx_certctl_sessions_look(certctl);
+    ngx_certctl_sessions_update(certctl);
 
     if (certctl->flushed == 0
         || (ngx_msec_int_t) (c->start_time - certctl->flushed_at) > 0)

@@ -1,7 +1,8 @@
 
 /*
- * Staples what was delivered for the certificate that the handshake chose, and
- * only as long as it is true: checked when it is loaded, and by the clock.
+ * Staples the OCSP response that was delivered for the certificate of the
+ * handshake, while it is valid: its signature is verified when it is loaded,
+ * its times at each use.
  */
 
 #include <ngx_config.h>
@@ -19,20 +20,19 @@ const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {
 };
 
 
-/* Seconds until a static certificate without a good staple is looked at again,
-   should nobody have told, and until a bad one is judged again. */
+/* Seconds after which the staple of a static certificate is read again without
+   a changed counter if it has no valid one, and after which a response that was
+   refused is verified again. */
 
 #define NGX_CERTCTL_STAPLE_RECHECK  60
 
-
-/* The signature is verified once, the times at each use. */
 
 static ngx_uint_t
 ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
 {
     const char  *rule;
 
-    if (cert->staple.len == 0) {
+    if (cert->staple.len == 0 || cert->staple_withdrawn) {
         return 0;
     }
 
@@ -69,8 +69,8 @@ ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
 
 
 /*
- * The staple of a static certificate is a file of its own, read when it is
- * first wanted, and when the counter of its fingerprint moves.
+ * The staple of a static certificate is a file of its own, read at its first
+ * use and when the counter of its fingerprint has changed.
  */
 
 static void

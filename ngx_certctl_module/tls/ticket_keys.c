@@ -222,7 +222,7 @@ ngx_certctl_ticket_keys_cb(SSL *ssl, u_char *name, u_char *iv,
 
 
 ngx_int_t
-ngx_certctl_ticket_keys_hook(ngx_certctl_t *certctl, SSL_CTX *ctx,
+ngx_certctl_ticket_keys_set_callback(ngx_certctl_t *certctl, SSL_CTX *ctx,
     ngx_uint_t on)
 {
     if (ngx_certctl_ticket_keys_index == -1) {

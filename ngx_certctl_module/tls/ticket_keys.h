@@ -15,8 +15,8 @@
  * encrypted with the store's keys; else it may become the context of a
  * connection whose tickets are.  NGX_ERROR with OpenSSL's error.
  */
-ngx_int_t ngx_certctl_ticket_keys_hook(ngx_certctl_t *certctl, SSL_CTX *ctx,
-    ngx_uint_t on);
+ngx_int_t ngx_certctl_ticket_keys_set_callback(ngx_certctl_t *certctl,
+    SSL_CTX *ctx, ngx_uint_t on);
 
 /* In a worker: reads the keys when they have changed, or after a minute, as
    another binary's workers may have written them; event loop. */

@@ -1,7 +1,7 @@
 
 /*
- * Each worker says twice a second which generation of the store it goes by, so
- * that a report can prove it of all of them, idle ones too.
+ * Each worker writes twice a second to the zone which generation of the store
+ * it has read, idle workers too: status reports it.
  */
 
 #include <ngx_config.h>
@@ -12,8 +12,8 @@
 #include "tls/worker.h"
 
 
-#define NGX_CERTCTL_WORKER_LOOK  500     /* milliseconds */
-#define NGX_CERTCTL_WORKER_STUCK 10      /* seconds without a look */
+#define NGX_CERTCTL_WORKER_INTERVAL  500    /* milliseconds */
+#define NGX_CERTCTL_WORKER_TIMEOUT   10     /* seconds without an update */
 
 
 static ngx_event_t       ngx_certctl_worker_event;
@@ -22,11 +22,11 @@ static ngx_certctl_t    *ngx_certctl_worker_of;
 
 
 void
-ngx_certctl_worker_look(ngx_certctl_zone_t *zone)
+ngx_certctl_worker_update(ngx_certctl_zone_t *zone)
 {
     ngx_certctl_worker_t  *worker;
 
-    /* one that only finishes what it has gives its place to its successor */
+    /* the place of a worker that is shutting down is its successor's */
 
     if (ngx_worker >= NGX_CERTCTL_WORKERS || ngx_exiting) {
         return;
@@ -47,10 +47,10 @@ ngx_certctl_worker_timer(ngx_event_t *ev)
         return;
     }
 
-    ngx_certctl_worker_look(ngx_certctl_worker_of->zone);
-    ngx_certctl_sessions_look(ngx_certctl_worker_of);
+    ngx_certctl_worker_update(ngx_certctl_worker_of->zone);
+    ngx_certctl_sessions_update(ngx_certctl_worker_of);
     ngx_certctl_ticket_keys_update(ngx_certctl_worker_of);
-    ngx_add_timer(ev, NGX_CERTCTL_WORKER_LOOK);
+    ngx_add_timer(ev, NGX_CERTCTL_WORKER_INTERVAL);
 }
 
 
@@ -68,14 +68,14 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
         return NGX_OK;
     }
 
-    /* what the one that was killed, and that we replace, left half done */
+    /* this worker may replace one that was killed during a write */
 
     if (certctl->store) {
         certctl_store_heal(certctl->store);
     }
 
     ngx_certctl_challenge_recover(&certctl->zone->challenges);
-    ngx_certctl_sessions_begin(certctl);
+    ngx_certctl_sessions_init_worker(certctl);
 
     ev = &ngx_certctl_worker_event;
 
@@ -103,5 +103,5 @@ ngx_certctl_worker_at(ngx_certctl_worker_t *worker,
     ago = time(NULL) - (time_t) worker->looked;
 
     return worker->pid && worker->generation >= generation
-           && ago <= NGX_CERTCTL_WORKER_STUCK;
+           && ago <= NGX_CERTCTL_WORKER_TIMEOUT;
 }

@@ -30,7 +30,7 @@ ngx_ssl_error(ngx_uint_t level, ngx_log_t *log, ngx_err_t err, char *fmt, ...)
 }
 
 void
-ngx_certctl_sessions_hello(ngx_certctl_t *ctl, SSL *ssl, ngx_connection_t *c)
+ngx_certctl_sessions_check(ngx_certctl_t *ctl, SSL *ssl, ngx_connection_t *c)
 {
 }
 
