@@ -14,6 +14,7 @@ static bool
 put(certctl_store_t *store, const char *name,
     struct certctl_pem_bundle *bundle)
 {
+    int                      rc;
     uint64_t                 generation;
     EVP_PKEY                *key;
     const char              *why;
@@ -26,6 +27,7 @@ put(certctl_store_t *store, const char *name,
 
     if (why != NULL) {
         fprintf(stderr, "store_put: %s\n", why);
+        EVP_PKEY_free(key);
         return false;
     }
 
@@ -38,14 +40,20 @@ put(certctl_store_t *store, const char *name,
     record.chain.len = chain.len;
     record.key.len = certctl_key_to_der(key, &record.key.data);
 
-    return certctl_store_put(store, &record, &generation, NULL, NULL)
-           == CERTCTL_STORE_OK;
+    rc = certctl_store_put(store, &record, &generation, NULL, NULL);
+
+    OPENSSL_clear_free(record.key.data, record.key.len);
+    certctl_accepted_free(&chain);
+    EVP_PKEY_free(key);
+
+    return rc == CERTCTL_STORE_OK;
 }
 
 int
 main(int argc, char **argv)
 {
     char                        text[CERTCTL_CHAIN_MAX], why[256] = "";
+    bool                        stored;
     const char                 *rule;
     certctl_store_t            *store;
     struct certctl_pem_bundle   bundle;
@@ -64,5 +72,10 @@ main(int argc, char **argv)
         return 1;
     }
 
-    return put(store, argv[2], &bundle) ? 0 : 1;
+    stored = put(store, argv[2], &bundle);
+
+    certctl_pem_bundle_free(&bundle);
+    certctl_store_close(store);
+
+    return stored ? 0 : 1;
 }
