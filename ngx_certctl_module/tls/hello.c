@@ -161,10 +161,11 @@ static ngx_int_t
 ngx_certctl_hello(SSL_CTX *ctx, ngx_certctl_hello_e hello, ngx_pool_t *pool,
     ngx_str_t *ret)
 {
-    BIO        *in, *out;
-    SSL        *ssl;
-    char       *data;
-    ngx_int_t   rc;
+    BIO               *in, *out;
+    SSL               *ssl;
+    char              *data;
+    ngx_int_t          rc;
+    ngx_connection_t   c;
 
     rc = NGX_OK;
     ssl = SSL_new(ctx);
@@ -179,6 +180,18 @@ ngx_certctl_hello(SSL_CTX *ctx, ngx_certctl_hello_e hello, ngx_pool_t *pool,
     }
 
     SSL_set_bio(ssl, in, out);
+
+    /* callbacks of NGINX that the context has (QUIC's) look for a connection */
+
+    ngx_memzero(&c, sizeof(ngx_connection_t));
+    c.type = SOCK_STREAM;
+    c.log = ngx_cycle->log;
+
+    if (SSL_set_ex_data(ssl, ngx_ssl_connection_index, &c) != 1) {
+        SSL_free(ssl);
+        return NGX_ERROR;
+    }
+
     SSL_set_info_callback(ssl, ngx_certctl_hello_info);
     SSL_set_connect_state(ssl);
 
