@@ -216,7 +216,7 @@ ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
 
     if (r->request_body == NULL) {
 
-        /* no "100 Continue" for a body that nobody will read */
+        /* no "100 Continue" for a body that is not read */
 
         if (call->status >= NGX_HTTP_BAD_REQUEST) {
             r->expect_tested = 1;
