@@ -2,6 +2,8 @@
 # With an RSA and another certificate stored, the choice between them is that
 # which NGINX has with both in files: over ciphers, preferences, signature
 # algorithms, TLS 1.2 and 1.3. And each handshake is counted where it belongs.
+# A wildcard's certificate serves clients that do not support the key type of the
+# exact name's.
 
 use strict;
 use warnings;
@@ -95,5 +97,47 @@ is(handshake($edge->port(1), sni => 'p256.example', tls => '1.2', ciphers => $rs
 
 # NGINX takes some clients without a common algorithm for an error of its own
 unlike($edge->log =~ s/^.*SSL_do_handshake\(\) failed.*\n//gmr, qr/\[(?:alert|emerg|crit)\]/, 'nothing alarming in the log');
+$edge->stop;
+
+# One key type is stored for the exact name, the other for a wildcard.
+
+my @old = $ca->issue(names => ['*.static.example'], key => 'rsa-2048', from => -5 * 86400);
+my @new = $ca->issue(names => ['*.static.example'], key => 'rsa-2048', from => -7200);
+
+$edge = Certctl::Edge->new(ca => $ca, conf => join '', "server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; server_name *.wild.example; }\n",
+    map { "server { listen 127.0.0.1:%%PORT_1%% ssl; certctl on; server_name $_.static.example; ssl_certificate %%DIR%%/$_.pem; "
+        . "ssl_certificate_key %%DIR%%/$_.key; }\n" } 'old', 'new');
+$edge->file("$_->[0].pem", $_->[3]), $edge->file("$_->[0].key", $_->[2], 0600) for ['old', @old], ['new', @new];
+$edge->start;
+
+my %stored = map { my ($name, $key) = @$_; ($name, fingerprint(scalar $edge->give($name =~ s/\*/_w/r =~ s/^_//r,
+    names => [$name], key => $key, from => -86400))) } ['shop.wild.example', 'ec-p256'], ['*.wild.example', 'rsa-2048'],
+    ['*.static.example', 'rsa-2048'], ['old.static.example', 'ec-p256'], ['new.static.example', 'ec-p256'];
+my @rsa_only = ({ tls => '1.3', sigalgs => 'RSA-PSS+SHA256' }, { tls => '1.2', ciphers => 'aRSA' });
+my @any      = ({ tls => '1.3' }, { tls => '1.2' }, { tls => '1.2', ciphers => 'aRSA:aECDSA' });
+
+sub served {
+    my ($name, @these) = @_;
+
+    return join ' ', map { handshake($edge->port(1), sni => $name, %$_)->{fingerprint} // 'refused' } @these;
+}
+
+sub all { my ($fp, @these) = @_; return join ' ', ($fp) x @these }
+
+is(served('shop.wild.example', @any), all($stored{'shop.wild.example'}, @any), 'the exact name\'s for who supports it');
+is(served('shop.wild.example', @rsa_only), all($stored{'*.wild.example'}, @rsa_only), 'the wildcard\'s for clients of RSA only');
+is(served('x.wild.example', @any, @rsa_only), all($stored{'*.wild.example'}, @any, @rsa_only), 'and for any other name');
+is(served('old.static.example', @rsa_only), all($stored{'*.static.example'}, @rsa_only), 'also before an older one in a file');
+is(served('new.static.example', @rsa_only), all(fingerprint($new[0]), @rsa_only), 'but not before a newer one');
+is(served('new.static.example', { tls => '1.3', sigalgs => 'ECDSA+SHA256' }), $stored{'new.static.example'}, 'beside the exact name\'s');
+
+my %names = map { ($_->{fingerprint}, join ' ', sort @{ $_->{served_names} }) }
+    @{ $edge->control->get('/certctl/v1/certificates?name=shop.wild.example')->{json}{certificates} };
+
+is_deeply(\%names, { $stored{'shop.wild.example'} => 'shop.wild.example',
+    $stored{'*.wild.example'} => '*.wild.example shop.wild.example' }, 'the report lists both');
+
+is($edge->control->delete('/certctl/v1/certificates/shop.wild.example')->{status}, 200, 'without the exact name\'s');
+is(served('shop.wild.example', @rsa_only), all($stored{'*.wild.example'}, @rsa_only), 'the wildcard\'s is served still');
 $edge->stop;
 done_testing;

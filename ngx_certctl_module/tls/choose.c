@@ -182,59 +182,91 @@ ngx_certctl_choose_stored(ngx_certctl_choice_t *choice,
 }
 
 
-static void
-ngx_certctl_choose_by_name(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
+/* What is stored for exactly this name; see ngx_certctl_choose_stored(). */
+
+static ngx_uint_t
+ngx_certctl_choose_exact(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
     ngx_certctl_choice_t *ret)
 {
-    u_char                 *dot, saved;
-    ngx_str_t               key;
-    ngx_certctl_choice_t    found;
-    ngx_certctl_stored_t  **stored;
-
-    if (name->len == 0) {
-        return;
-    }
+    ngx_str_t  key;
 
     key.data = name->data;
     key.len = name->len;
 
-    stored = ngx_certctl_lookup(certctl, &key, 0);
+    return ngx_certctl_choose_stored(ret, ngx_certctl_lookup(certctl, &key, 0),
+                                     ngx_certctl_why_exact);
+}
 
-    ngx_memzero(&found, sizeof(ngx_certctl_choice_t));
 
-    /* an expired one is kept only where there is no valid one */
+/* The same for a wildcard, which stands for the first label alone (RFC 6125
+   6.4.3). */
 
-    if (ngx_certctl_choose_stored(&found, stored, ngx_certctl_why_exact)) {
-        *ret = found;
-        return;
-    }
-
-    if (ret->why == NULL) {
-        *ret = found;
-    }
-
-    /* a wildcard stands for the first label alone (RFC 6125 6.4.3) */
+static ngx_uint_t
+ngx_certctl_choose_wildcard(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
+    ngx_certctl_choice_t *ret)
+{
+    u_char                 *dot, saved;
+    ngx_str_t               key;
+    ngx_certctl_stored_t  **stored;
 
     dot = ngx_strlchr(name->data, name->data + name->len, '.');
 
     if (dot == NULL || dot == name->data || name->data[0] == '*') {
-        return;
+        return 0;
     }
 
     key.data = dot - 1;
     key.len = name->data + name->len - key.data;
-
-    ngx_memzero(&found, sizeof(ngx_certctl_choice_t));
 
     saved = key.data[0];
     key.data[0] = '*';
     stored = ngx_certctl_lookup(certctl, &key, 0);
     key.data[0] = saved;
 
-    if (ngx_certctl_choose_stored(&found, stored, ngx_certctl_why_wildcard)
-        || ret->why == NULL)
+    return ngx_certctl_choose_stored(ret, stored, ngx_certctl_why_wildcard);
+}
+
+
+/* An expired one is kept only where there is no valid one.  Clients that do not
+   support the key type of the exact name's may get a wildcard's of another. */
+
+static void
+ngx_certctl_choose_by_name(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
+    ngx_certctl_choice_t *ret)
+{
+    ngx_uint_t            i, valid;
+    ngx_certctl_choice_t  exact, wildcard;
+
+    if (name->len == 0) {
+        return;
+    }
+
+    ngx_memzero(&exact, sizeof(ngx_certctl_choice_t));
+    ngx_memzero(&wildcard, sizeof(ngx_certctl_choice_t));
+
+    valid = ngx_certctl_choose_exact(certctl, name, &exact);
+
+    if (valid || ret->why == NULL) {
+        *ret = exact;
+    }
+
+    if ((valid && exact.cert[0] && exact.cert[1])
+        || (!ngx_certctl_choose_wildcard(certctl, name, &wildcard)
+            && ret->why))
     {
-        *ret = found;
+        return;
+    }
+
+    if (!valid) {
+        *ret = wildcard;
+        return;
+    }
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (ret->cert[i] == NULL) {
+            ret->second[i] = wildcard.cert[i];
+        }
     }
 }
 
@@ -469,12 +501,13 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
     time_t               now;
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *cert;
+    ngx_uint_t           i, missing[CERTCTL_KINDS];
+    ngx_certctl_cert_t  *cert, *other;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
+        missing[i] = (ret->cert[i] == NULL);
 
-        if (ret->cert[i] == NULL) {
+        if (missing[i]) {
             ret->cert[i] = ret->second[i];
         }
     }
@@ -483,9 +516,12 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
     cert = server->certs.elts;
 
     for (i = 0; i < server->certs.nelts && !server->agent; i++) {
+        other = ret->cert[cert[i].kind];
 
-        if (ret->cert[cert[i].kind] == NULL
+        if (missing[cert[i].kind]
             && cert[i].source == NGX_CERTCTL_STATIC
+            && (other == NULL || cert[i].not_before > other->not_before
+                                                      + NGX_CERTCTL_BACKDATE)
             && ngx_certctl_cert_valid(&cert[i], now)
             && ngx_certctl_covers(&cert[i], name))
         {
@@ -498,8 +534,15 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
 const char *
 ngx_certctl_choose_why(ngx_certctl_choice_t *choice, certctl_kind_e kind)
 {
-    return choice->second[kind] && choice->cert[kind] == choice->second[kind]
-           ? ngx_certctl_why_key_type : choice->why;
+    if (choice->second[kind] == NULL
+        || choice->cert[kind] != choice->second[kind]
+        || choice->why == ngx_certctl_why_default)
+    {
+        return choice->why;
+    }
+
+    return choice->why == ngx_certctl_why_exact ? ngx_certctl_why_wildcard
+                                                : ngx_certctl_why_key_type;
 }
 
 
