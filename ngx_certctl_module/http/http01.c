@@ -8,8 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "tls/acme.h"
-#include "http/http01.h"
+#include "http/http_module.h"
 
 
 #define NGX_HTTP_CERTCTL_WELL_KNOWN  "/.well-known/acme-challenge/"
@@ -105,41 +104,6 @@ ngx_http_certctl_init_http01(ngx_conf_t *cf)
     }
 
     *h = ngx_http_certctl_http01_handler;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_certctl_init_tlsalpn(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
-{
-    ngx_uint_t                     s;
-    ngx_http_ssl_srv_conf_t       *sscf;
-    ngx_http_core_srv_conf_t     **cscfp;
-    ngx_http_core_main_conf_t     *cmcf;
-    ngx_http_certctl_srv_conf_t   *scf;
-
-    if (ngx_certctl_acme_init(cf, &mcf->certctl) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    cscfp = cmcf->servers.elts;
-
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-        sscf = cscfp[s]->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-
-        if (sscf->ssl.ctx && scf->common.challenge
-            && ngx_certctl_acme_set_callback(cf, &mcf->certctl, sscf->ssl.ctx,
-                                         scf->agent ? NULL
-                                         : ngx_http_close_connection)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
 
     return NGX_OK;
 }

@@ -5,7 +5,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "http/http_server.h"
+#include "http/http_module.h"
 #include "tls/address.h"
 
 
@@ -23,53 +23,51 @@ ngx_http_certctl_server_ctx(void *server)
 
 
 static ngx_int_t
-ngx_http_certctl_add_regexes(ngx_certctl_address_t *address,
-    ngx_http_virtual_names_t *names)
-{
-#if (NGX_PCRE)
-    ngx_uint_t                    i;
-    ngx_certctl_address_regex_t  *regex;
-
-    for (i = 0; i < names->nregex; i++) {
-        regex = ngx_array_push(&address->regexes);
-        if (regex == NULL) {
-            return NGX_ERROR;
-        }
-
-        regex->regex = names->regex[i].regex->regex;
-        regex->ctx = ngx_http_certctl_server_ctx(names->regex[i].server);
-    }
-#endif
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
 ngx_http_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
     ngx_http_addr_conf_t *conf)
 {
-    ngx_certctl_address_t  *address;
+    SSL_CTX                   *ctx;
+    ngx_certctl_address_t     *address;
+    ngx_http_virtual_names_t  *names;
+#if (NGX_PCRE)
+    ngx_uint_t                 i;
+#endif
 
     if (!ngx_certctl_conf_tls(conf)) {
         return NGX_OK;
     }
 
-    address = ngx_certctl_address_add(cycle, certctl);
+    ctx = ngx_http_certctl_server_ctx(conf->default_server);
+    names = conf->virtual_names;
+
+    address = ngx_certctl_address_add(cycle, certctl, ctx);
     if (address == NULL) {
         return NGX_ERROR;
     }
 
-    address->ctx = ngx_http_certctl_server_ctx(conf->default_server);
-    address->server_ctx = ngx_http_certctl_server_ctx;
-
-    if (conf->virtual_names == NULL) {
+    if (names == NULL) {
         return NGX_OK;
     }
 
-    address->names = &conf->virtual_names->names;
+    address->names = &names->names;
+    address->server_ctx = ngx_http_certctl_server_ctx;
 
-    return ngx_http_certctl_add_regexes(address, conf->virtual_names);
+#if (NGX_PCRE)
+
+    for (i = 0; i < names->nregex; i++) {
+        ctx = ngx_http_certctl_server_ctx(names->regex[i].server);
+
+        if (ngx_certctl_address_regex(address, names->regex[i].regex->regex,
+                                      ctx)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+#endif
+
+    return NGX_OK;
 }
 
 

@@ -8,14 +8,13 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include "tls/conf.h"
 #include "agent/agent.h"
 #include "command/command.h"
 #include "discover/discover.h"
 #include "cert/placeholder.h"
-#include "http/http_server.h"
-#include "http/start.h"
-#include "http/variables.h"
+#include "http/http_module.h"
+#include "tls/address.h"
+#include "tls/conf.h"
 #include "tls/hello.h"
 #include "tls/worker.h"
 
@@ -239,23 +238,6 @@ ngx_http_certctl_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     mcf->store_path = { 0, NULL };
-     *     mcf->certctl.store = NULL;
-     *     mcf->trust_file = { 0, NULL };
-     *     mcf->trust = NULL;
-     *     mcf->trust_names = NULL;
-     *     mcf->certctl.zone = NULL;
-     *     mcf->certctl.acme = NULL;
-     *     mcf->thread_pool_name = { 0, NULL };
-     *     mcf->certctl.cache = NULL;
-     *     mcf->discover = NULL;
-     *     mcf->agents = 0;
-     *     mcf->used = 0;
-     */
-
     mcf->certctl.cache_max = NGX_CONF_UNSET_UINT;
     mcf->certctl.ticket_interval = NGX_CONF_UNSET;
 
@@ -299,24 +281,10 @@ ngx_http_certctl_create_srv_conf(ngx_conf_t *cf)
     ngx_http_certctl_srv_conf_t  *scf;
 
     scf = ngx_pcalloc(cf->pool, sizeof(ngx_http_certctl_srv_conf_t));
-    if (scf == NULL) {
-        return NULL;
+
+    if (scf) {
+        ngx_certctl_conf_unset(&scf->common);
     }
-
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     scf->common.certificate = { 0, NULL };
-     *     scf->agent = 0;
-     *     scf->common.tls = 0;
-     *     scf->common.placeholder = 0;
-     *     scf->common.listens = NULL;
-     *     scf->common.server = NULL;
-     */
-
-    scf->common.enable = NGX_CONF_UNSET;
-    scf->common.challenge = NGX_CONF_UNSET;
-    scf->common.ticket_keys = NGX_CONF_UNSET;
 
     return scf;
 }
@@ -396,8 +364,14 @@ ngx_http_certctl_init_module(ngx_cycle_t *cycle)
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_certctl_module);
 
-    return (mcf && mcf->used)
-           ? ngx_http_certctl_add_addresses(cycle, &mcf->certctl) : NGX_OK;
+    if (mcf == NULL || !mcf->used) {
+        return NGX_OK;
+    }
+
+    /* those of stream{} are known since its configuration was complete */
+
+    return ngx_http_certctl_add_addresses(cycle, &mcf->certctl) == NGX_OK
+           ? ngx_certctl_address_names(&mcf->certctl, cycle->log) : NGX_ERROR;
 }
 
 

@@ -11,8 +11,7 @@
 #include "call/main_conf.h"
 #include "tls/handshake.h"
 #include "tls/server.h"
-#include "tls/sessions.h"
-#include "http/http_server.h"
+#include "http/http_module.h"
 
 
 static ngx_int_t
@@ -30,7 +29,7 @@ ngx_http_certctl_add_listen(ngx_conf_t *cf, ngx_http_conf_addr_t *addr)
         scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
         if (ngx_certctl_conf_listen(cf, &scf->common, &addr->opt.addr_text,
-                                    addr->servers.nelts, &by_default->common)
+                                    &by_default->common)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -114,23 +113,45 @@ ngx_http_certctl_complete(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
 }
 
 
-/* NGINX frees the names when the configuration is complete. */
-
 static ngx_int_t
-ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
+ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
     ngx_http_core_srv_conf_t *cscf)
 {
     ngx_uint_t                    i;
+    ngx_certctl_block_t           block;
     ngx_http_server_name_t       *sn;
+    ngx_http_ssl_srv_conf_t      *sscf;
     ngx_http_certctl_srv_conf_t  *scf;
 
     scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
+    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
+
+    ngx_certctl_block_init(&block, cscf, sscf, ngx_http_ssl_certificate);
+
+    block.conf = &scf->common;
+    block.name = &cscf->server_name;
+    block.ticket_name = &cscf->server_name;
+    block.close = ngx_http_close_connection;
+    block.server.protocol = "http";
+    block.server.reject = sscf->reject_handshake;
+
+    if (scf->agent) {
+        block.close = NULL;
+        block.server.agent = 1;
+        scf->common.ticket_keys = 0;
+    }
+
+    if (ngx_certctl_server_add(cf, certctl, &block) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* copied, because NGINX frees them when the configuration is complete */
+
     sn = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
 
-        if (ngx_certctl_server_name(cf, claims, &scf->common,
-                                    scf->common.server, &sn[i].name,
+        if (ngx_certctl_server_name(cf, scf->common.server, &sn[i].name,
                                     ngx_certctl_is_regex(&sn[i]))
             != NGX_OK)
         {
@@ -139,141 +160,6 @@ ngx_http_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
     }
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_init_server(ngx_conf_t *cf,
-    ngx_certctl_server_t *server, ngx_http_core_srv_conf_t *cscf)
-{
-    ngx_http_ssl_srv_conf_t      *sscf;
-    ngx_http_certctl_srv_conf_t  *scf;
-
-    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-
-    if (sscf->ssl.ctx == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "no TLS context for the server in %s:%ui: build "
-                      "ngx_http_certctl_module as a dynamic module, so that "
-                      "it comes before ngx_http_ssl_module",
-                      cscf->file_name, cscf->line);
-        return NGX_ERROR;
-    }
-
-    server->ctx = sscf->ssl.ctx;
-    server->protocol = "http";
-    server->commands = sscf->conf_commands;
-    server->file.data = cscf->file_name;
-    server->file.len = ngx_strlen(cscf->file_name);
-    server->line = cscf->line;
-    server->listens = *scf->common.listens;
-    server->agent = scf->agent;
-    server->reject = sscf->reject_handshake;
-    server->placeholder = scf->common.placeholder;
-    server->first = scf->common.first;
-
-    if (scf->agent) {
-        ngx_str_set(&server->pinned, CERTCTL_WIRE_IDENTITY);
-
-    } else {
-        server->pinned = scf->common.certificate;
-    }
-
-    server->expressions = scf->common.expressions;
-    server->cert_cb = scf->common.context.cert_cb;
-    server->cert_arg = scf->common.context.cert_arg;
-
-    return ngx_certctl_server_init(cf, server);
-}
-
-
-/* What handshakes of the server use without certctl. */
-
-static void
-ngx_http_certctl_find_context(ngx_certctl_srv_conf_t *conf,
-    ngx_http_ssl_srv_conf_t *sscf)
-{
-    if (sscf->certificates && !conf->placeholder) {
-        conf->context.ctx = sscf->ssl.ctx;
-    }
-
-    if (sscf->certificate_values) {
-        conf->expressions = sscf->certificates;
-        conf->context.cert_cb = ngx_http_ssl_certificate;
-        conf->context.cert_arg = sscf;
-    }
-}
-
-
-/* Every server: the default one's context decides, whoever it is. */
-
-static ngx_int_t
-ngx_http_certctl_init_sessions(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf, ngx_http_core_srv_conf_t *cscf)
-{
-    ngx_str_t                    *name;
-    ngx_uint_t                    tickets;
-    ngx_http_ssl_srv_conf_t      *sscf;
-    ngx_http_certctl_srv_conf_t  *scf;
-
-    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-
-    if (scf->agent) {
-        scf->common.ticket_keys = 0;
-    }
-
-    if (ngx_certctl_conf_ticket_keys(cf, &scf->common,
-                                     sscf->session_ticket_keys,
-                                     sscf->session_tickets, cscf->file_name,
-                                     cscf->line, &tickets)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    name = scf->common.placeholder || tickets ? &cscf->server_name
-           : sscf->certificate_values ? sscf->certificates->elts : NULL;
-
-    return ngx_certctl_sessions_add(cf, &mcf->certctl, sscf->ssl.ctx, "http",
-                                    name, tickets);
-}
-
-
-static ngx_int_t
-ngx_http_certctl_add_server(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf,
-    ngx_certctl_claims_t *claims, ngx_http_core_srv_conf_t *cscf)
-{
-    ngx_certctl_srv_conf_t       *conf;
-    ngx_http_ssl_srv_conf_t      *sscf;
-    ngx_http_certctl_srv_conf_t  *scf;
-
-    scf = cscf->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-    sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
-    conf = &scf->common;
-
-    if (ngx_http_certctl_init_sessions(cf, mcf, cscf) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!conf->tls) {
-        return NGX_OK;
-    }
-
-    ngx_http_certctl_find_context(conf, sscf);
-
-    if ((conf->enable || scf->agent) && !conf->incomplete) {
-        conf->server = ngx_certctl_server_add(cf, &mcf->certctl);
-
-        if (conf->server == NULL
-            || ngx_http_certctl_init_server(cf, conf->server, cscf) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return ngx_http_certctl_copy_names(cf, claims, cscf);
 }
 
 
@@ -301,14 +187,16 @@ ngx_http_certctl_servername_cb(SSL *ssl, int *al, void *arg)
 static ngx_int_t
 ngx_http_certctl_init_default(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
 {
+#if (NGX_CERTCTL_SERVERNAME)
+    ngx_uint_t              i;
+    ngx_certctl_context_t  *context;
+#endif
+
     if (ngx_certctl_server_default(cf, conf) != NGX_OK) {
         return NGX_ERROR;
     }
 
 #if (NGX_CERTCTL_SERVERNAME)
-    {
-    ngx_uint_t              i;
-    ngx_certctl_context_t  *context;
 
     for (i = 0; conf->server && i < conf->server->contexts.nelts; i++) {
         context = conf->server->contexts.elts;
@@ -316,39 +204,8 @@ ngx_http_certctl_init_default(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf)
         SSL_CTX_set_tlsext_servername_callback(context[i].ctx,
                                              ngx_http_certctl_servername_cb);
     }
-    }
+
 #endif
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_certctl_each_server(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
-{
-    ngx_uint_t                    s;
-    ngx_http_core_srv_conf_t    **cscfp;
-    ngx_http_core_main_conf_t    *cmcf;
-    ngx_http_certctl_srv_conf_t  *scf;
-
-    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
-    cscfp = cmcf->servers.elts;
-
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-
-        if (ngx_http_certctl_add_server(cf, mcf, claims, cscfp[s]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    for (s = 0; s < cmcf->servers.nelts; s++) {
-        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
-
-        if (ngx_http_certctl_init_default(cf, &scf->common) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
 
     return NGX_OK;
 }
@@ -381,21 +238,32 @@ ngx_http_certctl_warn_lua(ngx_conf_t *cf)
 
 
 ngx_int_t
-ngx_http_certctl_init_servers(ngx_conf_t *cf,
-    ngx_http_certctl_main_conf_t *mcf)
+ngx_http_certctl_init_servers(ngx_conf_t *cf, ngx_certctl_t *certctl)
 {
-    ngx_int_t             rc;
-    ngx_certctl_claims_t  claims;
+    ngx_uint_t                    s;
+    ngx_http_core_srv_conf_t    **cscfp;
+    ngx_http_core_main_conf_t    *cmcf;
+    ngx_http_certctl_srv_conf_t  *scf;
 
-    if (ngx_certctl_claims_begin(&claims, cf->log) != NGX_OK) {
-        return NGX_ERROR;
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    cscfp = cmcf->servers.elts;
+
+    for (s = 0; s < cmcf->servers.nelts; s++) {
+
+        if (ngx_http_certctl_add_server(cf, certctl, cscfp[s]) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
-    rc = ngx_http_certctl_each_server(cf, mcf, &claims);
+    for (s = 0; s < cmcf->servers.nelts; s++) {
+        scf = cscfp[s]->ctx->srv_conf[ngx_http_certctl_module.ctx_index];
 
-    ngx_certctl_claims_end(&claims);
+        if (ngx_http_certctl_init_default(cf, &scf->common) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
 
     ngx_http_certctl_warn_lua(cf);
 
-    return rc;
+    return NGX_OK;
 }

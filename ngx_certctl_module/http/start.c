@@ -14,9 +14,7 @@
 #include "tls/sessions.h"
 #include "tls/server.h"
 #include "tls/ticket_keys.h"
-#include "http/http01.h"
-#include "http/http_server.h"
-#include "http/start.h"
+#include "http/http_module.h"
 #include "point.h"
 
 
@@ -174,10 +172,43 @@ ngx_http_certctl_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 }
 
 
+static ngx_int_t
+ngx_http_certctl_add_zone(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
+{
+    size_t  size;
+
+    /* the slab's own bookkeeping is far below an eighth */
+
+    size = sizeof(ngx_certctl_zone_t) + sizeof(ngx_certctl_zone_t) / 8;
+
+    mcf->shm_zone = ngx_shared_memory_add(cf, &ngx_http_certctl_zone_name,
+                                          size, &ngx_http_certctl_module);
+    if (mcf->shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    mcf->shm_zone->init = ngx_http_certctl_init_zone;
+    mcf->shm_zone->data = mcf;
+
+#if (NGX_THREADS)
+
+    if (mcf->agents || mcf->certctl.ticket_keys) {
+        mcf->thread_pool = ngx_thread_pool_add(cf,
+                mcf->thread_pool_name.len ? &mcf->thread_pool_name : NULL);
+        if (mcf->thread_pool == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+#endif
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
 {
-    size_t               size;
     ngx_pool_cleanup_t  *cln;
 
     /* workers lose the environment that names a test build's crash point */
@@ -206,37 +237,13 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
     if (mcf->certctl.cache == NULL
         || mcf->certctl.facts == NULL
         || ngx_http_certctl_trust(cf, mcf) != NGX_OK
-        || ngx_http_certctl_init_servers(cf, mcf) != NGX_OK
+        || ngx_certctl_acme_init(cf, &mcf->certctl) != NGX_OK
+        || ngx_http_certctl_init_servers(cf, &mcf->certctl) != NGX_OK
         || ngx_http_certctl_init_http01(cf) != NGX_OK
-        || ngx_http_certctl_init_tlsalpn(cf, mcf) != NGX_OK)
+        || ngx_http_certctl_add_zone(cf, mcf) != NGX_OK)
     {
         return NGX_ERROR;
     }
-
-    /* the slab's own bookkeeping is far below an eighth */
-
-    size = sizeof(ngx_certctl_zone_t) + sizeof(ngx_certctl_zone_t) / 8;
-
-    mcf->shm_zone = ngx_shared_memory_add(cf, &ngx_http_certctl_zone_name,
-                                          size, &ngx_http_certctl_module);
-    if (mcf->shm_zone == NULL) {
-        return NGX_ERROR;
-    }
-
-    mcf->shm_zone->init = ngx_http_certctl_init_zone;
-    mcf->shm_zone->data = mcf;
-
-#if (NGX_THREADS)
-
-    if (mcf->agents || mcf->certctl.ticket_keys) {
-        mcf->thread_pool = ngx_thread_pool_add(cf,
-                mcf->thread_pool_name.len ? &mcf->thread_pool_name : NULL);
-        if (mcf->thread_pool == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-#endif
 
     return mcf->agents ? ngx_http_certctl_agent_init(cf) : NGX_OK;
 }

@@ -8,7 +8,7 @@
 #include <ngx_http.h>
 
 #include "tls/value.h"
-#include "http/variables.h"
+#include "http/http_module.h"
 
 
 static ngx_int_t

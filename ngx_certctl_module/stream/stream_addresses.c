@@ -30,35 +30,45 @@ ngx_stream_certctl_server_ctx(void *server)
 
 
 static ngx_int_t
-ngx_stream_certctl_add_names(ngx_certctl_address_t *address,
+ngx_stream_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
     ngx_stream_addr_conf_t *conf)
 {
-    ngx_uint_t                    i;
-    ngx_stream_virtual_names_t   *names;
-    ngx_certctl_address_regex_t  *regex;
+    SSL_CTX                     *ctx;
+    ngx_certctl_address_t       *address;
+    ngx_stream_virtual_names_t  *names;
+#if (NGX_PCRE)
+    ngx_uint_t                   i;
+#endif
 
-    address->ctx = ngx_stream_certctl_ctx(conf->default_server->ctx);
-    address->server_ctx = ngx_stream_certctl_server_ctx;
-
+    ctx = ngx_stream_certctl_ctx(conf->default_server->ctx);
     names = conf->virtual_names;
+
+    address = ngx_certctl_address_add(cycle, certctl, ctx);
+    if (address == NULL) {
+        return NGX_ERROR;
+    }
 
     if (names == NULL) {
         return NGX_OK;
     }
 
     address->names = &names->names;
-
-    for (i = 0; i < names->nregex; i++) {
-        regex = ngx_array_push(&address->regexes);
-        if (regex == NULL) {
-            return NGX_ERROR;
-        }
+    address->server_ctx = ngx_stream_certctl_server_ctx;
 
 #if (NGX_PCRE)
-        regex->regex = names->regex[i].regex->regex;
-#endif
-        regex->ctx = ngx_stream_certctl_server_ctx(names->regex[i].server);
+
+    for (i = 0; i < names->nregex; i++) {
+        ctx = ngx_stream_certctl_server_ctx(names->regex[i].server);
+
+        if (ngx_certctl_address_regex(address, names->regex[i].regex->regex,
+                                      ctx)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
+
+#endif
 
     return NGX_OK;
 }
@@ -66,12 +76,12 @@ ngx_stream_certctl_add_names(ngx_certctl_address_t *address,
 #else
 
 static ngx_int_t
-ngx_stream_certctl_add_names(ngx_certctl_address_t *address,
+ngx_stream_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
     ngx_stream_addr_conf_t *conf)
 {
-    address->ctx = ngx_stream_certctl_ctx(conf->ctx);
-
-    return NGX_OK;
+    return ngx_certctl_address_add(cycle, certctl,
+                                   ngx_stream_certctl_ctx(conf->ctx))
+           ? NGX_OK : NGX_ERROR;
 }
 
 #endif
@@ -83,7 +93,6 @@ ngx_stream_certctl_add_addresses(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
     ngx_uint_t               i, a;
     ngx_listening_t         *ls;
     ngx_stream_port_t       *port;
-    ngx_certctl_address_t   *address;
     ngx_stream_addr_conf_t  *conf;
 
     ls = cycle->listening.elts;
@@ -108,14 +117,9 @@ ngx_stream_certctl_add_addresses(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
             conf = &((ngx_stream_in_addr_t *) port->addrs)[a].conf;
 #endif
 
-            if (!conf->ssl) {
-                continue;
-            }
-
-            address = ngx_certctl_address_add(cycle, certctl);
-
-            if (address == NULL
-                || ngx_stream_certctl_add_names(address, conf) != NGX_OK)
+            if (conf->ssl
+                && ngx_stream_certctl_add_address(cycle, certctl, conf)
+                   != NGX_OK)
             {
                 return NGX_ERROR;
             }

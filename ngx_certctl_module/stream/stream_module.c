@@ -154,12 +154,6 @@ ngx_stream_certctl_postconfiguration(ngx_conf_t *cf)
 static void *
 ngx_stream_certctl_create_main_conf(ngx_conf_t *cf)
 {
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     mcf->servers = NULL;
-     */
-
     return ngx_pcalloc(cf->pool, sizeof(ngx_stream_certctl_main_conf_t));
 }
 
@@ -179,22 +173,10 @@ ngx_stream_certctl_create_srv_conf(ngx_conf_t *cf)
     ngx_certctl_srv_conf_t  *scf;
 
     scf = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_srv_conf_t));
-    if (scf == NULL) {
-        return NULL;
+
+    if (scf) {
+        ngx_certctl_conf_unset(scf);
     }
-
-    /*
-     * set by ngx_pcalloc():
-     *
-     *     scf->certificate = { 0, NULL };
-     *     scf->tls = 0;
-     *     scf->placeholder = 0;
-     *     scf->listens = NULL;
-     */
-
-    scf->enable = NGX_CONF_UNSET;
-    scf->challenge = NGX_CONF_UNSET;
-    scf->ticket_keys = NGX_CONF_UNSET;
 
     return scf;
 }

@@ -20,20 +20,15 @@
  * which module is missing, where the dynamic linker would name a symbol.
  */
 
-#pragma weak ngx_certctl_acme_set_callback
 #pragma weak ngx_certctl_address_add
-#pragma weak ngx_certctl_claims_begin
-#pragma weak ngx_certctl_claims_end
+#pragma weak ngx_certctl_address_regex
 #pragma weak ngx_certctl_conf_complete
 #pragma weak ngx_certctl_conf_incomplete
 #pragma weak ngx_certctl_conf_listen
 #pragma weak ngx_certctl_conf_merge
-#pragma weak ngx_certctl_conf_ticket_keys
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_default
-#pragma weak ngx_certctl_server_init
 #pragma weak ngx_certctl_server_name
-#pragma weak ngx_certctl_sessions_add
 #pragma weak ngx_certctl_set_name_slot
 #pragma weak ngx_certctl_value_get
 #pragma weak ngx_certctl_values

@@ -9,8 +9,6 @@
 #include <ngx_http.h>
 #include <ngx_stream.h>
 
-#include "tls/acme.h"
-#include "tls/sessions.h"
 #include "tls/server.h"
 #include "call/main_conf.h"
 #include "stream/stream_module.h"
@@ -55,7 +53,7 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
                                          [ngx_stream_certctl_module.ctx_index];
 
                 if (ngx_certctl_conf_listen(cf, scf, &addr[a].opt.addr_text,
-                                            addr[a].servers.nelts, by_default)
+                                            by_default)
                     != NGX_OK)
                 {
                     return NGX_CONF_ERROR;
@@ -84,8 +82,7 @@ ngx_stream_certctl_find_listens(ngx_conf_t *cf)
         scf = listen[i].ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (listen[i].ssl
-            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text, 1,
-                                       scf)
+            && ngx_certctl_conf_listen(cf, scf, &listen[i].addr_text, scf)
                != NGX_OK)
         {
             return NGX_CONF_ERROR;
@@ -136,37 +133,6 @@ ngx_stream_certctl_complete(ngx_conf_t *cf,
 }
 
 
-/* NGINX frees the names when the configuration is complete. */
-
-static ngx_int_t
-ngx_stream_certctl_copy_names(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
-    ngx_stream_core_srv_conf_t *cscf)
-{
-#if (NGX_CERTCTL_STREAM_NAMES)
-
-    ngx_uint_t                 i;
-    ngx_certctl_srv_conf_t    *scf;
-    ngx_stream_server_name_t  *sn;
-
-    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
-    sn = cscf->server_names.elts;
-
-    for (i = 0; i < cscf->server_names.nelts; i++) {
-
-        if (ngx_certctl_server_name(cf, claims, scf, scf->server, &sn[i].name,
-                                    ngx_certctl_is_regex(&sn[i]))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-#endif
-
-    return NGX_OK;
-}
-
-
 static void
 ngx_stream_certctl_close(ngx_connection_t *c)
 {
@@ -205,94 +171,17 @@ ngx_stream_certctl_variable_cb(SSL *ssl, void *arg)
 }
 
 
-/* What handshakes of the server use without certctl. */
-
-static void
-ngx_stream_certctl_find_context(ngx_certctl_srv_conf_t *scf,
-    ngx_certctl_stream_ssl_t *sscf)
-{
-    if (sscf->certificates && !scf->placeholder) {
-        scf->context.ctx = sscf->ssl.ctx;
-    }
-
-    if (sscf->certificate_values) {
-        scf->expressions = sscf->certificates;
-        scf->context.cert_cb = ngx_stream_certctl_variable_cb;
-        scf->context.cert_arg = sscf;
-    }
-}
-
-
-static ngx_int_t
-ngx_stream_certctl_init_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    ngx_certctl_srv_conf_t *scf, ngx_stream_core_srv_conf_t *cscf)
-{
-    ngx_certctl_server_t      *server;
-    ngx_certctl_stream_ssl_t  *sscf;
-
-    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
-
-    server = ngx_certctl_server_add(cf, certctl);
-    if (server == NULL) {
-        return NGX_ERROR;
-    }
-
-    server->ctx = sscf->ssl.ctx;
-    server->commands = sscf->conf_commands;
-    server->protocol = "stream";
-    server->file.data = cscf->file_name;
-    server->file.len = ngx_strlen(cscf->file_name);
-    server->line = cscf->line;
-    server->listens = *scf->listens;
-    server->pinned = scf->certificate;
-    server->reject = ngx_certctl_stream_rejects(sscf, sscf);
-    server->placeholder = scf->placeholder;
-    server->first = scf->first;
-    server->expressions = scf->expressions;
-    server->cert_cb = scf->context.cert_cb;
-    server->cert_arg = scf->context.cert_arg;
-
-    scf->server = server;
-
-    return ngx_certctl_server_init(cf, server);
-}
-
-
-static ngx_int_t
-ngx_stream_certctl_init_sessions(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    ngx_stream_core_srv_conf_t *cscf)
-{
-    ngx_str_t                 *name;
-    ngx_uint_t                 tickets;
-    ngx_certctl_srv_conf_t    *scf;
-    ngx_certctl_stream_ssl_t  *sscf;
-
-    scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
-    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
-
-    if (ngx_certctl_conf_ticket_keys(cf, scf, sscf->session_ticket_keys,
-                                     sscf->session_tickets, cscf->file_name,
-                                     cscf->line, &tickets)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    name = tickets && scf->certificate.len ? &scf->certificate
-           : tickets || scf->placeholder ? &ngx_stream_certctl_nameless
-           : sscf->certificate_values ? sscf->certificates->elts : NULL;
-
-    return ngx_certctl_sessions_add(cf, certctl, sscf->ssl.ctx, "stream", name,
-                                    tickets);
-}
-
-
 static ngx_int_t
 ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
-    ngx_certctl_claims_t *claims, ngx_stream_core_srv_conf_t *cscf)
+    ngx_stream_core_srv_conf_t *cscf)
 {
+    ngx_certctl_block_t        block;
     ngx_certctl_srv_conf_t    *scf;
     ngx_certctl_stream_ssl_t  *sscf;
+#if (NGX_CERTCTL_STREAM_NAMES)
+    ngx_uint_t                 i;
+    ngx_stream_server_name_t  *sn;
+#endif
 
     scf = cscf->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
     sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
@@ -301,39 +190,50 @@ ngx_stream_certctl_add_server(ngx_conf_t *cf, ngx_certctl_t *certctl,
         return NGX_OK;
     }
 
-    if (ngx_stream_certctl_init_sessions(cf, certctl, cscf) != NGX_OK) {
+    ngx_certctl_block_init(&block, cscf, sscf, ngx_stream_certctl_variable_cb);
+
+    block.conf = scf;
+    block.name = &ngx_stream_certctl_nameless;
+    block.ticket_name = scf->certificate.len ? &scf->certificate : block.name;
+    block.close = ngx_stream_certctl_close;
+    block.server.protocol = "stream";
+    block.server.reject = ngx_certctl_stream_rejects(sscf, sscf);
+
+    if (ngx_certctl_server_add(cf, certctl, &block) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (scf->challenge
-        && ngx_certctl_acme_set_callback(cf, certctl, sscf->ssl.ctx,
-                                         ngx_stream_certctl_close)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
+#if (NGX_CERTCTL_STREAM_NAMES)
+
+    /* copied, because NGINX frees them when the configuration is complete */
+
+    sn = cscf->server_names.elts;
+
+    for (i = 0; i < cscf->server_names.nelts; i++) {
+
+        if (ngx_certctl_server_name(cf, scf->server, &sn[i].name,
+                                    ngx_certctl_is_regex(&sn[i]))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
-    ngx_stream_certctl_find_context(scf, sscf);
+#endif
 
-    if (scf->enable
-        && ngx_stream_certctl_init_server(cf, certctl, scf, cscf) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_stream_certctl_copy_names(cf, claims, cscf);
+    return NGX_OK;
 }
 
 
 /* NULL without a store; NGINX may have no http{}. */
 
 static ngx_certctl_t *
-ngx_stream_certctl_find_store(ngx_conf_t *cf,
+ngx_stream_certctl_find_store(ngx_cycle_t *cycle,
     ngx_stream_certctl_main_conf_t *mcf)
 {
     ngx_http_certctl_main_conf_t  *http;
 
-    http = ngx_http_cycle_get_module_main_conf(cf->cycle,
+    http = ngx_http_cycle_get_module_main_conf(cycle,
                                                ngx_http_certctl_module);
 
     if (http == NULL || !http->used) {
@@ -348,23 +248,30 @@ ngx_stream_certctl_find_store(ngx_conf_t *cf,
 }
 
 
-static ngx_int_t
-ngx_stream_certctl_each_server(ngx_conf_t *cf,
-    ngx_stream_certctl_main_conf_t *mcf, ngx_certctl_claims_t *claims)
+ngx_int_t
+ngx_stream_certctl_init_servers(ngx_cycle_t *cycle,
+    ngx_stream_certctl_main_conf_t *mcf)
 {
     ngx_uint_t                     s;
+    ngx_conf_t                     cf;
     ngx_certctl_t                 *certctl;
     ngx_certctl_srv_conf_t        *scf;
     ngx_stream_core_srv_conf_t   **cscfp;
 
+    ngx_memzero(&cf, sizeof(ngx_conf_t));
+
+    cf.cycle = cycle;
+    cf.pool = cycle->pool;
+    cf.log = cycle->log;
+
     cscfp = mcf->servers->elts;
-    certctl = ngx_stream_certctl_find_store(cf, mcf);
+    certctl = ngx_stream_certctl_find_store(cycle, mcf);
 
     for (s = 0; s < mcf->servers->nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
         if (certctl == NULL && (scf->enable || scf->ticket_keys) && scf->tls) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+            ngx_log_error(NGX_LOG_EMERG, cf.log, 0,
                           "no \"certctl_store\" is defined for the stream "
                           "server in %s:%ui: add it to the http block, and a "
                           "server with \"certctl_agent\"",
@@ -373,47 +280,23 @@ ngx_stream_certctl_each_server(ngx_conf_t *cf,
         }
 
         if (certctl
-            && ngx_stream_certctl_add_server(cf, certctl, claims, cscfp[s])
-               != NGX_OK)
+            && ngx_stream_certctl_add_server(&cf, certctl, cscfp[s]) != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    for (s = 0; certctl && s < mcf->servers->nelts; s++) {
+    if (certctl == NULL) {
+        return NGX_OK;
+    }
+
+    for (s = 0; s < mcf->servers->nelts; s++) {
         scf = cscfp[s]->ctx->srv_conf[ngx_stream_certctl_module.ctx_index];
 
-        if (ngx_certctl_server_default(cf, scf) != NGX_OK) {
+        if (ngx_certctl_server_default(&cf, scf) != NGX_OK) {
             return NGX_ERROR;
         }
     }
 
-    return certctl ? ngx_stream_certctl_add_addresses(cf->cycle, certctl)
-                   : NGX_OK;
-}
-
-
-ngx_int_t
-ngx_stream_certctl_init_servers(ngx_cycle_t *cycle,
-    ngx_stream_certctl_main_conf_t *mcf)
-{
-    ngx_int_t             rc;
-    ngx_conf_t            cf;
-    ngx_certctl_claims_t  claims;
-
-    ngx_memzero(&cf, sizeof(ngx_conf_t));
-
-    cf.cycle = cycle;
-    cf.pool = cycle->pool;
-    cf.log = cycle->log;
-
-    if (ngx_certctl_claims_begin(&claims, cf.log) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_stream_certctl_each_server(&cf, mcf, &claims);
-
-    ngx_certctl_claims_end(&claims);
-
-    return rc;
+    return ngx_stream_certctl_add_addresses(cycle, certctl);
 }

@@ -12,12 +12,19 @@
 #include "tls/server.h"
 
 
+typedef struct {
+    void     *regex;                        /* ngx_regex_t */
+    SSL_CTX  *ctx;                          /* NULL: its server has none */
+} ngx_certctl_address_regex_t;
+
+
 /* The label that stands for any, where a regular expression is matched. */
 #define NGX_CERTCTL_ANY_LABEL  "www"
 
 
 ngx_certctl_address_t *
-ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
+ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
+    SSL_CTX *ctx)
 {
     ngx_certctl_address_t  *address;
 
@@ -36,6 +43,8 @@ ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
 
     ngx_memzero(address, sizeof(ngx_certctl_address_t));
 
+    address->ctx = ctx;
+
     if (ngx_array_init(&address->regexes, cycle->pool, 1,
                        sizeof(ngx_certctl_address_regex_t))
         != NGX_OK)
@@ -44,6 +53,24 @@ ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
     }
 
     return address;
+}
+
+
+ngx_int_t
+ngx_certctl_address_regex(ngx_certctl_address_t *address, void *regex,
+    SSL_CTX *ctx)
+{
+    ngx_certctl_address_regex_t  *added;
+
+    added = ngx_array_push(&address->regexes);
+    if (added == NULL) {
+        return NGX_ERROR;
+    }
+
+    added->regex = regex;
+    added->ctx = ctx;
+
+    return NGX_OK;
 }
 
 
@@ -141,4 +168,116 @@ ngx_certctl_address_server(ngx_certctl_address_t *address, ngx_str_t *name)
     ctx = ctx ? ctx : address->ctx;
 
     return ctx ? ngx_certctl_ctx_server(ctx) : NULL;
+}
+
+
+/* Both of ".example.com", which is the domain and its wildcard. */
+
+static ngx_uint_t
+ngx_certctl_address_leads(ngx_certctl_address_t *address, ngx_str_t *name,
+    ngx_certctl_server_t *server)
+{
+    u_char     host[NGX_CERTCTL_HOST_MAX];
+    ngx_str_t  text;
+
+    text = *name;
+
+    if (text.data[0] == '.') {
+        text.data++;
+        text.len--;
+
+        if (ngx_certctl_address_server(address, &text) != server) {
+            return 0;
+        }
+
+        text.data = host;
+        text.len = ngx_snprintf(host, sizeof(host), "*%V", name) - host;
+    }
+
+    return ngx_certctl_address_server(address, &text) == server;
+}
+
+
+/*
+ * Of servers with one address and one name NGINX takes the first, and warns of
+ * the others: "conflicting server name".
+ */
+
+static ngx_int_t
+ngx_certctl_address_server_names(ngx_certctl_t *certctl,
+    ngx_certctl_server_t *server, ngx_pool_t *pool)
+{
+    u_char                  *reached;
+    ngx_int_t                rc;
+    ngx_str_t               *name;
+    ngx_uint_t               i, a;
+    ngx_certctl_address_t   *address;
+    ngx_hash_keys_arrays_t   names;
+
+    ngx_memzero(&names, sizeof(ngx_hash_keys_arrays_t));
+
+    names.pool = pool;
+    names.temp_pool = pool;
+
+    if (ngx_hash_keys_array_init(&names, NGX_HASH_SMALL) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    name = server->names.elts;
+    reached = server->reached.elts;
+    address = certctl->addresses.elts;
+
+    for (i = 0; i < server->names.nelts; i++) {
+
+        /* regular expressions are tried one after the other */
+
+        if (name[i].data[0] == '~') {
+            continue;
+        }
+
+        /* a name may stand twice in one server, too */
+
+        rc = ngx_hash_add_key(&names, &name[i], server, NGX_HASH_WILDCARD_KEY);
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        reached[i] = 0;
+
+        for (a = 0; rc == NGX_OK && a < certctl->addresses.nelts; a++) {
+
+            reached[i] |= ngx_certctl_address_leads(&address[a], &name[i],
+                                                    server);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_certctl_address_names(ngx_certctl_t *certctl, ngx_log_t *log)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              i;
+    ngx_pool_t             *pool;
+    ngx_certctl_server_t  **server;
+
+    rc = NGX_OK;
+    server = certctl->servers.elts;
+
+    for (i = 0; i < certctl->servers.nelts && rc == NGX_OK; i++) {
+
+        pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, log);
+        if (pool == NULL) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_certctl_address_server_names(certctl, server[i], pool);
+
+        ngx_destroy_pool(pool);
+    }
+
+    return rc;
 }

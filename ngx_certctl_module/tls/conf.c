@@ -43,13 +43,12 @@ ngx_certctl_set_name_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 ngx_int_t
 ngx_certctl_conf_listen(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_str_t *addr, ngx_uint_t n, ngx_certctl_srv_conf_t *by_default)
+    ngx_str_t *addr, ngx_certctl_srv_conf_t *by_default)
 {
     ngx_str_t                *listen;
     ngx_certctl_srv_conf_t  **first;
 
     conf->tls = 1;
-    conf->shared |= (n > 1);
     conf->first |= (conf == by_default);
 
     if (conf->listens == NULL) {
@@ -153,21 +152,22 @@ ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
 
 
 ngx_int_t
-ngx_certctl_conf_ticket_keys(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
-    ngx_array_t *files, ngx_flag_t tickets, u_char *file, ngx_uint_t line,
+ngx_certctl_conf_ticket_keys(ngx_conf_t *cf, ngx_certctl_block_t *block,
     ngx_uint_t *on)
 {
-    const char  *lacks;
+    const char              *lacks;
+    ngx_certctl_srv_conf_t  *conf;
 
-    *on = conf->ticket_keys && conf->tls && tickets;
+    conf = block->conf;
+    *on = conf->ticket_keys && conf->tls && block->tickets;
 
-    if (*on && files) {
+    if (*on && block->ticket_files) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"certctl_ticket_keys on\" and "
                       "\"ssl_session_ticket_key\" exclude each other: remove "
-                      "one of them from the server in %s:%ui, or write "
+                      "one of them from the server in %V:%ui, or write "
                       "\"certctl_ticket_keys off;\" there",
-                      file, line);
+                      &block->server.file, block->server.line);
         return NGX_ERROR;
     }
 
@@ -176,15 +176,15 @@ ngx_certctl_conf_ticket_keys(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     }
 
     lacks = !conf->tls ? "without \"listen ... ssl;\""
-            : !tickets ? "beside \"ssl_session_tickets off;\""
+            : !block->tickets ? "beside \"ssl_session_tickets off;\""
             : !conf->first ? "unless the default server of the address has it"
             : NULL;
 
     if (lacks) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"certctl_ticket_keys on\" has no effect %s in the "
-                      "server in %s:%ui",
-                      lacks, file, line);
+                      "server in %V:%ui",
+                      lacks, &block->server.file, block->server.line);
     }
 
     return NGX_OK;

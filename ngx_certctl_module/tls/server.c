@@ -7,9 +7,11 @@
 #include <ngx_core.h>
 
 #include "cert/cert.h"
-#include "tls/handshake.h"
 #include "cert/placeholder.h"
+#include "tls/acme.h"
+#include "tls/handshake.h"
 #include "tls/server.h"
+#include "tls/sessions.h"
 
 
 /* index of our server in an SSL_CTX's ex_data; stays for the process */
@@ -17,60 +19,14 @@
 static int  ngx_certctl_ctx_index = -1;
 
 
-ngx_certctl_server_t *
-ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl)
-{
-    ngx_certctl_server_t  *server, **added;
-
-    if (certctl->servers.elts == NULL
-        && ngx_array_init(&certctl->servers, cf->pool, 4,
-                          sizeof(ngx_certctl_server_t *))
-           != NGX_OK)
-    {
-        return NULL;
-    }
-
-    server = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_server_t));
-    added = ngx_array_push(&certctl->servers);
-
-    if (server == NULL || added == NULL
-        || ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
-           != NGX_OK
-        || ngx_array_init(&server->reached, cf->pool, 1, sizeof(u_char))
-           != NGX_OK)
-    {
-        return NULL;
-    }
-
-    server->certctl = certctl;
-    *added = server;
-
-    return server;
-}
-
-
 ngx_int_t
-ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
-    ngx_certctl_srv_conf_t *conf, ngx_certctl_server_t *server,
+ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
     ngx_str_t *name, ngx_uint_t regex)
 {
-    u_char      *reached;
-    ngx_str_t   *copy;
-    ngx_uint_t   found;
+    u_char     *reached;
+    ngx_str_t  *copy;
 
-    if (name->len == 0) {
-        return NGX_OK;
-    }
-
-    /* regular expressions are tried one after the other */
-
-    found = 1;
-
-    if (!regex && ngx_certctl_claim(claims, conf, name, &found) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (server == NULL) {
+    if (server == NULL || name->len == 0) {
         return NGX_OK;
     }
 
@@ -81,7 +37,7 @@ ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_claims_t *claims,
         return NGX_ERROR;
     }
 
-    *reached = (u_char) found;
+    *reached = 1;
 
     copy->data = ngx_pnalloc(cf->pool, name->len + sizeof("~"));
     if (copy->data == NULL) {
@@ -141,8 +97,8 @@ ngx_certctl_find_certs(ngx_conf_t *cf, SSL_CTX *ctx, ngx_uint_t placeholder,
 }
 
 
-ngx_int_t
-ngx_certctl_server_init(ngx_conf_t *cf, ngx_certctl_server_t *server)
+static ngx_int_t
+ngx_certctl_server_set_callbacks(ngx_conf_t *cf, ngx_certctl_server_t *server)
 {
     if (ngx_certctl_ctx_index == -1) {
         ngx_certctl_ctx_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL,
@@ -163,16 +119,152 @@ ngx_certctl_server_init(ngx_conf_t *cf, ngx_certctl_server_t *server)
         return NGX_ERROR;
     }
 
-    if (ngx_certctl_find_certs(cf, server->ctx, server->placeholder,
-                               &server->certs)
-        != NGX_OK)
+    ngx_certctl_set_callbacks(server);
+
+    return NGX_OK;
+}
+
+
+static ngx_certctl_server_t *
+ngx_certctl_server_create(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_block_t *block)
+{
+    ngx_certctl_server_t    *server, **added;
+    ngx_certctl_srv_conf_t  *conf;
+
+    if (certctl->servers.elts == NULL
+        && ngx_array_init(&certctl->servers, cf->pool, 4,
+                          sizeof(ngx_certctl_server_t *))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    server = ngx_palloc(cf->pool, sizeof(ngx_certctl_server_t));
+    added = ngx_array_push(&certctl->servers);
+
+    if (server == NULL || added == NULL) {
+        return NULL;
+    }
+
+    conf = block->conf;
+
+    *added = server;
+    *server = block->server;
+
+    server->certctl = certctl;
+    server->listens = *conf->listens;
+    server->placeholder = conf->placeholder;
+    server->first = conf->first;
+    server->expressions = conf->expressions;
+
+    if (server->agent) {
+        ngx_str_set(&server->pinned, CERTCTL_WIRE_IDENTITY);
+
+    } else {
+        server->pinned = conf->certificate;
+    }
+
+    if (ngx_array_init(&server->names, cf->pool, 1, sizeof(ngx_str_t))
+        != NGX_OK
+        || ngx_array_init(&server->reached, cf->pool, 1, sizeof(u_char))
+           != NGX_OK
+        || ngx_certctl_find_certs(cf, server->ctx, server->placeholder,
+                                  &server->certs)
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    return server;
+}
+
+
+/* What handshakes of the server use without certctl. */
+
+static void
+ngx_certctl_find_context(ngx_certctl_block_t *block)
+{
+    ngx_certctl_srv_conf_t  *conf;
+
+    conf = block->conf;
+
+    if (block->certificates && !conf->placeholder) {
+        conf->context.ctx = block->server.ctx;
+    }
+
+    if (block->server.cert_cb) {
+        conf->expressions = block->certificates;
+        conf->context.cert_cb = block->server.cert_cb;
+        conf->context.cert_arg = block->server.cert_arg;
+    }
+}
+
+
+/* Every server: the default one's context decides, whoever it is. */
+
+static ngx_int_t
+ngx_certctl_add_sessions(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_block_t *block)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   tickets;
+
+    if (ngx_certctl_conf_ticket_keys(cf, block, &tickets) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    name = tickets ? block->ticket_name
+           : block->conf->placeholder ? block->name
+           : block->server.cert_cb ? block->certificates->elts : NULL;
+
+    return ngx_certctl_sessions_add(cf, certctl, block->server.ctx,
+                                    block->server.protocol, name, tickets);
+}
+
+
+ngx_int_t
+ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_block_t *block)
+{
+    SSL_CTX                 *ctx;
+    ngx_certctl_srv_conf_t  *conf;
+
+    conf = block->conf;
+    ctx = block->server.ctx;
+
+    if (ngx_certctl_add_sessions(cf, certctl, block) != NGX_OK
+        || (ctx && conf->challenge
+            && ngx_certctl_acme_set_callback(cf, certctl, ctx, block->close)
+               != NGX_OK))
     {
         return NGX_ERROR;
     }
 
-    ngx_certctl_set_callbacks(server);
+    if (!conf->tls) {
+        return NGX_OK;
+    }
 
-    return NGX_OK;
+    ngx_certctl_find_context(block);
+
+    if ((!conf->enable && !block->server.agent) || conf->incomplete) {
+        return NGX_OK;
+    }
+
+    if (ctx == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no TLS context for the server in %V:%ui: build "
+                      "ngx_%s_certctl_module as a dynamic module, so that "
+                      "it comes before ngx_%s_ssl_module",
+                      &block->server.file, block->server.line,
+                      block->server.protocol, block->server.protocol);
+        return NGX_ERROR;
+    }
+
+    conf->server = ngx_certctl_server_create(cf, certctl, block);
+
+    return conf->server
+           ? ngx_certctl_server_set_callbacks(cf, conf->server) : NGX_ERROR;
 }
 
 

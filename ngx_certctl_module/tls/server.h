@@ -8,7 +8,7 @@
 
 
 #include "cert/certctl.h"
-#include "tls/claims.h"
+#include "tls/conf.h"
 
 
 /* Of http's and of stream's server names. */
@@ -20,28 +20,21 @@
 #endif
 
 
-/* One more server, zeroed, in cf's pool; NULL without memory. */
-ngx_certctl_server_t *ngx_certctl_server_add(ngx_conf_t *cf,
-    ngx_certctl_t *certctl);
+/*
+ * Sets the callbacks of the block's context, and adds its server if certctl is
+ * on for it: block->conf->server.  NGX_ERROR after logging why.
+ */
+ngx_int_t ngx_certctl_server_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_certctl_block_t *block);
 
 /*
- * Adds a copy of name to server, unless server is NULL or name "", and whether
- * NGINX selects conf's server by it.  With regex set, "~" is put before it,
- * which NGINX leaves out.
+ * Adds a copy of name to server, unless server is NULL or name "".  With regex
+ * set, "~" is put before it, which NGINX leaves out.
  */
-ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf,
-    ngx_certctl_claims_t *claims, ngx_certctl_srv_conf_t *conf,
-    ngx_certctl_server_t *server, ngx_str_t *name, ngx_uint_t regex);
+ngx_int_t ngx_certctl_server_name(ngx_conf_t *cf, ngx_certctl_server_t *server,
+    ngx_str_t *name, ngx_uint_t regex);
 
-/*
- * Takes over the certificate and status callbacks of server->ctx, once what
- * the configuration knows of server is filled in: server->certs is found here.
- * NGX_ERROR after logging why.
- */
-ngx_int_t ngx_certctl_server_init(ngx_conf_t *cf,
-    ngx_certctl_server_t *server);
-
-/* Once all servers are initialized: fills in the default servers that serve the
+/* Once all servers are added: fills in the default servers that serve the
    clients of conf's server while it has no certificate. */
 ngx_int_t ngx_certctl_server_default(ngx_conf_t *cf,
     ngx_certctl_srv_conf_t *conf);
