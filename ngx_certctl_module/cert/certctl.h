@@ -218,12 +218,11 @@ void ngx_certctl_touched(const char *name, void *certctl);
 /* tls/choose.c */
 
 /*
- * What server would give a client that asks for name now; without a name
- * (NULL, or empty) as for a client without SNI.  The certificates are borrowed
- * until the next call of this or of a lookup.  A server of the variable kind
- * may choose nothing here.  NGX_ERROR without memory.
+ * What server would give a client that asks for name now; with "" as for a
+ * client without SNI.  The certificates are borrowed until the next call of
+ * this or of a lookup.  There may be none: ssl_certificate with variables.
  */
-ngx_int_t ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *name,
+void ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *name,
     ngx_certctl_choice_t *ret);
 
 

@@ -15,7 +15,7 @@
 #include "http/http_module.h"
 #include "tls/address.h"
 #include "tls/conf.h"
-#include "tls/hello.h"
+#include "tls/trial.h"
 #include "tls/worker.h"
 
 

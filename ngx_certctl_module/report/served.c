@@ -88,7 +88,7 @@ ngx_http_certctl_served_by(ngx_http_certctl_report_t *report,
     copy = *server;
     copy.certctl = &report->brief;
 
-    (void) ngx_certctl_choose(&copy, name, &choice);
+    ngx_certctl_choose(&copy, name, &choice);
     cert = choice.cert[stored->cert.kind];
 
     return cert && cert->source == NGX_CERTCTL_STORE
@@ -285,7 +285,7 @@ ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report)
         copy = *server;
         copy.certctl = &report->brief;
 
-        (void) ngx_certctl_choose(&copy, &none, &choice);
+        ngx_certctl_choose(&copy, &none, &choice);
 
         for (kind = 0; kind < CERTCTL_KINDS; kind++) {
 

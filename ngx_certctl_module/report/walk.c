@@ -107,7 +107,7 @@ ngx_http_certctl_visit_choose(ngx_http_certctl_visit_t *visit)
 
     for (i = 0; i < visit->hosts.nelts; i++) {
 
-        (void) ngx_certctl_choose(&visit->server, &host[i].name, &choice);
+        ngx_certctl_choose(&visit->server, &host[i].name, &choice);
 
         for (kind = 0; kind < CERTCTL_KINDS; kind++) {
             cert = choice.cert[kind];
@@ -141,7 +141,7 @@ ngx_http_certctl_visit_certificate(ngx_http_certctl_visit_t *visit,
 
     visit->server.certctl = &report->brief;
 
-    (void) ngx_certctl_choose(&visit->server, &host[index].name, &choice);
+    ngx_certctl_choose(&visit->server, &host[index].name, &choice);
     cert = choice.cert[kind];
 
     if (cert == NULL) {
@@ -172,7 +172,7 @@ ngx_http_certctl_visit_certificate(ngx_http_certctl_visit_t *visit,
     if (report->details && cert->source == NGX_CERTCTL_STORE) {
         visit->server.certctl = &report->full;
 
-        (void) ngx_certctl_choose(&visit->server, &host[index].name, &choice);
+        ngx_certctl_choose(&visit->server, &host[index].name, &choice);
         cert = choice.cert[kind];
 
         if (cert == NULL) {

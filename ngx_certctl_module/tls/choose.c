@@ -144,7 +144,7 @@ void
 ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_name_t *ret)
 {
-    if (sni && sni->len) {
+    if (sni->len) {
         ngx_certctl_name_set(sni, ret);
 
     } else {
@@ -182,24 +182,7 @@ ngx_certctl_choose_stored(ngx_certctl_choice_t *choice,
 }
 
 
-/* What is stored for exactly this name; see ngx_certctl_choose_stored(). */
-
-static ngx_uint_t
-ngx_certctl_choose_exact(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
-    ngx_certctl_choice_t *ret)
-{
-    ngx_str_t  key;
-
-    key.data = name->data;
-    key.len = name->len;
-
-    return ngx_certctl_choose_stored(ret, ngx_certctl_lookup(certctl, &key, 0),
-                                     ngx_certctl_why_exact);
-}
-
-
-/* The same for a wildcard, which stands for the first label alone (RFC 6125
-   6.4.3). */
+/* A wildcard stands for the first label alone (RFC 6125 6.4.3). */
 
 static ngx_uint_t
 ngx_certctl_choose_wildcard(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
@@ -234,6 +217,7 @@ static void
 ngx_certctl_choose_by_name(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
     ngx_certctl_choice_t *ret)
 {
+    ngx_str_t             key;
     ngx_uint_t            i, valid;
     ngx_certctl_choice_t  exact, wildcard;
 
@@ -244,7 +228,12 @@ ngx_certctl_choose_by_name(ngx_certctl_t *certctl, ngx_certctl_name_t *name,
     ngx_memzero(&exact, sizeof(ngx_certctl_choice_t));
     ngx_memzero(&wildcard, sizeof(ngx_certctl_choice_t));
 
-    valid = ngx_certctl_choose_exact(certctl, name, &exact);
+    key.data = name->data;
+    key.len = name->len;
+
+    valid = ngx_certctl_choose_stored(&exact,
+                                      ngx_certctl_lookup(certctl, &key, 0),
+                                      ngx_certctl_why_exact);
 
     if (valid || ret->why == NULL) {
         *ret = exact;
@@ -292,28 +281,14 @@ ngx_certctl_covers(ngx_certctl_cert_t *cert, ngx_certctl_name_t *name)
 }
 
 
-/* Whether a certificate that is configured for server covers name now. */
+/* Whether cert is of a file, valid now, and for name. */
 
 static ngx_uint_t
-ngx_certctl_configured_covers(ngx_certctl_server_t *server,
-    ngx_certctl_name_t *name, time_t now)
+ngx_certctl_static_covers(ngx_certctl_cert_t *cert, ngx_certctl_name_t *name)
 {
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *cert;
-
-    cert = server->certs.elts;
-
-    for (i = 0; i < server->certs.nelts; i++) {
-
-        if (cert[i].source == NGX_CERTCTL_STATIC
-            && ngx_certctl_cert_valid(&cert[i], now)
-            && ngx_certctl_covers(&cert[i], name))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
+    return cert->source == NGX_CERTCTL_STATIC
+           && ngx_certctl_cert_valid(cert, ngx_time())
+           && ngx_certctl_covers(cert, name);
 }
 
 
@@ -343,16 +318,25 @@ static void
 ngx_certctl_choose_default(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
+    ngx_uint_t              i;
+    ngx_certctl_cert_t     *cert;
     ngx_certctl_name_t      first;
     ngx_certctl_server_t   *by_default;
     ngx_certctl_stored_t  **stored;
 
     by_default = server->first ? server : server->by_default;
 
-    if (by_default == NULL
-        || ngx_certctl_configured_covers(server, name, ngx_time()))
-    {
+    if (by_default == NULL) {
         return;
+    }
+
+    cert = server->certs.elts;
+
+    for (i = 0; i < server->certs.nelts; i++) {
+
+        if (ngx_certctl_static_covers(&cert[i], name)) {
+            return;
+        }
     }
 
     if (by_default->pinned.len) {
@@ -382,12 +366,13 @@ ngx_certctl_choose_default(ngx_certctl_server_t *server,
 
 static const char *
 ngx_certctl_why_static(ngx_certctl_server_t *server, ngx_certctl_name_t *name,
-    ngx_certctl_choice_t *choice, time_t now)
+    ngx_certctl_choice_t *choice)
 {
-    time_t               newest;
+    time_t               now, newest;
     ngx_uint_t           i, valid, newer, own;
     ngx_certctl_cert_t  *cert;
 
+    now = ngx_time();
     newest = 0;
     valid = 0;
 
@@ -429,13 +414,22 @@ ngx_certctl_why_static(ngx_certctl_server_t *server, ngx_certctl_name_t *name,
 
 static void
 ngx_certctl_choose_static(ngx_certctl_server_t *server,
-    ngx_certctl_choice_t *choice, const char *why, time_t now)
+    ngx_certctl_name_t *name, ngx_certctl_choice_t *choice)
 {
-    ngx_uint_t  i;
+    ngx_uint_t   i;
+    const char  *why;
+
+    why = ngx_certctl_why_static(server, name, choice);
+
+    if (why == NULL) {
+        return;
+    }
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
 
-        if (choice->cert[i] && ngx_certctl_cert_valid(choice->cert[i], now)) {
+        if (choice->cert[i]
+            && ngx_certctl_cert_valid(choice->cert[i], ngx_time()))
+        {
             choice->second[i] = choice->cert[i];
         }
 
@@ -450,8 +444,6 @@ void
 ngx_certctl_choose_first(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
-    time_t                  now;
-    const char             *why;
     ngx_certctl_stored_t  **stored;
 
     ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
@@ -480,18 +472,9 @@ ngx_certctl_choose_first(ngx_certctl_server_t *server,
                                       server->expressions
                                       ? ngx_certctl_why_variable
                                       : ngx_certctl_why_none);
-        return;
-    }
 
-    if (server->agent) {
-        return;
-    }
-
-    now = ngx_time();
-    why = ngx_certctl_why_static(server, name, ret, now);
-
-    if (why) {
-        ngx_certctl_choose_static(server, ret, why, now);
+    } else if (!server->agent) {
+        ngx_certctl_choose_static(server, name, ret);
     }
 }
 
@@ -500,7 +483,6 @@ void
 ngx_certctl_choose_second(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
-    time_t               now;
     ngx_uint_t           i, missing[CERTCTL_KINDS];
     ngx_certctl_cert_t  *cert, *other;
 
@@ -512,18 +494,15 @@ ngx_certctl_choose_second(ngx_certctl_server_t *server,
         }
     }
 
-    now = ngx_time();
     cert = server->certs.elts;
 
     for (i = 0; i < server->certs.nelts && !server->agent; i++) {
         other = ret->cert[cert[i].kind];
 
         if (missing[cert[i].kind]
-            && cert[i].source == NGX_CERTCTL_STATIC
             && (other == NULL || cert[i].not_before > other->not_before
                                                       + NGX_CERTCTL_BACKDATE)
-            && ngx_certctl_cert_valid(&cert[i], now)
-            && ngx_certctl_covers(&cert[i], name))
+            && ngx_certctl_static_covers(&cert[i], name))
         {
             ret->cert[cert[i].kind] = &cert[i];
         }
@@ -546,7 +525,7 @@ ngx_certctl_choose_why(ngx_certctl_choice_t *choice, certctl_kind_e kind)
 }
 
 
-ngx_int_t
+void
 ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_choice_t *ret)
 {
@@ -556,12 +535,10 @@ ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *sni,
 
     if (server->reject) {
         ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
-        return NGX_OK;
+        return;
     }
 
     ngx_certctl_name(server, sni, &name);
     ngx_certctl_choose_first(server, &name, ret);
     ngx_certctl_choose_second(server, &name, ret);
-
-    return NGX_OK;
 }

@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "tls/client.h"
+#include "tls/handshake.h"
 
 
 /* Whether both sides have a cipher suite of TLS 1.2 for this key type. */

@@ -8,7 +8,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "tls/compress.h"
+#include "tls/handshake.h"
 
 
 #if (NGX_CERTCTL_COMPRESSION)

@@ -8,10 +8,7 @@
 
 #include "cert/cache.h"
 #include "tls/choose.h"
-#include "tls/client.h"
-#include "tls/compress.h"
 #include "tls/handshake.h"
-#include "tls/staple.h"
 #include "tls/worker.h"
 
 
@@ -197,15 +194,16 @@ ngx_certctl_handshake_hold(ngx_certctl_handshake_t *hs,
 }
 
 
-static ngx_certctl_cert_t *
-ngx_certctl_handshake_cert(SSL *ssl, ngx_certctl_handshake_t *hs,
-    ngx_certctl_server_t *server)
+ngx_certctl_cert_t *
+ngx_certctl_sent(SSL *ssl, ngx_certctl_server_t *server)
 {
-    X509                *x509;
-    ngx_uint_t           i;
-    ngx_certctl_cert_t  *cert;
+    X509                     *x509;
+    ngx_uint_t                i;
+    ngx_certctl_cert_t       *cert;
+    ngx_certctl_handshake_t  *hs;
 
     x509 = SSL_get_certificate(ssl);
+    hs = SSL_get_ex_data(ssl, ngx_certctl_ssl_index);
 
     for (i = 0; hs && i < CERTCTL_KINDS; i++) {
 
@@ -224,6 +222,23 @@ ngx_certctl_handshake_cert(SSL *ssl, ngx_certctl_handshake_t *hs,
     }
 
     return NULL;
+}
+
+
+ngx_certctl_cert_t *
+ngx_certctl_served(SSL *ssl, ngx_certctl_server_t *server)
+{
+    ngx_str_t             sni;
+    ngx_certctl_choice_t  choice;
+
+    if (!SSL_session_reused(ssl)) {
+        return ngx_certctl_sent(ssl, server);
+    }
+
+    ngx_certctl_sni(ssl, &sni);
+    ngx_certctl_choose(server, &sni, &choice);
+
+    return choice.cert[0] ? choice.cert[0] : choice.cert[1];
 }
 
 
@@ -249,7 +264,7 @@ ngx_certctl_info_cb(const SSL *ssl, int where, int ret)
     }
 
     hs->counted = 1;
-    cert = ngx_certctl_handshake_cert((SSL *) ssl, hs, hs->server);
+    cert = ngx_certctl_sent((SSL *) ssl, hs->server);
 
     if (cert) {
         ngx_certctl_zone_use(hs->certctl->zone, cert->digest, ngx_time());
@@ -322,26 +337,14 @@ ngx_certctl_choose_for_client(SSL *ssl, ngx_certctl_server_t *server,
 }
 
 
-/* Whether choice has a certificate that the context of server does not have. */
+/* Whether the context of server lacks cert, which is chosen, or NULL. */
 
 static ngx_uint_t
-ngx_certctl_is_missing(ngx_certctl_server_t *server,
-    ngx_certctl_choice_t *choice)
+ngx_certctl_is_missing(ngx_certctl_server_t *server, ngx_certctl_cert_t *cert)
 {
-    ngx_uint_t           i, missing;
-    ngx_certctl_cert_t  *cert;
-
-    missing = 0;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-        cert = choice->cert[i];
-
-        missing |= (cert && (cert->source == NGX_CERTCTL_STORE
-                             || (cert->source == NGX_CERTCTL_STATIC
-                                 && server->placeholder)));
-    }
-
-    return missing;
+    return cert && (cert->source == NGX_CERTCTL_STORE
+                    || (cert->source == NGX_CERTCTL_STATIC
+                        && server->placeholder));
 }
 
 
@@ -452,7 +455,9 @@ ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
 
     configured = (choice.cert[0] == NULL && choice.cert[1] == NULL);
 
-    if (ngx_certctl_is_missing(server, &choice)) {
+    if (ngx_certctl_is_missing(server, choice.cert[0])
+        || ngx_certctl_is_missing(server, choice.cert[1]))
+    {
         configured = (ngx_certctl_use(ssl, c, server, &choice) != NGX_OK);
     }
 
@@ -495,41 +500,4 @@ ngx_certctl_set_callbacks(ngx_certctl_server_t *server)
 
     SSL_CTX_set_tlsext_status_cb(server->ctx, ngx_certctl_status_cb);
     SSL_CTX_set_tlsext_status_arg(server->ctx, server);
-}
-
-
-ngx_certctl_cert_t *
-ngx_certctl_sent(SSL *ssl, ngx_certctl_server_t *server)
-{
-    return ngx_certctl_handshake_cert(ssl,
-                                  SSL_get_ex_data(ssl, ngx_certctl_ssl_index),
-                                  server);
-}
-
-
-ngx_certctl_cert_t *
-ngx_certctl_served(SSL *ssl, ngx_certctl_server_t *server)
-{
-    ngx_str_t             sni;
-    ngx_uint_t            i;
-    ngx_certctl_choice_t  choice;
-
-    if (!SSL_session_reused(ssl)) {
-        return ngx_certctl_sent(ssl, server);
-    }
-
-    ngx_certctl_sni(ssl, &sni);
-
-    if (ngx_certctl_choose(server, &sni, &choice) != NGX_OK) {
-        return NULL;
-    }
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (choice.cert[i]) {
-            return choice.cert[i];
-        }
-    }
-
-    return NULL;
 }

@@ -43,4 +43,41 @@ ngx_certctl_cert_t *ngx_certctl_served(SSL *ssl,
     ngx_certctl_server_t *server);
 
 
+/* tls/client.c */
+
+/* Whether the client of this handshake, whose ClientHello was read, can do it
+   with cert: as OpenSSL judges it for TLS 1.3 and 1.2, by signature algorithms,
+   curves and cipher suites that the server's configuration allows. */
+ngx_uint_t ngx_certctl_client_supports(SSL *ssl, ngx_certctl_cert_t *cert);
+
+
+/* tls/staple.c */
+
+/* The status callback of each server's context; arg is the server. */
+int ngx_certctl_status_cb(SSL *ssl, void *arg);
+
+
+/* tls/compress.c */
+
+#if (NGX_CERTCTL_COMPRESSION)
+
+/*
+ * Before certificates are set: a client that is to get a staple of one of the
+ * choice gets no compressed certificate, as the staple is a part of it.
+ */
+void ngx_certctl_compress_unless_stapled(SSL *ssl, ngx_certctl_t *certctl,
+    ngx_certctl_choice_t *choice);
+
+/* The certificate that ssl was given last: its compressed forms, which are made
+   the first time. */
+void ngx_certctl_compress(SSL *ssl, ngx_certctl_cert_t *cert);
+
+#else
+
+#define ngx_certctl_compress_unless_stapled(ssl, certctl, choice)
+#define ngx_certctl_compress(ssl, cert)
+
+#endif
+
+
 #endif /* _NGX_CERTCTL_HANDSHAKE_H_INCLUDED_ */

@@ -10,14 +10,14 @@
 
 #include <openssl/err.h>
 
-#include "tls/hello.h"
+#include "tls/trial.h"
 
 
 /* Names of ciphers in one list. */
 #define NGX_CERTCTL_CIPHERS_LEN  4096
 
 
-/* What is configured by ssl_conf_command, OpenSSL tells no one. */
+/* Of ssl_conf_command: no function of OpenSSL returns what it has set. */
 
 static ngx_uint_t
 ngx_certctl_same_commands(ngx_array_t *a, ngx_array_t *b)
@@ -25,12 +25,8 @@ ngx_certctl_same_commands(ngx_array_t *a, ngx_array_t *b)
     ngx_uint_t     i;
     ngx_keyval_t  *x, *y;
 
-    if (a == b) {
-        return 1;
-    }
-
     if (a == NULL || b == NULL || a->nelts != b->nelts) {
-        return 0;
+        return a == b;
     }
 
     x = a->elts;
@@ -38,11 +34,10 @@ ngx_certctl_same_commands(ngx_array_t *a, ngx_array_t *b)
 
     for (i = 0; i < a->nelts; i++) {
 
-        if (x[i].key.len != y[i].key.len
-            || x[i].value.len != y[i].value.len
-            || ngx_memcmp(x[i].key.data, y[i].key.data, x[i].key.len) != 0
-            || ngx_memcmp(x[i].value.data, y[i].value.data, x[i].value.len)
-               != 0)
+        /* NUL-terminated, as all parameters of directives */
+
+        if (ngx_strcmp(x[i].key.data, y[i].key.data) != 0
+            || ngx_strcmp(x[i].value.data, y[i].value.data) != 0)
         {
             return 0;
         }
@@ -167,16 +162,15 @@ ngx_certctl_hello(SSL_CTX *ctx, ngx_certctl_hello_e hello, ngx_pool_t *pool,
     ngx_int_t          rc;
     ngx_connection_t   c;
 
-    rc = NGX_OK;
+    rc = NGX_ERROR;
     ssl = SSL_new(ctx);
     in = BIO_new(BIO_s_mem());
     out = BIO_new(BIO_s_mem());
 
     if (ssl == NULL || in == NULL || out == NULL) {
-        SSL_free(ssl);
         BIO_free(in);
         BIO_free(out);
-        return NGX_ERROR;
+        goto done;
     }
 
     SSL_set_bio(ssl, in, out);
@@ -188,12 +182,13 @@ ngx_certctl_hello(SSL_CTX *ctx, ngx_certctl_hello_e hello, ngx_pool_t *pool,
     c.log = ngx_cycle->log;
 
     if (SSL_set_ex_data(ssl, ngx_ssl_connection_index, &c) != 1) {
-        SSL_free(ssl);
-        return NGX_ERROR;
+        goto done;
     }
 
     SSL_set_info_callback(ssl, ngx_certctl_hello_info);
     SSL_set_connect_state(ssl);
+
+    rc = NGX_OK;
 
     if (ngx_certctl_hello_limit(ssl, ctx, hello)
         && SSL_set1_groups_list(ssl, "P-256:X25519:P-384:P-521") == 1
@@ -202,13 +197,15 @@ ngx_certctl_hello(SSL_CTX *ctx, ngx_certctl_hello_e hello, ngx_pool_t *pool,
         ret->len = BIO_get_mem_data(out, &data);
         ret->data = ngx_pnalloc(pool, ret->len);
 
-        if (ret->data == NULL) {
-            rc = NGX_ERROR;
+        if (ret->data) {
+            ngx_memcpy(ret->data, data, ret->len);
 
         } else {
-            ngx_memcpy(ret->data, data, ret->len);
+            rc = NGX_ERROR;
         }
     }
+
+done:
 
     SSL_free(ssl);
 

@@ -10,7 +10,6 @@
 
 #include "cert/cert.h"
 #include "tls/handshake.h"
-#include "tls/staple.h"
 
 
 const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {

@@ -13,7 +13,6 @@
 
 #include <openssl/err.h>
 
-#include "tls/hello.h"
 #include "tls/trial.h"
 #include "x509_key.h"
 #include "x509_read.h"
@@ -47,8 +46,27 @@ typedef struct {
     const struct certctl_accepted  *chain;
     certctl_blob_t                 *der;
     uint64_t                        hash;
+
+    /* hellos, in bits: those that the leaf's key usage lets a client go on
+       with, and by settings those that went on, and those that did not */
+    u_char                          usable;
     u_char                          good[NGX_CERTCTL_SETTINGS_MAX];
+    u_char                          lost[NGX_CERTCTL_SETTINGS_MAX];
+
+    /* whose names are compared, and whether one is the leaf's */
+    ngx_certctl_server_t           *server;
+    unsigned                        named:1;
 } ngx_certctl_trial_t;
+
+
+/* Of the servers that may serve the certificate. */
+
+typedef struct {
+    ngx_uint_t                      servers;
+    ngx_uint_t                      unusable;
+    ngx_certctl_server_t           *none;       /* first without a client */
+    ngx_certctl_server_t           *some;       /* first that loses some */
+} ngx_certctl_trial_count_t;
 
 
 /* No destructor: threads may end after this object is unloaded. */
@@ -199,14 +217,18 @@ ngx_certctl_trial_run(ngx_certctl_trial_t *trial,
 }
 
 
-static u_char
+/* Fills good and lost of settings n. */
+
+static void
 ngx_certctl_trial_verdict(ngx_certctl_trial_t *trial, ngx_uint_t n)
 {
+    ngx_uint_t                i;
     ngx_certctl_settings_t   *settings;
     ngx_certctl_verdict_t    *verdict;
     ngx_certctl_trial_key_t   key;
 
     settings = trial->certctl->settings.elts;
+    settings += n;
 
     ngx_memzero(&key, sizeof(ngx_certctl_trial_key_t));
 
@@ -222,41 +244,16 @@ ngx_certctl_trial_verdict(ngx_certctl_trial_t *trial, ngx_uint_t n)
     {
         verdict->key = key;
         verdict->hellos = NGX_CERTCTL_TRIED
-                          | ngx_certctl_trial_run(trial, &settings[n]);
+                          | ngx_certctl_trial_run(trial, settings);
     }
 
-    return verdict->hellos & ~NGX_CERTCTL_TRIED;
-}
-
-
-/* The hellos that a leaf's key usage lets a client go on with. */
-
-static u_char
-ngx_certctl_trial_usable(ngx_certctl_trial_t *trial)
-{
-    return trial->chain->signs ? 1 << NGX_CERTCTL_HELLO_TLS12
-                                 | 1 << NGX_CERTCTL_HELLO_TLS13
-                               : 1 << NGX_CERTCTL_HELLO_RSA;
-}
-
-
-/* The hellos that settings have, but that do not go on. */
-
-static u_char
-ngx_certctl_trial_lost(ngx_certctl_trial_t *trial, ngx_uint_t n)
-{
-    u_char                   lost;
-    ngx_uint_t               i;
-    ngx_certctl_settings_t  *settings;
-
-    settings = trial->certctl->settings.elts;
-    lost = 0;
+    trial->good[n] = verdict->hellos & trial->usable;
 
     for (i = 0; i < NGX_CERTCTL_HELLOS; i++) {
-        lost |= (settings[n].hello[i].len != 0) << i;
+        trial->lost[n] |= (settings->hello[i].len != 0) << i;
     }
 
-    return lost & ngx_certctl_trial_usable(trial) & ~trial->good[n];
+    trial->lost[n] &= trial->usable & ~trial->good[n];
 }
 
 
@@ -270,52 +267,45 @@ ngx_certctl_trial_ends(const u_char *host, size_t len, const u_char *suffix,
 }
 
 
-/* Whether host, which may be a wildcard, and a server's name may meet. */
+/* Whether a server's name and host, which may be a wildcard, have a host in
+   common. */
 
 static ngx_uint_t
-ngx_certctl_trial_named(ngx_str_t *name, const char *host)
+ngx_certctl_trial_named(ngx_str_t *name, const u_char *host, size_t len)
 {
-    size_t         len, n;
-    u_char        *dot;
-    const u_char  *h, *p;
+    size_t   n;
+    u_char  *p, *dot;
 
-    h = (const u_char *) host;
-    len = ngx_strlen(host);
     p = name->data;
     n = name->len;
 
-    if (len == n && ngx_strncasecmp((u_char *) h, (u_char *) p, n) == 0) {
+    if (len == n && ngx_certctl_trial_ends(host, len, p, n)) {
         return 1;
     }
 
     /* a certificate's wildcard stands for one label (RFC 6125 6.4.3) */
 
-    if (h[0] == '*') {
-        dot = ngx_strlchr((u_char *) p, (u_char *) p + n, '.');
+    if (host[0] == '*') {
+        dot = ngx_strlchr(p, p + n, '.');
 
         return dot && (size_t) (p + n - dot) == len - 1
-               && ngx_certctl_trial_ends(h, len, dot, len - 1);
+               && ngx_certctl_trial_ends(host, len, dot, len - 1);
     }
 
     if (p[n - 1] == '*') {
         return len >= n
-               && ngx_strncasecmp((u_char *) h, (u_char *) p, n - 1) == 0;
+               && ngx_strncasecmp((u_char *) host, p, n - 1) == 0;
     }
 
     if (p[0] == '*') {
-        return ngx_certctl_trial_ends(h, len, p + 1, n - 1);
+        return ngx_certctl_trial_ends(host, len, p + 1, n - 1);
     }
 
     return p[0] == '.'
-           && (ngx_certctl_trial_ends(h, len, p, n)
-               || (len == n - 1 && ngx_certctl_trial_ends(h, len, p + 1, len)));
+           && (ngx_certctl_trial_ends(host, len, p, n)
+               || (len == n - 1 && ngx_certctl_trial_ends(host, len, p + 1,
+                                                          len)));
 }
-
-
-typedef struct {
-    ngx_certctl_server_t           *server;
-    ngx_uint_t                      found;
-} ngx_certctl_trial_names_t;
 
 
 /* certctl_names_each(): false ends it. */
@@ -323,63 +313,57 @@ typedef struct {
 static bool
 ngx_certctl_trial_name(const char *kind, const char *text, void *data)
 {
-    ngx_certctl_trial_names_t *names = data;
+    ngx_certctl_trial_t *trial = data;
 
     ngx_str_t   *name;
     ngx_uint_t   i;
 
-    name = names->server->names.elts;
+    name = trial->server->names.elts;
 
-    for (i = 0; i < names->server->names.nelts && !names->found; i++) {
-        names->found = name[i].data[0] != '~'
-                       && ngx_certctl_trial_named(&name[i], text);
+    for (i = 0; i < trial->server->names.nelts; i++) {
+
+        if (name[i].data[0] != '~'
+            && ngx_certctl_trial_named(&name[i], (const u_char *) text,
+                                       ngx_strlen(text)))
+        {
+            trial->named = 1;
+            return false;
+        }
     }
 
-    return !names->found;
+    return true;
 }
 
 
-/* Whether server selects the record for one of its names. */
+/* Whether server selects the record for one of its names; with any set, whether
+   it names none of the hosts, but may be asked for any of them. */
 
 static ngx_uint_t
 ngx_certctl_trial_serves(ngx_certctl_trial_t *trial,
-    ngx_certctl_server_t *server)
+    ngx_certctl_server_t *server, ngx_uint_t any)
 {
-    ngx_certctl_trial_names_t  names;
+    ngx_str_t   *name;
+    ngx_uint_t   i;
 
     if (server->reject) {
         return 0;
     }
 
     if (server->pinned.len) {
-        return ngx_strcmp(server->pinned.data, trial->name) == 0;
+        return !any && ngx_strcmp(server->pinned.data, trial->name) == 0;
     }
 
     if (ngx_strcmp(trial->name, CERTCTL_WIRE_IDENTITY) == 0) {
         return 0;
     }
 
-    names.server = server;
-    names.found = 0;
+    if (!any) {
+        trial->server = server;
+        trial->named = 0;
 
-    (void) certctl_names_each(trial->chain->leaf.names, ngx_certctl_trial_name,
-                              &names);
-    return names.found;
-}
-
-
-/* A server that names none of the hosts, but may be asked for any of them. */
-
-static ngx_uint_t
-ngx_certctl_trial_any(ngx_certctl_trial_t *trial, ngx_certctl_server_t *server)
-{
-    ngx_str_t   *name;
-    ngx_uint_t   i;
-
-    if (server->reject || server->pinned.len
-        || ngx_strcmp(trial->name, CERTCTL_WIRE_IDENTITY) == 0)
-    {
-        return 0;
+        (void) certctl_names_each(trial->chain->leaf.names,
+                                  ngx_certctl_trial_name, trial);
+        return trial->named;
     }
 
     name = server->names.elts;
@@ -395,22 +379,10 @@ ngx_certctl_trial_any(ngx_certctl_trial_t *trial, ngx_certctl_server_t *server)
 }
 
 
-typedef struct {
-    ngx_uint_t                      servers;
-    ngx_uint_t                      unusable;
-    ngx_certctl_server_t           *none;       /* first without a client */
-    ngx_certctl_server_t           *some;       /* first that loses some */
-    u_char                          lost;       /* hellos of that */
-} ngx_certctl_trial_count_t;
-
-
 static void
-ngx_certctl_trial_count(ngx_certctl_trial_t *trial,
-    ngx_uint_t (*serves)(ngx_certctl_trial_t *trial,
-                         ngx_certctl_server_t *server),
+ngx_certctl_trial_count(ngx_certctl_trial_t *trial, ngx_uint_t any,
     ngx_certctl_trial_count_t *count)
 {
-    u_char                  lost;
     ngx_uint_t              i, n;
     ngx_certctl_server_t  **server;
 
@@ -418,7 +390,7 @@ ngx_certctl_trial_count(ngx_certctl_trial_t *trial,
 
     for (i = 0; i < trial->certctl->servers.nelts; i++) {
 
-        if (!serves(trial, server[i])) {
+        if (!ngx_certctl_trial_serves(trial, server[i], any)) {
             continue;
         }
 
@@ -429,15 +401,12 @@ ngx_certctl_trial_count(ngx_certctl_trial_t *trial,
             continue;
         }
 
-        lost = ngx_certctl_trial_lost(trial, n);
-
-        if (!(trial->good[n] & ngx_certctl_trial_usable(trial))) {
+        if (trial->good[n] == 0) {
             count->unusable++;
             count->none = count->none ? count->none : server[i];
 
-        } else if (lost && count->some == NULL) {
+        } else if (trial->lost[n] && count->some == NULL) {
             count->some = server[i];
-            count->lost = lost;
         }
     }
 }
@@ -475,27 +444,32 @@ ngx_certctl_trial_sentence(ngx_certctl_trial_t *trial,
 static const char *
 ngx_certctl_trial_judge(ngx_certctl_trial_t *trial, const char **warning)
 {
-    ngx_certctl_trial_count_t  count;
+    u_char                      lost;
+    const char                 *rule;
+    ngx_certctl_trial_count_t   count;
 
     ngx_memzero(&count, sizeof(ngx_certctl_trial_count_t));
 
-    ngx_certctl_trial_count(trial, ngx_certctl_trial_serves, &count);
+    ngx_certctl_trial_count(trial, 0, &count);
 
     if (count.servers == 0) {
-        ngx_certctl_trial_count(trial, ngx_certctl_trial_any, &count);
-    }
-
-    if (count.none && count.unusable == count.servers) {
-        return ngx_certctl_trial_sentence(trial, count.none, "no client can");
+        ngx_certctl_trial_count(trial, 1, &count);
     }
 
     if (count.none) {
-        *warning = ngx_certctl_trial_sentence(trial, count.none,
-                                              "no client can");
+        rule = ngx_certctl_trial_sentence(trial, count.none, "no client can");
+
+        if (count.unusable == count.servers) {
+            return rule;
+        }
+
+        *warning = rule;
 
     } else if (count.some) {
+        lost = trial->lost[count.some->settings];
+
         *warning = ngx_certctl_trial_sentence(trial, count.some,
-                       count.lost & 1 << NGX_CERTCTL_HELLO_TLS13
+                       lost & 1 << NGX_CERTCTL_HELLO_TLS13
                        ? "clients that support TLS 1.3 cannot"
                        : "clients that do not support TLS 1.3 cannot");
     }
@@ -520,13 +494,15 @@ ngx_certctl_trial(ngx_certctl_t *certctl, const char *name,
     trial.chain = chain;
     trial.der = key;
     trial.hash = ngx_certctl_trial_hash(chain);
+    trial.usable = chain->signs ? 1 << NGX_CERTCTL_HELLO_TLS12
+                                  | 1 << NGX_CERTCTL_HELLO_TLS13
+                                : 1 << NGX_CERTCTL_HELLO_RSA;
     failed = 0;
 
     for (n = 0; n < certctl->settings.nelts; n++) {
-        trial.good[n] = ngx_certctl_trial_verdict(&trial, n);
+        ngx_certctl_trial_verdict(&trial, n);
 
-        failed |= !(trial.good[n] & ngx_certctl_trial_usable(&trial))
-                  || ngx_certctl_trial_lost(&trial, n);
+        failed |= trial.good[n] == 0 || trial.lost[n];
     }
 
     /* the usual case: whichever servers it is for, they can use it */

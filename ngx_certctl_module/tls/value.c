@@ -21,8 +21,8 @@
 
 
 static void
-ngx_certctl_print_name(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_name(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     /* copied: the record may be replaced while the request lasts */
 
@@ -34,8 +34,8 @@ ngx_certctl_print_name(ngx_certctl_t *certctl,
 
 
 static void
-ngx_certctl_print_source(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_source(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     value->data = (u_char *) ngx_certctl_source_text[cert->source];
     value->len = ngx_strlen(value->data);
@@ -43,8 +43,8 @@ ngx_certctl_print_source(ngx_certctl_t *certctl,
 
 
 static void
-ngx_certctl_print_fingerprint(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_fingerprint(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     value->len = CERTCTL_HEX256 - 1;
     ngx_memcpy(value->data, cert->fingerprint, value->len);
@@ -54,8 +54,8 @@ ngx_certctl_print_fingerprint(ngx_certctl_t *certctl,
 /* RFC 3339, UTC. */
 
 static void
-ngx_certctl_print_not_after(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_not_after(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     ngx_tm_t  tm;
 
@@ -71,8 +71,8 @@ ngx_certctl_print_not_after(ngx_certctl_t *certctl,
 /* Whole days; 0 once it has expired, as $ssl_client_v_remain has it. */
 
 static void
-ngx_certctl_print_days_left(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_days_left(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     time_t  left;
 
@@ -84,8 +84,8 @@ ngx_certctl_print_days_left(ngx_certctl_t *certctl,
 
 
 static void
-ngx_certctl_print_staple(ngx_certctl_t *certctl,
-    ngx_certctl_cert_t *cert, ngx_str_t *value)
+ngx_certctl_print_staple(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+    ngx_str_t *value)
 {
     ngx_certctl_staple_e  state;
 
@@ -107,79 +107,67 @@ ngx_certctl_value_t  ngx_certctl_values[] = {
 };
 
 
-/* NGX_DECLINED when there is none. */
+/* That of c, NULL without; what variables in ssl_certificate have loaded is
+   described in configured. */
 
-static ngx_int_t
-ngx_certctl_value_print(ngx_certctl_value_t *value, ngx_connection_t *c,
-    ngx_pool_t *pool, ngx_str_t *ret)
+static ngx_certctl_cert_t *
+ngx_certctl_value_cert(ngx_connection_t *c, ngx_certctl_server_t *server,
+    ngx_certctl_cert_t *configured)
 {
-    SSL                   *ssl;
-    X509                  *x509;
-    ngx_certctl_cert_t    *cert, configured;
-    ngx_certctl_server_t  *server;
+    X509                *x509;
+    ngx_certctl_cert_t  *cert;
 
-    if (c->ssl == NULL) {
-        return NGX_DECLINED;
+    cert = ngx_certctl_served(c->ssl->connection, server);
+
+    if (cert) {
+        return cert;
     }
 
-    ssl = c->ssl->connection;
-    server = ngx_certctl_ssl_server(ssl);
+    x509 = SSL_get_certificate(c->ssl->connection);
 
-    if (server == NULL) {
-        return NGX_DECLINED;
+    if (x509 == NULL || ngx_certctl_cert_fill(configured, x509) != NULL) {
+        return NULL;
     }
 
-    cert = ngx_certctl_served(ssl, server);
+    configured->source = NGX_CERTCTL_VARIABLE;
 
-    if (cert == NULL) {
-        /* what variables in ssl_certificate have loaded for this client */
-
-        x509 = SSL_get_certificate(ssl);
-
-        if (x509 == NULL
-            || ngx_certctl_cert_fill(&configured, x509) != NULL)
-        {
-            return NGX_DECLINED;
-        }
-
-        cert = &configured;
-        cert->source = NGX_CERTCTL_VARIABLE;
-    }
-
-    ret->len = 0;
-    ret->data = ngx_pnalloc(pool, NGX_CERTCTL_VALUE_LEN + cert->name.len);
-
-    if (ret->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value->print(server->certctl, cert, ret);
-
-    return ret->len ? NGX_OK : NGX_DECLINED;
+    return configured;
 }
 
 
 ngx_int_t
-ngx_certctl_value_get(ngx_certctl_value_t *value, ngx_connection_t *c,
-    ngx_pool_t *pool, ngx_variable_value_t *v)
+ngx_certctl_value_get(ngx_certctl_value_t *value,
+    ngx_connection_t *c, ngx_pool_t *pool, ngx_variable_value_t *v)
 {
-    ngx_str_t  text;
+    ngx_str_t              text;
+    ngx_certctl_cert_t    *cert, configured;
+    ngx_certctl_server_t  *server;
 
-    switch (ngx_certctl_value_print(value, c, pool, &text)) {
+    v->not_found = 1;
 
-    case NGX_OK:
+    server = c->ssl ? ngx_certctl_ssl_server(c->ssl->connection) : NULL;
+    cert = server ? ngx_certctl_value_cert(c, server, &configured) : NULL;
+
+    if (cert == NULL) {
+        return NGX_OK;
+    }
+
+    text.len = 0;
+    text.data = ngx_pnalloc(pool, NGX_CERTCTL_VALUE_LEN + cert->name.len);
+
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->print(server->certctl, cert, &text);
+
+    if (text.len) {
         v->data = text.data;
         v->len = text.len;
         v->valid = 1;
         v->no_cacheable = 0;
         v->not_found = 0;
-        return NGX_OK;
-
-    case NGX_DECLINED:
-        v->not_found = 1;
-        return NGX_OK;
-
-    default:
-        return NGX_ERROR;
     }
+
+    return NGX_OK;
 }
