@@ -10,10 +10,8 @@
 
 
 static SSL_CTX *
-ngx_http_certctl_server_ctx(void *server)
+ngx_http_certctl_ctx(ngx_http_core_srv_conf_t *cscf)
 {
-    ngx_http_core_srv_conf_t *cscf = server;
-
     ngx_http_ssl_srv_conf_t  *sscf;
 
     sscf = cscf->ctx->srv_conf[ngx_http_ssl_module.ctx_index];
@@ -22,52 +20,42 @@ ngx_http_certctl_server_ctx(void *server)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
-    ngx_http_addr_conf_t *conf)
+static SSL_CTX *
+ngx_http_certctl_find_ctx(void *data, ngx_str_t *name, ngx_str_t *host)
 {
+    ngx_http_addr_conf_t *conf = data;
+
     SSL_CTX                   *ctx;
-    ngx_certctl_address_t     *address;
+    ngx_http_core_srv_conf_t  *cscf;
     ngx_http_virtual_names_t  *names;
 #if (NGX_PCRE)
     ngx_uint_t                 i;
 #endif
 
-    if (!ngx_certctl_conf_tls(conf)) {
-        return NGX_OK;
-    }
-
-    ctx = ngx_http_certctl_server_ctx(conf->default_server);
+    cscf = NULL;
     names = conf->virtual_names;
 
-    address = ngx_certctl_address_add(cycle, certctl, ctx);
-    if (address == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (names == NULL) {
-        return NGX_OK;
-    }
-
-    address->names = &names->names;
-    address->server_ctx = ngx_http_certctl_server_ctx;
-
+    if (names && name->len) {
+        cscf = ngx_hash_find_combined(&names->names,
+                                      ngx_hash_key(name->data, name->len),
+                                      name->data, name->len);
 #if (NGX_PCRE)
 
-    for (i = 0; i < names->nregex; i++) {
-        ctx = ngx_http_certctl_server_ctx(names->regex[i].server);
+        for (i = 0; cscf == NULL && i < names->nregex; i++) {
 
-        if (ngx_certctl_address_regex(address, names->regex[i].regex->regex,
-                                      ctx)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+            if (ngx_certctl_regex_matches(names->regex[i].regex->regex, host)) {
+                cscf = names->regex[i].server;
+            }
         }
-    }
 
 #endif
+    }
 
-    return NGX_OK;
+    /* a server without a context leaves the client to the default one */
+
+    ctx = cscf ? ngx_http_certctl_ctx(cscf) : NULL;
+
+    return ctx ? ctx : ngx_http_certctl_ctx(conf->default_server);
 }
 
 
@@ -101,7 +89,11 @@ ngx_http_certctl_add_addresses(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
             conf = &((ngx_http_in_addr_t *) port->addrs)[a].conf;
 #endif
 
-            if (ngx_http_certctl_add_address(cycle, certctl, conf) != NGX_OK) {
+            if (ngx_certctl_conf_tls(conf)
+                && ngx_certctl_address_add(cycle, certctl, conf,
+                                           ngx_http_certctl_find_ctx)
+                   != NGX_OK)
+            {
                 return NGX_ERROR;
             }
         }

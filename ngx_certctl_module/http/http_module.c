@@ -1,7 +1,7 @@
 
 /*
- * Directives and configuration: what an operator may write, and what it
- * means for each server.
+ * Directives and variables: what an operator may write, and what it means for
+ * each server.
  */
 
 #include <ngx_config.h>
@@ -199,8 +199,19 @@ static ngx_command_t  ngx_http_certctl_commands[] = {
 
 
 static ngx_int_t
+ngx_http_certctl_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    return ngx_certctl_value_get((ngx_certctl_value_t *) data, r->connection,
+                                 r->pool, v);
+}
+
+
+static ngx_int_t
 ngx_http_certctl_preconfiguration(ngx_conf_t *cf)
 {
+    ngx_certctl_value_t           *value;
+    ngx_http_variable_t           *var;
     ngx_http_certctl_main_conf_t  *mcf;
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
@@ -209,7 +220,17 @@ ngx_http_certctl_preconfiguration(ngx_conf_t *cf)
 
     mcf->http_ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
 
-    return ngx_http_certctl_add_variables(cf);
+    for (value = ngx_certctl_values; value->name.len; value++) {
+        var = ngx_http_add_variable(cf, &value->name, 0);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = ngx_http_certctl_variable;
+        var->data = (uintptr_t) value;
+    }
+
+    return NGX_OK;
 }
 
 

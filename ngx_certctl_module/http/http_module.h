@@ -49,10 +49,4 @@ ngx_int_t ngx_http_certctl_add_addresses(ngx_cycle_t *cycle,
 ngx_int_t ngx_http_certctl_init_http01(ngx_conf_t *cf);
 
 
-/* http/variables.c */
-
-/* For preconfiguration. */
-ngx_int_t ngx_http_certctl_add_variables(ngx_conf_t *cf);
-
-
 #endif /* _NGX_HTTP_CERTCTL_MODULE_H_INCLUDED_ */

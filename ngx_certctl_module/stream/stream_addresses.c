@@ -9,79 +9,69 @@
 #include "tls/address.h"
 
 
-static SSL_CTX *
-ngx_stream_certctl_ctx(ngx_stream_conf_ctx_t *ctx)
-{
-    ngx_certctl_stream_ssl_t  *sscf;
+#if (NGX_CERTCTL_STREAM_NAMES)
 
-    sscf = ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+static SSL_CTX *
+ngx_stream_certctl_ctx(ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_stream_ssl_srv_conf_t  *sscf;
+
+    sscf = cscf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
 
     return sscf->ssl.ctx;
 }
 
 
-#if (NGX_CERTCTL_STREAM_NAMES)
-
 static SSL_CTX *
-ngx_stream_certctl_server_ctx(void *server)
+ngx_stream_certctl_find_ctx(void *data, ngx_str_t *name, ngx_str_t *host)
 {
-    return ngx_stream_certctl_ctx(((ngx_stream_core_srv_conf_t *) server)->ctx);
-}
+    ngx_stream_addr_conf_t *conf = data;
 
-
-static ngx_int_t
-ngx_stream_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
-    ngx_stream_addr_conf_t *conf)
-{
     SSL_CTX                     *ctx;
-    ngx_certctl_address_t       *address;
+    ngx_stream_core_srv_conf_t  *cscf;
     ngx_stream_virtual_names_t  *names;
 #if (NGX_PCRE)
     ngx_uint_t                   i;
 #endif
 
-    ctx = ngx_stream_certctl_ctx(conf->default_server->ctx);
+    cscf = NULL;
     names = conf->virtual_names;
 
-    address = ngx_certctl_address_add(cycle, certctl, ctx);
-    if (address == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (names == NULL) {
-        return NGX_OK;
-    }
-
-    address->names = &names->names;
-    address->server_ctx = ngx_stream_certctl_server_ctx;
-
+    if (names && name->len) {
+        cscf = ngx_hash_find_combined(&names->names,
+                                      ngx_hash_key(name->data, name->len),
+                                      name->data, name->len);
 #if (NGX_PCRE)
 
-    for (i = 0; i < names->nregex; i++) {
-        ctx = ngx_stream_certctl_server_ctx(names->regex[i].server);
+        for (i = 0; cscf == NULL && i < names->nregex; i++) {
 
-        if (ngx_certctl_address_regex(address, names->regex[i].regex->regex,
-                                      ctx)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+            if (ngx_certctl_regex_matches(names->regex[i].regex->regex, host)) {
+                cscf = names->regex[i].server;
+            }
         }
-    }
 
 #endif
+    }
 
-    return NGX_OK;
+    /* a server without a context leaves the client to the default one */
+
+    ctx = cscf ? ngx_stream_certctl_ctx(cscf) : NULL;
+
+    return ctx ? ctx : ngx_stream_certctl_ctx(conf->default_server);
 }
 
 #else
 
-static ngx_int_t
-ngx_stream_certctl_add_address(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
-    ngx_stream_addr_conf_t *conf)
+static SSL_CTX *
+ngx_stream_certctl_find_ctx(void *data, ngx_str_t *name, ngx_str_t *host)
 {
-    return ngx_certctl_address_add(cycle, certctl,
-                                   ngx_stream_certctl_ctx(conf->ctx))
-           ? NGX_OK : NGX_ERROR;
+    ngx_stream_addr_conf_t *conf = data;
+
+    ngx_certctl_stream_ssl_t  *sscf;
+
+    sscf = conf->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+
+    return sscf->ssl.ctx;
 }
 
 #endif
@@ -118,7 +108,8 @@ ngx_stream_certctl_add_addresses(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
 #endif
 
             if (conf->ssl
-                && ngx_stream_certctl_add_address(cycle, certctl, conf)
+                && ngx_certctl_address_add(cycle, certctl, conf,
+                                           ngx_stream_certctl_find_ctx)
                    != NGX_OK)
             {
                 return NGX_ERROR;

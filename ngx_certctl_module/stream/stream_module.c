@@ -12,7 +12,6 @@
 #include <ngx_stream.h>
 
 #include "tls/conf.h"
-#include "tls/value.h"
 #include "stream/stream_module.h"
 
 

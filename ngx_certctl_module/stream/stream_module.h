@@ -21,11 +21,11 @@
  */
 
 #pragma weak ngx_certctl_address_add
-#pragma weak ngx_certctl_address_regex
 #pragma weak ngx_certctl_conf_complete
 #pragma weak ngx_certctl_conf_incomplete
 #pragma weak ngx_certctl_conf_listen
 #pragma weak ngx_certctl_conf_merge
+#pragma weak ngx_certctl_regex_matches
 #pragma weak ngx_certctl_server_add
 #pragma weak ngx_certctl_server_default
 #pragma weak ngx_certctl_server_name

@@ -14,20 +14,6 @@
 #include "tls/sessions.h"
 
 
-/* Seconds: validators connect several times for one challenge. */
-#define NGX_CERTCTL_ACME_KEEP  60
-
-
-/* Of a worker: its key, and the certificate of its last challenge. */
-
-typedef struct {
-    EVP_PKEY                *key;
-    X509                    *x509;
-    time_t                   made;
-    ngx_certctl_challenge_t  challenge;
-} ngx_certctl_acme_t;
-
-
 /* How a connection is closed after its challenge; close is NULL where none is
    answered. */
 
@@ -42,7 +28,9 @@ typedef struct {
 static const u_char  ngx_certctl_acme_alpn[] =
     "\x00\x0b\x0a" "acme-tls/1";
 
-static ngx_certctl_acme_t  ngx_certctl_acme;
+/* a worker's, made for its first challenge */
+
+static EVP_PKEY  *ngx_certctl_acme_key;
 
 /* index of ngx_certctl_hello_t in the ex_data of an SSL that was answered */
 
@@ -198,37 +186,6 @@ ngx_certctl_hello_server(SSL *ssl, int *al)
 }
 
 
-/* The worker's certificate becomes one for this challenge. */
-
-static ngx_int_t
-ngx_certctl_acme_make(ngx_certctl_challenge_t *challenge)
-{
-    ngx_certctl_acme_t  *acme;
-
-    acme = &ngx_certctl_acme;
-
-    if (acme->x509 && ngx_time() - acme->made < NGX_CERTCTL_ACME_KEEP
-        && ngx_memcmp(&acme->challenge, challenge,
-                      sizeof(ngx_certctl_challenge_t))
-           == 0)
-    {
-        return NGX_OK;
-    }
-
-    if (acme->key == NULL) {
-        acme->key = EVP_EC_gen("P-256");
-    }
-
-    X509_free(acme->x509);
-    acme->x509 = acme->key ? ngx_certctl_acme_cert(challenge, acme->key)
-                           : NULL;
-    acme->made = ngx_time();
-    acme->challenge = *challenge;
-
-    return acme->x509 ? NGX_OK : NGX_ERROR;
-}
-
-
 static void
 ngx_certctl_acme_close(ngx_connection_t *c)
 {
@@ -268,18 +225,30 @@ static ngx_int_t
 ngx_certctl_acme_use(SSL *ssl, ngx_connection_t *c,
     ngx_certctl_hello_t *hello, ngx_certctl_challenge_t *challenge)
 {
-    if (ngx_certctl_acme_make(challenge) != NGX_OK) {
+    X509        *x509;
+    ngx_uint_t   used;
+
+    if (ngx_certctl_acme_key == NULL) {
+        ngx_certctl_acme_key = EVP_EC_gen("P-256");
+    }
+
+    x509 = ngx_certctl_acme_key
+           ? ngx_certctl_acme_cert(challenge, ngx_certctl_acme_key) : NULL;
+
+    if (x509 == NULL) {
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
                       "cannot make the certificate of a TLS-ALPN-01 challenge");
         return NGX_ERROR;
     }
 
-    if (SSL_set_ex_data(ssl, ngx_certctl_hello_index, hello) != 1
-        || SSL_set_SSL_CTX(ssl, hello->certctl->acme) == NULL
-        || SSL_use_cert_and_key(ssl, ngx_certctl_acme.x509,
-                                ngx_certctl_acme.key, NULL, 1)
-           != 1)
-    {
+    used = SSL_set_ex_data(ssl, ngx_certctl_hello_index, hello) == 1
+           && SSL_set_SSL_CTX(ssl, hello->certctl->acme)
+           && SSL_use_cert_and_key(ssl, x509, ngx_certctl_acme_key, NULL, 1)
+              == 1;
+
+    X509_free(x509);
+
+    if (!used) {
         /* ... the handshake fails for lack of a certificate */
 
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
@@ -367,9 +336,6 @@ ngx_certctl_acme_free(ngx_certctl_t *certctl)
 {
     SSL_CTX_free(certctl->acme);
 
-    X509_free(ngx_certctl_acme.x509);
-    EVP_PKEY_free(ngx_certctl_acme.key);
-
-    ngx_explicit_memzero(&ngx_certctl_acme,
-                         sizeof(ngx_certctl_acme_t));
+    EVP_PKEY_free(ngx_certctl_acme_key);
+    ngx_certctl_acme_key = NULL;
 }

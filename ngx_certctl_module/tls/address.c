@@ -12,19 +12,13 @@
 #include "tls/server.h"
 
 
-typedef struct {
-    void     *regex;                        /* ngx_regex_t */
-    SSL_CTX  *ctx;                          /* NULL: its server has none */
-} ngx_certctl_address_regex_t;
-
-
 /* The label that stands for any, where a regular expression is matched. */
 #define NGX_CERTCTL_ANY_LABEL  "www"
 
 
-ngx_certctl_address_t *
-ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
-    SSL_CTX *ctx)
+ngx_int_t
+ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl, void *conf,
+    ngx_certctl_find_ctx_pt find_ctx)
 {
     ngx_certctl_address_t  *address;
 
@@ -33,51 +27,23 @@ ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
                           sizeof(ngx_certctl_address_t))
            != NGX_OK)
     {
-        return NULL;
+        return NGX_ERROR;
     }
 
     address = ngx_array_push(&certctl->addresses);
     if (address == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(address, sizeof(ngx_certctl_address_t));
-
-    address->ctx = ctx;
-
-    if (ngx_array_init(&address->regexes, cycle->pool, 1,
-                       sizeof(ngx_certctl_address_regex_t))
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    return address;
-}
-
-
-ngx_int_t
-ngx_certctl_address_regex(ngx_certctl_address_t *address, void *regex,
-    SSL_CTX *ctx)
-{
-    ngx_certctl_address_regex_t  *added;
-
-    added = ngx_array_push(&address->regexes);
-    if (added == NULL) {
         return NGX_ERROR;
     }
 
-    added->regex = regex;
-    added->ctx = ctx;
+    address->conf = conf;
+    address->find_ctx = find_ctx;
 
     return NGX_OK;
 }
 
 
-/* ngx_regex_exec() has one buffer for all: it is for the event loop alone. */
-
-static ngx_uint_t
-ngx_certctl_regex_matches(void *regex, ngx_str_t *name)
+ngx_uint_t
+ngx_certctl_regex_matches(void *regex, ngx_str_t *host)
 {
 #if (NGX_PCRE2)
 
@@ -92,7 +58,7 @@ ngx_certctl_regex_matches(void *regex, ngx_str_t *name)
     context = pcre2_match_context_create(NULL);
 
     if (data && context) {
-        rc = pcre2_match(regex, name->data, name->len, 0, 0, data, context);
+        rc = pcre2_match(regex, host->data, host->len, 0, 0, data, context);
     }
 
     pcre2_match_context_free(context);
@@ -104,7 +70,7 @@ ngx_certctl_regex_matches(void *regex, ngx_str_t *name)
 
     ngx_regex_t *re = regex;
 
-    return pcre_exec(re->code, re->extra, (const char *) name->data, name->len,
+    return pcre_exec(re->code, re->extra, (const char *) host->data, host->len,
                      0, 0, NULL, 0)
            >= 0;
 
@@ -116,56 +82,23 @@ ngx_certctl_regex_matches(void *regex, ngx_str_t *name)
 }
 
 
-static SSL_CTX *
-ngx_certctl_address_regex_ctx(ngx_certctl_address_t *address, ngx_str_t *name)
-{
-    u_char                        host[NGX_CERTCTL_HOST_MAX];
-    ngx_str_t                     text;
-    ngx_uint_t                    i;
-    ngx_certctl_address_regex_t  *regex;
-
-    text = *name;
-
-    if (text.data[0] == '*') {
-        text.data = host;
-        text.len = ngx_snprintf(host, sizeof(host), NGX_CERTCTL_ANY_LABEL "%*s",
-                                name->len - 1, name->data + 1)
-                   - host;
-    }
-
-    regex = address->regexes.elts;
-
-    for (i = 0; i < address->regexes.nelts; i++) {
-
-        if (ngx_certctl_regex_matches(regex[i].regex, &text)) {
-            return regex[i].ctx;
-        }
-    }
-
-    return NULL;
-}
-
-
 ngx_certctl_server_t *
 ngx_certctl_address_server(ngx_certctl_address_t *address, ngx_str_t *name)
 {
-    void     *server;
-    SSL_CTX  *ctx;
+    u_char      data[NGX_CERTCTL_HOST_MAX];
+    SSL_CTX    *ctx;
+    ngx_str_t   host;
 
-    ctx = NULL;
+    host = *name;
 
-    if (address->names && name->len) {
-        server = ngx_hash_find_combined(address->names,
-                                        ngx_hash_key(name->data, name->len),
-                                        name->data, name->len);
-
-        ctx = server ? address->server_ctx(server)
-                     : ngx_certctl_address_regex_ctx(address, name);
+    if (host.len && host.data[0] == '*') {
+        host.data = data;
+        host.len = ngx_snprintf(data, sizeof(data), NGX_CERTCTL_ANY_LABEL "%*s",
+                                name->len - 1, name->data + 1)
+                   - data;
     }
 
-    /* a server without a context leaves the client to the default one */
-
-    ctx = ctx ? ctx : address->ctx;
+    ctx = address->find_ctx(address->conf, name, &host);
 
     return ctx ? ngx_certctl_ctx_server(ctx) : NULL;
 }

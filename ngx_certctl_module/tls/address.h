@@ -11,28 +11,25 @@
 #include "cert/certctl.h"
 
 
-typedef struct {
-    SSL_CTX              *ctx;              /* of the default server, or NULL */
-    ngx_hash_combined_t  *names;            /* NULL: no names are looked up */
-    ngx_array_t           regexes;          /* see tls/address.c */
+/*
+ * The context of the server that NGINX finds at an address for name, or of its
+ * default server; host is what regular expressions are matched with.  NULL
+ * without a context.  Any thread.
+ */
+typedef SSL_CTX *(*ngx_certctl_find_ctx_pt)(void *conf, ngx_str_t *name,
+    ngx_str_t *host);
 
-    /* of a server that names leads to, or NULL */
-    SSL_CTX            *(*server_ctx)(void *server);
+
+typedef struct {
+    void                     *conf;         /* http's or stream's addr_conf */
+    ngx_certctl_find_ctx_pt   find_ctx;
 } ngx_certctl_address_t;
 
 
-/*
- * One more address where TLS is spoken, with the context of its default server,
- * or NULL.  NULL without memory.  Called when NGINX has made its tables, that is
- * after all modules' postconfiguration.
- */
-ngx_certctl_address_t *ngx_certctl_address_add(ngx_cycle_t *cycle,
-    ngx_certctl_t *certctl, SSL_CTX *ctx);
-
-/* Adds an expression (ngx_regex_t) of an address, in NGINX's order, and the
-   context of its server. */
-ngx_int_t ngx_certctl_address_regex(ngx_certctl_address_t *address,
-    void *regex, SSL_CTX *ctx);
+/* One more address where TLS is spoken, when NGINX has made its tables, that is
+   after all modules' postconfiguration. */
+ngx_int_t ngx_certctl_address_add(ngx_cycle_t *cycle, ngx_certctl_t *certctl,
+    void *conf, ngx_certctl_find_ctx_pt find_ctx);
 
 /* Once all addresses are known: finds which names lead to their servers. */
 ngx_int_t ngx_certctl_address_names(ngx_certctl_t *certctl, ngx_log_t *log);
@@ -44,6 +41,10 @@ ngx_int_t ngx_certctl_address_names(ngx_certctl_t *certctl, ngx_log_t *log);
  */
 ngx_certctl_server_t *ngx_certctl_address_server(
     ngx_certctl_address_t *address, ngx_str_t *name);
+
+/* Whether host matches an ngx_regex_t: on any thread, as ngx_regex_exec(), which
+   has one buffer for all, is for the event loop alone. */
+ngx_uint_t ngx_certctl_regex_matches(void *regex, ngx_str_t *host);
 
 
 #endif /* _NGX_CERTCTL_ADDRESS_H_INCLUDED_ */

@@ -1,6 +1,6 @@
 
 /*
- * What http{} and stream{} say alike about directives: tls/conf.c.
+ * Directives and variables that http{} and stream{} have alike: tls/conf.c.
  */
 
 #ifndef _NGX_CERTCTL_CONF_H_INCLUDED_
@@ -39,48 +39,6 @@ struct ngx_certctl_srv_conf_s {
     ngx_array_t            *certs;          /* of context.ctx, while certctl is
                                                off; NULL: not read yet */
 };
-
-
-/* A server{} of http{} or stream{} whose SSL module has merged it. */
-
-typedef struct {
-    ngx_certctl_srv_conf_t     *conf;
-    ngx_certctl_server_t        server;     /* ctx, NULL without TLS; protocol,
-                                               file, line, commands, agent and
-                                               reject; cert_cb and cert_arg of
-                                               ssl_certificate with variables */
-    ngx_array_t                *certificates;   /* ssl_certificate, or NULL */
-    ngx_array_t                *ticket_files;   /* ssl_session_ticket_key */
-    ngx_flag_t                  tickets;        /* ssl_session_tickets */
-
-    /* instead of certificates in the identity of sessions: where they are not
-       known, and with the store's ticket keys */
-    ngx_str_t                  *name;
-    ngx_str_t                  *ticket_name;
-
-    /* closes a connection whose handshake has failed; NULL where no challenge
-       is answered */
-    ngx_connection_handler_pt   close;
-} ngx_certctl_block_t;
-
-
-/* What http's and stream's modules have by the same names. */
-
-#define ngx_certctl_block_init(block, core, ssl_conf, variables_cb)           \
-    ngx_memzero(block, sizeof(ngx_certctl_block_t));                          \
-    (block)->server.ctx = (ssl_conf)->ssl.ctx;                                \
-    (block)->server.file.data = (core)->file_name;                            \
-    (block)->server.file.len = ngx_strlen((core)->file_name);                 \
-    (block)->server.line = (core)->line;                                      \
-    (block)->server.commands = (ssl_conf)->conf_commands;                     \
-    (block)->certificates = (ssl_conf)->certificates;                         \
-    (block)->ticket_files = (ssl_conf)->session_ticket_keys;                  \
-    (block)->tickets = (ssl_conf)->session_tickets;                           \
-                                                                              \
-    if ((ssl_conf)->certificate_values) {                                     \
-        (block)->server.cert_cb = variables_cb;                               \
-        (block)->server.cert_arg = ssl_conf;                                  \
-    }
 
 
 /* Every directive, before the configuration is read. */
@@ -126,13 +84,25 @@ ngx_uint_t ngx_certctl_conf_incomplete(ngx_conf_t *cf,
 char *ngx_certctl_conf_complete(ngx_conf_t *cf, ngx_certctl_srv_conf_t *conf,
     ngx_array_t *inherited, ngx_array_t **certificates, ngx_array_t **keys);
 
+
+/* tls/value.c: variables */
+
+typedef struct {
+    ngx_str_t    name;                      /* of the variable */
+    void       (*print)(ngx_certctl_t *certctl, ngx_certctl_cert_t *cert,
+                        ngx_str_t *value);
+} ngx_certctl_value_t;
+
+
+/* Ends with an empty name. */
+extern ngx_certctl_value_t  ngx_certctl_values[];
+
 /*
- * Whether the tickets of the server are encrypted with the store's keys.
- * Refuses ssl_session_ticket_key beside them, and warns where
- * certctl_ticket_keys has no effect.
+ * The value for c, in pool; not found outside TLS and where certctl is off.
+ * NGX_ERROR without memory.
  */
-ngx_int_t ngx_certctl_conf_ticket_keys(ngx_conf_t *cf,
-    ngx_certctl_block_t *block, ngx_uint_t *on);
+ngx_int_t ngx_certctl_value_get(ngx_certctl_value_t *value,
+    ngx_connection_t *c, ngx_pool_t *pool, ngx_variable_value_t *v);
 
 
 #endif /* _NGX_CERTCTL_CONF_H_INCLUDED_ */

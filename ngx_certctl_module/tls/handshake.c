@@ -27,18 +27,6 @@ typedef struct {
 static int  ngx_certctl_ssl_index = -1;
 
 
-ngx_int_t
-ngx_certctl_init_handshake(void)
-{
-    if (ngx_certctl_ssl_index == -1) {
-        ngx_certctl_ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
-                                                     NULL);
-    }
-
-    return ngx_certctl_ssl_index == -1 ? NGX_ERROR : NGX_OK;
-}
-
-
 void
 ngx_certctl_sni(SSL *ssl, ngx_str_t *name)
 {
@@ -490,9 +478,18 @@ ngx_certctl_cert_cb(SSL *ssl, void *arg)
 }
 
 
-void
+ngx_int_t
 ngx_certctl_set_callbacks(ngx_certctl_server_t *server)
 {
+    if (ngx_certctl_ssl_index == -1) {
+        ngx_certctl_ssl_index = SSL_get_ex_new_index(0, NULL, NULL, NULL,
+                                                     NULL);
+    }
+
+    if (ngx_certctl_ssl_index == -1) {
+        return NGX_ERROR;
+    }
+
     SSL_CTX_set_cert_cb(server->ctx, ngx_certctl_cert_cb, server);
 
     SSL_CTX_get_tlsext_status_cb(server->ctx, &server->status_cb);
@@ -500,4 +497,6 @@ ngx_certctl_set_callbacks(ngx_certctl_server_t *server)
 
     SSL_CTX_set_tlsext_status_cb(server->ctx, ngx_certctl_status_cb);
     SSL_CTX_set_tlsext_status_arg(server->ctx, server);
+
+    return NGX_OK;
 }

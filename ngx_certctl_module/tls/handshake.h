@@ -10,11 +10,9 @@
 #include "cert/certctl.h"
 
 
-/* Once per process and configuration; NGX_ERROR with OpenSSL's error. */
-ngx_int_t ngx_certctl_init_handshake(void);
-
-/* Replaces the certificate and status callbacks of server->ctx. */
-void ngx_certctl_set_callbacks(ngx_certctl_server_t *server);
+/* Replaces the certificate and status callbacks of server->ctx.  NGX_ERROR with
+   OpenSSL's error. */
+ngx_int_t ngx_certctl_set_callbacks(ngx_certctl_server_t *server);
 
 /* The server name of ssl, once OpenSSL has read it; "" without. */
 void ngx_certctl_sni(SSL *ssl, ngx_str_t *name);

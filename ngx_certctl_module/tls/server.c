@@ -106,20 +106,13 @@ ngx_certctl_server_set_callbacks(ngx_conf_t *cf, ngx_certctl_server_t *server)
     }
 
     if (ngx_certctl_ctx_index == -1
-        || ngx_certctl_init_handshake() != NGX_OK)
+        || SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server) != 1
+        || ngx_certctl_set_callbacks(server) != NGX_OK)
     {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "CRYPTO_get_ex_new_index() failed");
-        return NGX_ERROR;
-    }
-
-    if (SSL_CTX_set_ex_data(server->ctx, ngx_certctl_ctx_index, server) != 1) {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
                       "SSL_CTX_set_ex_data() failed");
         return NGX_ERROR;
     }
-
-    ngx_certctl_set_callbacks(server);
 
     return NGX_OK;
 }
@@ -201,6 +194,52 @@ ngx_certctl_find_context(ngx_certctl_block_t *block)
 }
 
 
+/*
+ * Whether the tickets of the server are encrypted with the store's keys.
+ * Refuses ssl_session_ticket_key beside them, and warns where
+ * certctl_ticket_keys has no effect.
+ */
+
+static ngx_int_t
+ngx_certctl_uses_ticket_keys(ngx_conf_t *cf, ngx_certctl_block_t *block,
+    ngx_uint_t *on)
+{
+    const char              *lacks;
+    ngx_certctl_srv_conf_t  *conf;
+
+    conf = block->conf;
+    *on = conf->ticket_keys && conf->tls && block->tickets;
+
+    if (*on && block->ticket_files) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_ticket_keys on\" and "
+                      "\"ssl_session_ticket_key\" exclude each other: remove "
+                      "one of them from the server in %V:%ui, or write "
+                      "\"certctl_ticket_keys off;\" there",
+                      &block->server.file, block->server.line);
+        return NGX_ERROR;
+    }
+
+    if (!conf->own_ticket_keys) {
+        return NGX_OK;
+    }
+
+    lacks = !conf->tls ? "without \"listen ... ssl;\""
+            : !block->tickets ? "beside \"ssl_session_tickets off;\""
+            : !conf->first ? "unless the default server of the address has it"
+            : NULL;
+
+    if (lacks) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"certctl_ticket_keys on\" has no effect %s in the "
+                      "server in %V:%ui",
+                      lacks, &block->server.file, block->server.line);
+    }
+
+    return NGX_OK;
+}
+
+
 /* Every server: the default one's context decides, whoever it is. */
 
 static ngx_int_t
@@ -210,7 +249,7 @@ ngx_certctl_add_sessions(ngx_conf_t *cf, ngx_certctl_t *certctl,
     ngx_str_t   *name;
     ngx_uint_t   tickets;
 
-    if (ngx_certctl_conf_ticket_keys(cf, block, &tickets) != NGX_OK) {
+    if (ngx_certctl_uses_ticket_keys(cf, block, &tickets) != NGX_OK) {
         return NGX_ERROR;
     }
 

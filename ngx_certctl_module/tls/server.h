@@ -20,6 +20,48 @@
 #endif
 
 
+/* A server{} of http{} or stream{} whose SSL module has merged it. */
+
+typedef struct {
+    ngx_certctl_srv_conf_t     *conf;
+    ngx_certctl_server_t        server;     /* ctx, NULL without TLS; protocol,
+                                               file, line, commands, agent and
+                                               reject; cert_cb and cert_arg of
+                                               ssl_certificate with variables */
+    ngx_array_t                *certificates;   /* ssl_certificate, or NULL */
+    ngx_array_t                *ticket_files;   /* ssl_session_ticket_key */
+    ngx_flag_t                  tickets;        /* ssl_session_tickets */
+
+    /* instead of certificates in the identity of sessions: where they are not
+       known, and with the store's ticket keys */
+    ngx_str_t                  *name;
+    ngx_str_t                  *ticket_name;
+
+    /* closes a connection whose handshake has failed; NULL where no challenge
+       is answered */
+    ngx_connection_handler_pt   close;
+} ngx_certctl_block_t;
+
+
+/* What http's and stream's modules have by the same names. */
+
+#define ngx_certctl_block_init(block, core, ssl_conf, variables_cb)           \
+    ngx_memzero(block, sizeof(ngx_certctl_block_t));                          \
+    (block)->server.ctx = (ssl_conf)->ssl.ctx;                                \
+    (block)->server.file.data = (core)->file_name;                            \
+    (block)->server.file.len = ngx_strlen((core)->file_name);                 \
+    (block)->server.line = (core)->line;                                      \
+    (block)->server.commands = (ssl_conf)->conf_commands;                     \
+    (block)->certificates = (ssl_conf)->certificates;                         \
+    (block)->ticket_files = (ssl_conf)->session_ticket_keys;                  \
+    (block)->tickets = (ssl_conf)->session_tickets;                           \
+                                                                              \
+    if ((ssl_conf)->certificate_values) {                                     \
+        (block)->server.cert_cb = variables_cb;                               \
+        (block)->server.cert_arg = ssl_conf;                                  \
+    }
+
+
 /*
  * Sets the callbacks of the block's context, and adds its server if certctl is
  * on for it: block->conf->server.  NGX_ERROR after logging why.

@@ -10,9 +10,9 @@
 #include <ngx_core.h>
 
 #include "cert/cert.h"
+#include "tls/conf.h"
 #include "tls/handshake.h"
 #include "tls/server.h"
-#include "tls/value.h"
 
 
 /* enough for each value but a name */
