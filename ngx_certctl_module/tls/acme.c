@@ -186,23 +186,8 @@ ngx_certctl_hello_server(SSL *ssl, int *al)
 }
 
 
-static void
-ngx_certctl_acme_close(ngx_connection_t *c)
-{
-    ngx_certctl_hello_t  *hello;
-
-    hello = SSL_get_ex_data(c->ssl->connection, ngx_certctl_hello_index);
-
-    if (c->ssl->handshaked) {
-        c->ssl->no_wait_shutdown = 1;
-    }
-
-    hello->close(c);
-}
-
-
 /*
- * The connection ends with its handshake.  NGINX sets its handler after the
+ * The connection is closed after its handshake.  NGINX sets its handler after the
  * first flight, so ours is set after the last one.  If one call has read both,
  * no handler is called: then http checks c->close before it reads a request,
  * and the stream module in its next phase.
@@ -211,11 +196,15 @@ ngx_certctl_acme_close(ngx_connection_t *c)
 static void
 ngx_certctl_acme_info_cb(const SSL *ssl, int where, int ret)
 {
-    ngx_connection_t  *c;
+    ngx_connection_t     *c;
+    ngx_certctl_hello_t  *hello;
 
     if (where & SSL_CB_HANDSHAKE_DONE) {
         c = ngx_ssl_get_connection((SSL *) ssl);
-        c->ssl->handler = ngx_certctl_acme_close;
+        hello = SSL_get_ex_data(ssl, ngx_certctl_hello_index);
+
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->handler = hello->close;
         c->close = 1;
     }
 }

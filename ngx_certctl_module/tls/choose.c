@@ -140,19 +140,6 @@ ngx_certctl_name_first(ngx_certctl_server_t *server, ngx_certctl_name_t *ret)
 }
 
 
-void
-ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *sni,
-    ngx_certctl_name_t *ret)
-{
-    if (sni->len) {
-        ngx_certctl_name_set(sni, ret);
-
-    } else {
-        ngx_certctl_name_first(server, ret);
-    }
-}
-
-
 /* Whether one of stored is valid now: then expired ones are left out. */
 
 static ngx_uint_t
@@ -441,12 +428,19 @@ ngx_certctl_choose_static(ngx_certctl_server_t *server,
 
 
 void
-ngx_certctl_choose_first(ngx_certctl_server_t *server,
+ngx_certctl_choose_first(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret)
 {
     ngx_certctl_stored_t  **stored;
 
     ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
+
+    if (sni->len) {
+        ngx_certctl_name_set(sni, name);
+
+    } else {
+        ngx_certctl_name_first(server, name);
+    }
 
     if (server->pinned.len) {
         stored = ngx_certctl_lookup(server->certctl, &server->pinned, 1);
@@ -538,7 +532,6 @@ ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *sni,
         return;
     }
 
-    ngx_certctl_name(server, sni, &name);
-    ngx_certctl_choose_first(server, &name, ret);
+    ngx_certctl_choose_first(server, sni, &name, ret);
     ngx_certctl_choose_second(server, &name, ret);
 }

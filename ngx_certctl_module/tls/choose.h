@@ -19,13 +19,10 @@ typedef struct {
 } ngx_certctl_name_t;
 
 
-/* The name in sni; without one, or with an empty one, the server's first. */
-void ngx_certctl_name(ngx_certctl_server_t *server, ngx_str_t *sni,
-    ngx_certctl_name_t *ret);
-
-/* ngx_certctl_choose() without what ngx_certctl_choose_second() adds; name
-   becomes the default server's first where that one's certificate is served. */
-void ngx_certctl_choose_first(ngx_certctl_server_t *server,
+/* ngx_certctl_choose() without what ngx_certctl_choose_second() adds.  name is
+   what was looked for: sni; the server's first without one, or the default
+   server's first where that one's certificate is served. */
+void ngx_certctl_choose_first(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
 /* Adds, for clients that do not support the key type of what was chosen, static

@@ -94,7 +94,7 @@ typedef struct {
 } ngx_certctl_value_t;
 
 
-/* Ends with an empty name. */
+/* The last one has an empty name. */
 extern ngx_certctl_value_t  ngx_certctl_values[];
 
 /*

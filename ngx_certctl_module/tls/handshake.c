@@ -105,8 +105,7 @@ ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server, ngx_str_t *sni)
         return;
     }
 
-    ngx_certctl_name(server, sni, &name);
-    ngx_certctl_choose_first(server, &name, &choice);
+    ngx_certctl_choose_first(server, sni, &name, &choice);
 
     if (!choice.named) {
         ngx_certctl_use_context(ssl, c, context->ctx);
@@ -162,7 +161,7 @@ ngx_certctl_handshake(SSL *ssl, ngx_connection_t *c,
 
 
 static void
-ngx_certctl_handshake_hold(ngx_certctl_handshake_t *hs,
+ngx_certctl_handshake_set_stored(ngx_certctl_handshake_t *hs,
     ngx_certctl_choice_t *choice)
 {
     ngx_uint_t             i;
@@ -410,8 +409,7 @@ ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
     ngx_certctl_handshake_t  *hs;
 
     ngx_certctl_sni(ssl, &sni);
-    ngx_certctl_name(server, &sni, &name);
-    ngx_certctl_choose_first(server, &name, &choice);
+    ngx_certctl_choose_first(server, &sni, &name, &choice);
 
     context = choice.named ? NULL : ngx_certctl_default_context(server, c);
 
@@ -424,8 +422,7 @@ ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
         }
 
         server = context->server;
-        ngx_certctl_name(server, &sni, &name);
-        ngx_certctl_choose_first(server, &name, &choice);
+        ngx_certctl_choose_first(server, &sni, &name, &choice);
     }
 
     ngx_certctl_choose_for_client(ssl, server, &name, &choice);
@@ -438,7 +435,7 @@ ngx_certctl_select(SSL *ssl, ngx_connection_t *c, ngx_certctl_server_t *server)
     }
 
     hs->server = server;
-    ngx_certctl_handshake_hold(hs, &choice);
+    ngx_certctl_handshake_set_stored(hs, &choice);
     ngx_certctl_compress_unless_stapled(ssl, server->certctl, &choice);
 
     configured = (choice.cert[0] == NULL && choice.cert[1] == NULL);

@@ -23,57 +23,54 @@ typedef struct {
 } ngx_certctl_sessions_t;
 
 
-static ngx_int_t
+static ngx_uint_t
 ngx_certctl_sessions_certs(EVP_MD_CTX *md, SSL_CTX *ctx)
 {
-    int      rc;
-    X509    *x509, *current;
-    u_char   digest[32];
+    int         rc;
+    X509       *current;
+    u_char      digest[32];
+    ngx_uint_t  ok;
 
+    ok = 1;
     current = SSL_CTX_get0_certificate(ctx);
 
     for (rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
          rc == 1;
          rc = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT))
     {
-        x509 = SSL_CTX_get0_certificate(ctx);
-
-        if (X509_digest(x509, EVP_sha256(), digest, NULL) != 1
-            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
-        {
-            return NGX_ERROR;
-        }
+        ok = ok
+             && X509_digest(SSL_CTX_get0_certificate(ctx), EVP_sha256(),
+                            digest, NULL) == 1
+             && EVP_DigestUpdate(md, digest, sizeof(digest)) == 1;
     }
 
     if (current) {
         (void) SSL_CTX_select_current_cert(ctx, current);
     }
 
-    return NGX_OK;
+    return ok;
 }
 
 
-static ngx_int_t
+static ngx_uint_t
 ngx_certctl_sessions_names(EVP_MD_CTX *md, SSL_CTX *ctx)
 {
     int                   i;
     u_char                digest[32];
+    ngx_uint_t            ok;
     STACK_OF(X509_NAME)  *names;
 
+    ok = 1;
     names = SSL_CTX_get_client_CA_list(ctx);
 
     for (i = 0; i < sk_X509_NAME_num(names); i++) {
-
-        if (X509_NAME_digest(sk_X509_NAME_value(names, i), EVP_sha256(),
-                             digest, NULL)
-            != 1
-            || EVP_DigestUpdate(md, digest, sizeof(digest)) != 1)
-        {
-            return NGX_ERROR;
-        }
+        ok = ok
+             && X509_NAME_digest(sk_X509_NAME_value(names, i), EVP_sha256(),
+                                 digest, NULL) == 1
+             && EVP_DigestUpdate(md, digest, sizeof(digest)) == 1;
     }
 
-    return NGX_OK;
+    return ok;
 }
 
 
@@ -97,8 +94,8 @@ ngx_certctl_sessions_base(ngx_certctl_sessions_t *sessions,
          && EVP_DigestUpdate(md, protocol, ngx_strlen(protocol) + 1) == 1
          && EVP_DigestUpdate(md, &mode, sizeof(mode)) == 1
          && (name ? EVP_DigestUpdate(md, name->data, name->len) == 1
-                  : ngx_certctl_sessions_certs(md, ctx) == NGX_OK)
-         && ngx_certctl_sessions_names(md, ctx) == NGX_OK
+                  : ngx_certctl_sessions_certs(md, ctx))
+         && ngx_certctl_sessions_names(md, ctx)
          && EVP_DigestFinal_ex(md, sessions->base, NULL) == 1
          ? NGX_OK : NGX_ERROR;
 

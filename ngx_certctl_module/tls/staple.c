@@ -26,25 +26,32 @@ const char  *ngx_certctl_staple_text[NGX_CERTCTL_STAPLE_STATES] = {
 #define NGX_CERTCTL_STAPLE_RECHECK  60
 
 
-static ngx_uint_t
-ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
+/* Of what is known of cert, without reading anything. */
+
+static ngx_certctl_staple_e
+ngx_certctl_staple_check(ngx_certctl_cert_t *cert, time_t now)
 {
     const char  *rule;
 
-    if (cert->staple.len == 0 || cert->staple_withdrawn) {
-        return 0;
+    if (cert->staple.len == 0) {
+        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
+                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
+    }
+
+    if (cert->staple_withdrawn) {
+        return NGX_CERTCTL_STAPLE_WITHDRAWN;
     }
 
     if (cert->staple_good) {
         return certctl_ocsp_staple_check(&cert->staple_info, cert->x509, now)
-               == NULL;
+               ? NGX_CERTCTL_STAPLE_STALE : NGX_CERTCTL_STAPLE_FRESH;
     }
 
     if (cert->staple_bad
         && now >= cert->staple_bad
         && now - cert->staple_bad < NGX_CERTCTL_STAPLE_RECHECK)
     {
-        return 0;
+        return NGX_CERTCTL_STAPLE_STALE;
     }
 
     ERR_set_mark();
@@ -58,12 +65,12 @@ ngx_certctl_staple_current(ngx_certctl_cert_t *cert, time_t now)
                       "the OCSP response for \"%V\" is not stapled: %s",
                       &cert->name, rule);
         cert->staple_bad = now;
-        return 0;
+        return NGX_CERTCTL_STAPLE_STALE;
     }
 
     cert->staple_good = 1;
 
-    return 1;
+    return NGX_CERTCTL_STAPLE_FRESH;
 }
 
 
@@ -86,7 +93,7 @@ ngx_certctl_staple_read(ngx_certctl_t *certctl,
 
     if (cert->staple_read
         && counter == cert->staple_seen
-        && (ngx_certctl_staple_current(cert, now)
+        && (ngx_certctl_staple_check(cert, now) == NGX_CERTCTL_STAPLE_FRESH
             || (now >= cert->staple_read
                 && now - cert->staple_read < NGX_CERTCTL_STAPLE_RECHECK)))
     {
@@ -128,17 +135,7 @@ ngx_certctl_staple_state(ngx_certctl_t *certctl,
         ngx_certctl_staple_read(certctl, cert, now);
     }
 
-    if (cert->staple.len == 0) {
-        return cert->ocsp ? NGX_CERTCTL_STAPLE_MISSING
-                          : NGX_CERTCTL_STAPLE_NOT_APPLICABLE;
-    }
-
-    if (cert->staple_withdrawn) {
-        return NGX_CERTCTL_STAPLE_WITHDRAWN;
-    }
-
-    return ngx_certctl_staple_current(cert, now)
-           ? NGX_CERTCTL_STAPLE_FRESH : NGX_CERTCTL_STAPLE_STALE;
+    return ngx_certctl_staple_check(cert, now);
 }
 
 

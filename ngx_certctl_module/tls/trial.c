@@ -258,7 +258,7 @@ ngx_certctl_trial_verdict(ngx_certctl_trial_t *trial, ngx_uint_t n)
 
 
 static ngx_uint_t
-ngx_certctl_trial_ends(const u_char *host, size_t len, const u_char *suffix,
+ngx_certctl_trial_suffix(const u_char *host, size_t len, const u_char *suffix,
     size_t n)
 {
     return len >= n
@@ -279,7 +279,7 @@ ngx_certctl_trial_named(ngx_str_t *name, const u_char *host, size_t len)
     p = name->data;
     n = name->len;
 
-    if (len == n && ngx_certctl_trial_ends(host, len, p, n)) {
+    if (len == n && ngx_certctl_trial_suffix(host, len, p, n)) {
         return 1;
     }
 
@@ -289,7 +289,7 @@ ngx_certctl_trial_named(ngx_str_t *name, const u_char *host, size_t len)
         dot = ngx_strlchr(p, p + n, '.');
 
         return dot && (size_t) (p + n - dot) == len - 1
-               && ngx_certctl_trial_ends(host, len, dot, len - 1);
+               && ngx_certctl_trial_suffix(host, len, dot, len - 1);
     }
 
     if (p[n - 1] == '*') {
@@ -298,17 +298,17 @@ ngx_certctl_trial_named(ngx_str_t *name, const u_char *host, size_t len)
     }
 
     if (p[0] == '*') {
-        return ngx_certctl_trial_ends(host, len, p + 1, n - 1);
+        return ngx_certctl_trial_suffix(host, len, p + 1, n - 1);
     }
 
     return p[0] == '.'
-           && (ngx_certctl_trial_ends(host, len, p, n)
-               || (len == n - 1 && ngx_certctl_trial_ends(host, len, p + 1,
+           && (ngx_certctl_trial_suffix(host, len, p, n)
+               || (len == n - 1 && ngx_certctl_trial_suffix(host, len, p + 1,
                                                           len)));
 }
 
 
-/* certctl_names_each(): false ends it. */
+/* certctl_names_each(): false stops it. */
 
 static bool
 ngx_certctl_trial_name(const char *kind, const char *text, void *data)

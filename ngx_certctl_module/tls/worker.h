@@ -10,7 +10,7 @@
 #include "cert/certctl.h"
 
 
-/* Starts the updates, which end with the worker. */
+/* Starts the updates, until the worker exits. */
 ngx_int_t ngx_certctl_worker_init(ngx_cycle_t *cycle,
     ngx_certctl_t *certctl);
 
