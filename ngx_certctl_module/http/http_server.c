@@ -175,7 +175,7 @@ ngx_http_certctl_servername_cb(SSL *ssl, int *al, void *arg)
 
     if (rc == SSL_TLSEXT_ERR_OK) {
         ngx_certctl_sni(ssl, &sni);
-        ngx_certctl_use_default(ssl, ngx_certctl_ssl_server(ssl), &sni);
+        ngx_certctl_use_default(ssl, &sni);
     }
 
     return rc;

@@ -10,7 +10,6 @@
 
 #include "tls/acme.h"
 #include "tls/handshake.h"
-#include "tls/server.h"
 #include "tls/sessions.h"
 
 
@@ -179,7 +178,7 @@ ngx_certctl_hello_server(SSL *ssl, int *al)
     if (rc == SSL_CLIENT_HELLO_SUCCESS
         && ngx_certctl_hello_name(ssl, name, &sni.len) == NGX_OK)
     {
-        ngx_certctl_use_default(ssl, ngx_certctl_ssl_server(ssl), &sni);
+        ngx_certctl_use_default(ssl, &sni);
     }
 
     return rc;

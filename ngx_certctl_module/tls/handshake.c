@@ -9,6 +9,7 @@
 #include "cert/cache.h"
 #include "tls/choose.h"
 #include "tls/handshake.h"
+#include "tls/server.h"
 #include "tls/worker.h"
 
 
@@ -87,12 +88,15 @@ ngx_certctl_use_context(SSL *ssl, ngx_connection_t *c, SSL_CTX *ctx)
 
 
 void
-ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server, ngx_str_t *sni)
+ngx_certctl_use_default(SSL *ssl, ngx_str_t *sni)
 {
     ngx_connection_t       *c;
     ngx_certctl_name_t      name;
     ngx_certctl_choice_t    choice;
+    ngx_certctl_server_t   *server;
     ngx_certctl_context_t  *context;
+
+    server = ngx_certctl_ssl_server(ssl);
 
     if (server == NULL || server->contexts.nelts == 0) {
         return;

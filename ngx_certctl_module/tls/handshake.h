@@ -18,13 +18,12 @@ ngx_int_t ngx_certctl_set_callbacks(ngx_certctl_server_t *server);
 void ngx_certctl_sni(SSL *ssl, ngx_str_t *name);
 
 /*
- * To be called when NGINX has selected the server of the SNI name; server may
- * be NULL.  Without ssl_certificate and a stored certificate for the name, the
- * connection goes back to the context of the default server of the address, as
- * it would be without certctl.
+ * To be called when NGINX has selected the server of the SNI name.  Without
+ * ssl_certificate and a stored certificate for the name, the connection goes
+ * back to the context of the default server of the address, as it would be
+ * without certctl.
  */
-void ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server,
-    ngx_str_t *sni);
+void ngx_certctl_use_default(SSL *ssl, ngx_str_t *sni);
 
 /*
  * The certificate that the handshake of ssl has sent, or is about to send.

@@ -34,14 +34,8 @@ ngx_certctl_sessions_check(ngx_certctl_t *ctl, SSL *ssl, ngx_connection_t *c)
 {
 }
 
-ngx_certctl_server_t *
-ngx_certctl_ssl_server(SSL *ssl)
-{
-    return NULL;
-}
-
 void
-ngx_certctl_use_default(SSL *ssl, ngx_certctl_server_t *server, ngx_str_t *sni)
+ngx_certctl_use_default(SSL *ssl, ngx_str_t *sni)
 {
 }
 
