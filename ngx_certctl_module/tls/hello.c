@@ -4,7 +4,6 @@
  * hellos of clients that share them.
  */
 
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 

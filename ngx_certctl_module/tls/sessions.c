@@ -188,7 +188,9 @@ ngx_certctl_sessions_init(ngx_certctl_t *certctl, ngx_log_t *log)
 
     rc = certctl_store_flushed(certctl->store, &epoch);
 
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
+    if (rc == CERTCTL_STORE_NOT_FOUND
+        || (rc != CERTCTL_STORE_OK && log == NULL))
+    {
         return;
     }
 
@@ -203,19 +205,6 @@ ngx_certctl_sessions_init(ngx_certctl_t *certctl, ngx_log_t *log)
     }
 
     ngx_certctl_sessions_flush(certctl->zone, epoch);
-}
-
-
-void
-ngx_certctl_sessions_init_worker(ngx_certctl_t *certctl)
-{
-    uint64_t  epoch;
-
-    if (certctl->store
-        && certctl_store_flushed(certctl->store, &epoch) == CERTCTL_STORE_OK)
-    {
-        ngx_certctl_sessions_flush(certctl->zone, epoch);
-    }
 }
 
 

@@ -20,12 +20,10 @@
 ngx_int_t ngx_certctl_sessions_add(ngx_conf_t *cf, ngx_certctl_t *certctl,
     SSL_CTX *ctx, const char *protocol, ngx_str_t *name, ngx_uint_t tickets);
 
-/* In the master: reads the epoch of the last flush. */
+/* In the master: reads the epoch of the last flush.  In a new worker again,
+   without a log, as a worker of another binary may have flushed since; then a
+   failure changes nothing. */
 void ngx_certctl_sessions_init(ngx_certctl_t *certctl, ngx_log_t *log);
-
-/* In a new worker: reads the epoch again, as a worker of another binary may
-   have flushed since this master's start. */
-void ngx_certctl_sessions_init_worker(ngx_certctl_t *certctl);
 
 /* In a worker: applies the zone's epoch if it has changed; event loop. */
 void ngx_certctl_sessions_update(ngx_certctl_t *certctl);

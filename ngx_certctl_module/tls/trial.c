@@ -7,7 +7,6 @@
  * handshake in memory either goes on with the certificate, or fails.
  */
 
-
 #include <ngx_config.h>
 #include <ngx_core.h>
 

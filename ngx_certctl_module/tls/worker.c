@@ -72,10 +72,10 @@ ngx_certctl_worker_init(ngx_cycle_t *cycle, ngx_certctl_t *certctl)
 
     if (certctl->store) {
         certctl_store_heal(certctl->store);
+        ngx_certctl_sessions_init(certctl, NULL);
     }
 
     ngx_certctl_challenge_recover(&certctl->zone->challenges);
-    ngx_certctl_sessions_init_worker(certctl);
 
     ev = &ngx_certctl_worker_event;
 
