@@ -10,11 +10,10 @@
 #include "call/call.h"
 
 
-/*
- * The control listener: agent/agent.c.  The directive sets
- * scf->agent of its server, which then serves the record "_agent" (wire.h) like
- * a pinned one: no other reload of the identity is needed than a touch.
- */
+/* agent/agent.c: directives */
+
+/* Sets scf->agent of its server, which then serves the record "_agent" (wire.h)
+   like a pinned one. */
 char *ngx_http_certctl_agent(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* certctl_agent_users: see agent/auth.c. */
@@ -26,9 +25,8 @@ char *ngx_http_certctl_agent_users(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_int_t ngx_http_certctl_agent_init(ngx_conf_t *cf);
 
 /* In the master, once the store is open for writing (not in nginx -t): makes
-   the identity if there is none, tells its fingerprint.  NGX_ERROR refuses
-   the configuration. */
-ngx_int_t ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf,
+   the identity if there is none, and logs its fingerprint. */
+void ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf,
     ngx_log_t *log);
 
 

@@ -78,36 +78,11 @@ ngx_http_certctl_auth_info(const SSL *ssl, int where, int ret)
 }
 
 
-ngx_int_t
-ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
+static ngx_int_t
+ngx_http_certctl_auth_set(ngx_conf_t *cf, SSL_CTX *ctx,
+    ngx_http_certctl_main_conf_t *mcf)
 {
-    SSL_CTX                       *ctx;
-    STACK_OF(X509_NAME)           *names;
-    ngx_http_ssl_srv_conf_t       *sscf;
-    ngx_http_certctl_main_conf_t  *mcf;
-
-    ctx = server->ctx;
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
-    sscf = ngx_ssl_get_server_conf(ctx);
-
-    if (mcf->trust == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" of the server in %V:%ui needs "
-                      "\"certctl_trust <file>;\" with the certificate of the "
-                      "CA that may command this host: copy ca.crt from "
-                      "the controller's data directory",
-                      &server->file, server->line);
-        return NGX_ERROR;
-    }
-
-    if (sscf && sscf->verify) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_agent\" of the server in %V:%ui verifies "
-                      "clients against \"certctl_trust\": remove "
-                      "\"ssl_verify_client\" there",
-                      &server->file, server->line);
-        return NGX_ERROR;
-    }
+    STACK_OF(X509_NAME)  *names;
 
     if (SSL_CTX_set1_verify_cert_store(ctx, mcf->trust) == 0
         || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 0
@@ -143,6 +118,38 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
+{
+    ngx_http_ssl_srv_conf_t       *sscf;
+    ngx_http_certctl_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
+    sscf = ngx_ssl_get_server_conf(server->ctx);
+
+    if (mcf->trust == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %V:%ui needs "
+                      "\"certctl_trust <file>;\" with the certificate of the "
+                      "CA that may command this host: copy ca.crt from "
+                      "the controller's data directory",
+                      &server->file, server->line);
+        return NGX_ERROR;
+    }
+
+    if (sscf && sscf->verify) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"certctl_agent\" of the server in %V:%ui verifies "
+                      "clients against \"certctl_trust\": remove "
+                      "\"ssl_verify_client\" there",
+                      &server->file, server->line);
+        return NGX_ERROR;
+    }
+
+    return ngx_http_certctl_auth_set(cf, server->ctx, mcf);
 }
 
 
@@ -251,10 +258,7 @@ ngx_http_certctl_agent_auth(ngx_http_request_t *r)
         return "an agent may not send control requests to another agent";
     }
 
-    if (!certctl_x509_has_uri(cert, CERTCTL_URN_CONTROLLER)) {
-        return "the client certificate has no URI SAN "
-               CERTCTL_URN_CONTROLLER;
-    }
-
-    return NULL;
+    return certctl_x509_has_uri(cert, CERTCTL_URN_CONTROLLER)
+           ? NULL : "the client certificate has no URI SAN "
+                    CERTCTL_URN_CONTROLLER;
 }

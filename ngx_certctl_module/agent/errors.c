@@ -53,7 +53,7 @@ static ngx_http_output_body_filter_pt    ngx_http_certctl_next_body;
 static ngx_uint_t
 ngx_http_certctl_errors_ours(ngx_http_request_t *r)
 {
-    size_t                        len;
+    static ngx_str_t              prefix = ngx_string("/certctl/");
     ngx_http_core_loc_conf_t     *clcf;
     ngx_http_certctl_srv_conf_t  *scf;
 
@@ -66,12 +66,11 @@ ngx_http_certctl_errors_ours(ngx_http_request_t *r)
     }
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-    len = sizeof("/certctl/") - 1;
 
     return clcf->handler == ngx_http_certctl_request_handler
            || r->uri.len == 0
-           || (r->uri.len >= len
-               && ngx_memcmp(r->uri.data, "/certctl/", len) == 0);
+           || (r->uri.len >= prefix.len
+               && ngx_memcmp(r->uri.data, prefix.data, prefix.len) == 0);
 }
 
 

@@ -11,7 +11,6 @@
 #include <openssl/x509v3.h>
 #include "agent/agent.h"
 #include "cert/self_signed.h"
-#include "command/command.h"
 #include "x509_key.h"
 #include "x509_leaf.h"
 
@@ -23,20 +22,14 @@
 static ngx_int_t
 ngx_http_certctl_identity_extend(X509 *x509, void *data)
 {
-    if (ngx_certctl_self_signed_extend(x509, NID_basic_constraints,
-                                       "critical,CA:FALSE")
-           != NGX_OK
-        || ngx_certctl_self_signed_extend(x509, NID_key_usage,
-                                          "critical,digitalSignature")
-           != NGX_OK
-        || ngx_certctl_self_signed_extend(x509, NID_ext_key_usage,
-                                          "serverAuth")
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_certctl_self_signed_extend(x509, NID_subject_alt_name, data);
+    return ngx_certctl_self_signed_extend(x509, NID_basic_constraints,
+                                          "critical,CA:FALSE") == NGX_OK
+           && ngx_certctl_self_signed_extend(x509, NID_key_usage,
+                                      "critical,digitalSignature") == NGX_OK
+           && ngx_certctl_self_signed_extend(x509, NID_ext_key_usage,
+                                             "serverAuth") == NGX_OK
+           ? ngx_certctl_self_signed_extend(x509, NID_subject_alt_name, data)
+           : NGX_ERROR;
 }
 
 
@@ -71,59 +64,46 @@ ngx_http_certctl_identity_put(certctl_store_t *store, X509 *cert,
     EVP_PKEY *key)
 {
     int                   rc, len, key_len;
-    u_char               *der, *key_der;
     uint64_t              generation;
     certctl_record_t      record;
     struct certctl_leaf   leaf;
 
     ngx_memzero(&record, sizeof(certctl_record_t));
 
-    der = NULL;
-    key_der = NULL;
     rc = CERTCTL_STORE_ERROR;
+    len = i2d_X509(cert, &record.chain.data);
+    key_len = certctl_key_to_der(key, &record.key.data);
 
-    len = i2d_X509(cert, &der);
-    key_len = certctl_key_to_der(key, &key_der);
+    record.chain.len = ngx_max(len, 0);
+    record.key.len = ngx_max(key_len, 0);
 
     if (len > 0 && key_len > 0 && certctl_leaf_of(cert, &leaf) == NULL) {
         certctl_record_fill(&record, CERTCTL_WIRE_IDENTITY, &leaf);
-
-        record.chain.data = der;
-        record.chain.len = len;
-        record.key.data = key_der;
-        record.key.len = key_len;
 
         rc = certctl_store_put(store, &record, &generation, NULL, NULL);
         certctl_leaf_free(&leaf);
     }
 
-    OPENSSL_free(der);
-    OPENSSL_clear_free(key_der, key_len > 0 ? key_len : 0);
+    OPENSSL_free(record.chain.data);
+    OPENSSL_clear_free(record.key.data, record.key.len);
 
     return rc;
 }
 
 
-static ngx_int_t
+static void
 ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
-    ngx_log_t *log, char *fingerprint)
+    ngx_log_t *log)
 {
-    int        rc;
     X509      *cert;
     EVP_PKEY  *key;
 
-    struct certctl_x509_info  info;
-
-    rc = CERTCTL_STORE_ERROR;
     key = certctl_key_generate("ec-p256");
     cert = key ? ngx_http_certctl_identity_sign(key) : NULL;
 
-    if (cert && certctl_x509_info(cert, &info) == NULL) {
-        rc = ngx_http_certctl_identity_put(mcf->certctl.store, cert, key);
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        ngx_memcpy(fingerprint, info.fingerprint, CERTCTL_HEX256);
+    if (cert && ngx_http_certctl_identity_put(mcf->certctl.store, cert, key)
+                == CERTCTL_STORE_OK)
+    {
         ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
 
     } else {
@@ -134,53 +114,66 @@ ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
 
     X509_free(cert);
     EVP_PKEY_free(key);
+}
+
+
+/* The fingerprint of the stored identity; a code of the store. */
+
+static int
+ngx_http_certctl_identity_read(certctl_store_t *store, char *fingerprint)
+{
+    int                   rc;
+    certctl_record_t      record;
+    struct certctl_leaf   leaf;
+
+    rc = certctl_store_read(store, CERTCTL_WIRE_IDENTITY, &record);
+
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
+        certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
+        certctl_leaf_free(&leaf);
+
+    } else {
+        rc = CERTCTL_STORE_ERROR;
+    }
+
+    certctl_record_free(&record);
 
     return rc;
 }
 
 
-ngx_int_t
+void
 ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
 {
-    int                   rc;
-    char                  fingerprint[CERTCTL_HEX256];
-    certctl_record_t      record;
-    struct certctl_leaf   leaf;
+    int               rc;
+    char              fingerprint[CERTCTL_HEX256];
+    certctl_store_t  *store;
 
-    if (mcf->agents == 0) {
-        return NGX_OK;
-    }
-
-    fingerprint[0] = '\0';
+    store = mcf->certctl.store;
 
     /* what is configured may have changed: a report of before is old */
 
     (void) ngx_atomic_fetch_add(&mcf->certctl.zone->generation, 1);
 
-    rc = certctl_store_read(mcf->certctl.store, CERTCTL_WIRE_IDENTITY, &record);
+    rc = ngx_http_certctl_identity_read(store, fingerprint);
 
-    if (rc == CERTCTL_STORE_OK) {
-        if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf)
-            == NULL)
-        {
-            certctl_hex(leaf.digest, sizeof(leaf.digest), fingerprint);
-            certctl_leaf_free(&leaf);
-        }
-
-        certctl_record_free(&record);
-
-    } else if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
-        rc = ngx_http_certctl_identity_make(mcf, log, fingerprint);
+    if (rc == CERTCTL_STORE_NOT_FOUND || rc == CERTCTL_STORE_DAMAGED) {
+        ngx_http_certctl_identity_make(mcf, log);
+        rc = ngx_http_certctl_identity_read(store, fingerprint);
     }
 
-    if (fingerprint[0] == '\0') {
+    if (rc != CERTCTL_STORE_OK) {
 
         /* the sites are worth more than the control listener: go on */
 
         ngx_log_error(NGX_LOG_ALERT, log, ngx_errno,
                       "certctl: the record of the control listener's "
                       "certificate cannot be read: repair the store");
-        return NGX_OK;
+        return;
     }
 
     ngx_log_error(NGX_LOG_NOTICE, log, 0,
@@ -195,6 +188,4 @@ ngx_http_certctl_agent_start(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
                       "certctl: \"%V/%s\" could not be written",
                       &mcf->store_path, NGX_HTTP_CERTCTL_FINGERPRINT_FILE);
     }
-
-    return NGX_OK;
 }

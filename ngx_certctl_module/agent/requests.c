@@ -11,6 +11,7 @@
 #include "command/command.h"
 #include "discover/discover.h"
 #include "report/report.h"
+#include "x509_rule.h"
 
 
 #define ARG(name)  (1 << NGX_HTTP_CERTCTL_ARG_ ## name)
@@ -34,79 +35,65 @@
 static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
 
     { READ, "/status",
-      0, NULL, 0,
-      NULL, ngx_http_certctl_report_status, NULL },
+      0, NULL, 0, NULL, ngx_http_certctl_report_status },
 
     { READ, "/metrics",
-      0, NULL, 0,
-      NULL, ngx_http_certctl_report_metrics, NULL },
+      0, NULL, 0, NULL, ngx_http_certctl_report_metrics },
 
     { READ, "/certificates",
       ARG(FORM)|ARG(NAME)|ARG(LIMIT)|ARG(AFTER), NULL, 0,
-      ngx_http_certctl_report_etag, ngx_http_certctl_report_certificates,
-      NULL },
+      ngx_http_certctl_report_etag, ngx_http_certctl_report_certificates },
 
     { NGX_HTTP_POST, "/certificates",
       0, BULK, CERTCTL_BULK_BODY,
-      ngx_http_certctl_bulk_before, ngx_http_certctl_request_bulk,
-      ngx_http_certctl_bulk_after },
+      ngx_http_certctl_bulk_before, ngx_http_certctl_request_bulk },
 
     { NGX_HTTP_PUT, "/certificates/{name}",
       ARG(KEYGEN), PEM, CERTCTL_CHAIN_MAX,
-      NULL, ngx_http_certctl_request_put, NULL },
+      NULL, ngx_http_certctl_request_put },
 
     { NGX_HTTP_DELETE, "/certificates/{name}",
       0, NULL, 0,
-      ngx_http_certctl_identity_before, ngx_http_certctl_request_delete,
-      NULL },
+      ngx_http_certctl_identity_before, ngx_http_certctl_request_delete },
 
     { NGX_HTTP_POST, "/certificates/{name}/csr",
       ARG(KEY)|ARG(SAN)|ARG(MUST_STAPLE)|ARG(REUSE_KEY)|ARG(REUSE_PENDING),
-      FORM, CERTCTL_CSR_BODY_MAX,
-      NULL, ngx_http_certctl_request_csr, NULL },
+      FORM, CERTCTL_CSR_BODY_MAX, NULL, ngx_http_certctl_request_csr },
 
     { NGX_HTTP_POST, "/certificates/{name}/rollback",
       0, NULL, 0,
-      ngx_http_certctl_identity_before, ngx_http_certctl_request_rollback,
-      NULL },
+      ngx_http_certctl_identity_before, ngx_http_certctl_request_rollback },
 
     { NGX_HTTP_PUT, "/ocsp/{fingerprint}",
-      ARG(NAME), OCSP, CERTCTL_OCSP_MAX,
-      NULL, ngx_http_certctl_request_ocsp, NULL },
+      ARG(NAME), OCSP, CERTCTL_OCSP_MAX, NULL, ngx_http_certctl_request_ocsp },
 
     { NGX_HTTP_DELETE, "/ocsp/{fingerprint}",
-      ARG(NAME), NULL, 0,
-      NULL, ngx_http_certctl_request_delete_ocsp, NULL },
+      ARG(NAME), NULL, 0, NULL, ngx_http_certctl_request_ocsp },
 
     { NGX_HTTP_PUT, "/challenges/http-01/{token}",
       ARG(TTL), TEXT, NGX_CERTCTL_AUTH_MAX,
-      NULL, ngx_http_certctl_request_put_http01, NULL },
+      NULL, ngx_http_certctl_request_put_http01 },
 
     { NGX_HTTP_DELETE, "/challenges/http-01/{token}",
-      0, NULL, 0,
-      NULL, ngx_http_certctl_request_delete_http01, NULL },
+      0, NULL, 0, NULL, ngx_http_certctl_request_delete_http01 },
 
     { NGX_HTTP_PUT, "/challenges/tls-alpn-01/{identifier}",
-      ARG(TTL), TEXT, 64,
-      NULL, ngx_http_certctl_request_put_tlsalpn, NULL },
+      ARG(TTL), TEXT, 64, NULL, ngx_http_certctl_request_put_tlsalpn },
 
     { NGX_HTTP_DELETE, "/challenges/tls-alpn-01/{identifier}",
-      0, NULL, 0,
-      NULL, ngx_http_certctl_request_delete_tlsalpn, NULL },
+      0, NULL, 0, NULL, ngx_http_certctl_request_delete_tlsalpn },
 
     { NGX_HTTP_POST, "/sessions/flush",
-      0, NULL, 0,
-      NULL, ngx_http_certctl_request_flush, NULL },
+      0, NULL, 0, NULL, ngx_http_certctl_request_flush },
 
     { NGX_HTTP_PUT, "/ticket-keys",
       0, CMS, CERTCTL_CHAIN_MAX,
-      NULL, ngx_http_certctl_request_put_ticket_keys, NULL },
+      NULL, ngx_http_certctl_request_put_ticket_keys },
 
     { NGX_HTTP_POST, "/discover",
-      ARG(DIR), NULL, 0,
-      NULL, ngx_http_certctl_request_discover, NULL },
+      ARG(DIR), NULL, 0, NULL, ngx_http_certctl_request_discover },
 
-    { 0, NULL, 0, NULL, 0, NULL, NULL, NULL }
+    { 0, NULL, 0, NULL, 0, NULL, NULL }
 };
 
 
@@ -172,6 +159,30 @@ ngx_http_certctl_request_path(const char *pattern, const u_char *p,
 }
 
 
+/* No row has this path and method. */
+
+static ngx_int_t
+ngx_http_certctl_request_unknown(ngx_http_certctl_call_t *call,
+    ngx_uint_t methods)
+{
+    ngx_uint_t  i;
+
+    if (methods == 0) {
+        return ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
+                                              "unknown control request");
+    }
+
+    for (i = 0; ngx_http_certctl_allow[i].allow; i++) {
+        if (ngx_http_certctl_allow[i].methods == methods) {
+            call->allow = ngx_http_certctl_allow[i].allow;
+        }
+    }
+
+    return ngx_http_certctl_request_error(call, NGX_HTTP_NOT_ALLOWED,
+                                      "this path does not allow this method");
+}
+
+
 /*
  * Finds the row.  The path is taken as the client wrote it: what NGINX has
  * decoded, merged and resolved may look like a name that was never asked for.
@@ -183,7 +194,7 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
     u_char                          *p, *last;
     ngx_str_t                        name;
     const char                      *rule;
-    ngx_uint_t                       i, methods;
+    ngx_uint_t                       methods;
     ngx_http_request_t              *r;
     const ngx_http_certctl_route_t  *route;
 
@@ -204,43 +215,27 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
 
         methods |= route->methods;
 
-        if (!(route->methods & r->method)) {
-            continue;
-        }
-
-        call->route = route;
-
-        rule = name.data ? ngx_http_certctl_request_name(call, name.data,
-                                                         name.len)
-                         : NULL;
-
-        if (rule == NULL) {
-            rule = ngx_http_certctl_request_args(call, &r->args);
-        }
-
-        if (rule) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST, rule);
-            return NGX_DECLINED;
-        }
-
-        return NGX_OK;
-    }
-
-    if (methods == 0) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
-                                       "unknown control request");
-        return NGX_DECLINED;
-    }
-
-    for (i = 0; ngx_http_certctl_allow[i].allow; i++) {
-        if (ngx_http_certctl_allow[i].methods == methods) {
-            call->allow = ngx_http_certctl_allow[i].allow;
+        if (route->methods & r->method) {
+            break;
         }
     }
 
-    ngx_http_certctl_request_error(call, NGX_HTTP_NOT_ALLOWED,
-                                   "this path does not allow this method");
-    return NGX_DECLINED;
+    if (route->path == NULL) {
+        return ngx_http_certctl_request_unknown(call, methods);
+    }
+
+    call->route = route;
+
+    rule = name.data ? ngx_http_certctl_request_name(call, name.data, name.len)
+                     : NULL;
+
+    if (rule == NULL) {
+        rule = ngx_http_certctl_request_args(call, &r->args);
+    }
+
+    return rule ? ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                                 rule)
+                : NGX_OK;
 }
 
 
@@ -287,46 +282,37 @@ ngx_http_certctl_request_has_body(ngx_http_certctl_call_t *call)
 static ngx_int_t
 ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
 {
-    char                 rule[80];
-    off_t                len;
-    ngx_http_request_t  *r;
+    off_t                            len;
+    ngx_http_request_t              *r;
+    const ngx_http_certctl_route_t  *route;
 
     r = call->request;
+    route = call->route;
     len = r->headers_in.content_length_n;
 
     if (!ngx_http_certctl_request_has_body(call)) {
-
-        if (len > 0 || r->headers_in.chunked) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                           "this request must not have a body");
-            return NGX_DECLINED;
-        }
-
-        return NGX_OK;
+        return len > 0 || r->headers_in.chunked
+               ? ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
+                                         "this request must not have a body")
+               : NGX_OK;
     }
 
-    if (!ngx_http_certctl_request_media(r, call->route->media)) {
-        (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
-                            "Content-Type must be %s%Z", call->route->media);
-        ngx_http_certctl_request_error(call, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                       rule);
-        return NGX_DECLINED;
+    if (!ngx_http_certctl_request_media(r, route->media)) {
+        return ngx_http_certctl_request_error(call,
+                   NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                   certctl_rule("Content-Type must be %s", route->media));
     }
 
     if (len < 0 || r->headers_in.chunked) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_LENGTH_REQUIRED,
-                                       "Content-Length is required");
-        return NGX_DECLINED;
+        return ngx_http_certctl_request_error(call, NGX_HTTP_LENGTH_REQUIRED,
+                                              "Content-Length is required");
     }
 
-    if (len > (off_t) call->route->body_max) {
-        (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
-                            "the body must not exceed %uz bytes%Z",
-                            call->route->body_max);
-        ngx_http_certctl_request_error(call,
-                                       NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                       rule);
-        return NGX_DECLINED;
+    if (len > (off_t) route->body_max) {
+        return ngx_http_certctl_request_error(call,
+                   NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                   certctl_rule("the body must not exceed %zu bytes",
+                                route->body_max));
     }
 
     return NGX_OK;

@@ -33,6 +33,25 @@ static const struct {
 
 
 void
+ngx_http_certctl_answer_open(ngx_http_certctl_call_t *call)
+{
+    call->status = NGX_HTTP_OK;
+
+    ngx_http_certctl_json_open(&call->json, NULL, '{');
+}
+
+
+void
+ngx_http_certctl_answer_deleted(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_answer_open(call);
+    ngx_http_certctl_json_text(&call->json, "name", call->name);
+    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
+    ngx_http_certctl_json_close(&call->json, '}');
+}
+
+
+ngx_int_t
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)
 {
@@ -49,6 +68,8 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     if (status < NGX_HTTP_INTERNAL_SERVER_ERROR && call->mcf->certctl.zone) {
         (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->rejects, 1);
     }
+
+    return NGX_DECLINED;
 }
 
 
@@ -69,7 +90,7 @@ ngx_http_certctl_store_rule(int rc, ngx_uint_t *status)
 }
 
 
-void
+ngx_int_t
 ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
 {
     const char  *rule;
@@ -78,30 +99,48 @@ ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call, int rc)
     rule = ngx_http_certctl_store_rule(rc, &status);
     call->err = rc == CERTCTL_STORE_NOT_FOUND ? 0 : ngx_errno;
 
-    ngx_http_certctl_request_error(call, status, rule);
+    return ngx_http_certctl_request_error(call, status, rule);
 }
 
 
-/* value lives as long as the call does, that is as long as the request. */
+/* The values live as long as the call does, that is as long as the request. */
 
 static ngx_int_t
-ngx_http_certctl_answer_header(ngx_http_request_t *r, const char *key,
-    const char *value)
+ngx_http_certctl_answer_fields(ngx_http_certctl_call_t *call)
 {
+    ngx_uint_t        i;
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
+    struct {
+        const char   *key;
+        const char   *value;
+    } field[] = {
+        { "Cache-Control", "no-store" },
+        { "ETag",          call->etag[0] ? call->etag : NULL },
+        { "Allow",         call->allow },
+        { "Retry-After",   call->status == NGX_HTTP_SERVICE_UNAVAILABLE
+                           ? "1" : NULL }
+    };
+
+    for (i = 0; i < sizeof(field) / sizeof(field[0]); i++) {
+
+        if (field[i].value == NULL) {
+            continue;
+        }
+
+        h = ngx_list_push(&call->request->headers_out.headers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        h->hash = 1;
+        h->key.data = (u_char *) field[i].key;
+        h->key.len = ngx_strlen(field[i].key);
+        h->value.data = (u_char *) field[i].value;
+        h->value.len = ngx_strlen(field[i].value);
     }
-
-    ngx_memzero(h, sizeof(ngx_table_elt_t));
-
-    h->hash = 1;
-    h->key.data = (u_char *) key;
-    h->key.len = ngx_strlen(key);
-    h->value.data = (u_char *) value;
-    h->value.len = ngx_strlen(value);
 
     return NGX_OK;
 }
@@ -135,29 +174,7 @@ ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
         r->headers_out.content_type_len = len;
     }
 
-    if (ngx_http_certctl_answer_header(r, "Cache-Control", "no-store")
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->etag[0]
-        && ngx_http_certctl_answer_header(r, "ETag", call->etag) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->allow
-        && ngx_http_certctl_answer_header(r, "Allow", call->allow) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (call->status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        return ngx_http_certctl_answer_header(r, "Retry-After", "1");
-    }
-
-    return NGX_OK;
+    return ngx_http_certctl_answer_fields(call);
 }
 
 
@@ -216,16 +233,15 @@ ngx_http_certctl_request_answer(ngx_http_certctl_call_t *call)
 
     if (r->request_body == NULL) {
 
-        /* no "100 Continue" for a body that is not read */
-
         if (call->status >= NGX_HTTP_BAD_REQUEST) {
-            r->expect_tested = 1;
-        }
 
-        if (call->status >= NGX_HTTP_BAD_REQUEST
-            && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
-        {
-            r->keepalive = 0;
+            /* no "100 Continue" for a body that is not read */
+
+            r->expect_tested = 1;
+
+            if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+                r->keepalive = 0;
+            }
         }
 
         rc = ngx_http_discard_request_body(r);

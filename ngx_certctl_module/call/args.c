@@ -16,71 +16,18 @@
 /* Of an argument that is not known. */
 #define NGX_HTTP_CERTCTL_ARG_SHOWN  32
 
-
-static const char  *ngx_http_certctl_arg_names[] = {
-#define X(NAME, text)  text,
-    NGX_HTTP_CERTCTL_ARGS(X)
-#undef X
-};
-
-
-static const char *
-ngx_http_certctl_arg_key(const char *value)
-{
-    return certctl_key_type_known(value) ? NULL
-           : "key must be one of"
-#define X(NAME, text, bits)  " " text
-             CERTCTL_KEY_TYPES(X)
-#undef X
-             ;
-}
-
-
-static const char *
-ngx_http_certctl_arg_flag(const char *value)
-{
-    return ngx_strcmp(value, "0") == 0 || ngx_strcmp(value, "1") == 0
-           ? NULL : "must_staple, reuse_key and reuse_pending must be 0 or 1";
-}
-
-
-static const char *
-ngx_http_certctl_arg_keygen(const char *value)
-{
-    return ngx_strcmp(value, "agent") == 0 || ngx_strcmp(value, "server") == 0
-           ? NULL : "keygen must be agent or server";
-}
+#define AT(NAME)  [NGX_HTTP_CERTCTL_ARG_ ## NAME]
 
 
 static const char *
 ngx_http_certctl_arg_name(const char *value)
 {
     if (!certctl_name_valid((const u_char *) value, ngx_strlen(value))) {
-        return "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -";
+        return NGX_HTTP_CERTCTL_NAME_RULE;
     }
 
     return value[0] != '_' || ngx_strcmp(value, CERTCTL_WIRE_IDENTITY) == 0
            ? NULL : "a name that begins with \"_\" is reserved";
-}
-
-
-static const char *
-ngx_http_certctl_arg_form(const char *value)
-{
-    return ngx_strcmp(value, "full") == 0 || ngx_strcmp(value, "compact") == 0
-           ? NULL : "form must be full or compact";
-}
-
-
-static const char *
-ngx_http_certctl_arg_limit(const char *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi((u_char *) value, ngx_strlen(value));
-
-    return n >= 1 && n <= NGX_HTTP_CERTCTL_LIMIT_MAX
-           ? NULL : "limit must be 1 to 10000";
 }
 
 
@@ -105,19 +52,7 @@ ngx_http_certctl_arg_after(const char *value)
 }
 
 
-static const char *
-ngx_http_certctl_arg_ttl(const char *value)
-{
-    ngx_int_t  n;
-
-    n = ngx_atoi((u_char *) value, ngx_strlen(value));
-
-    return n >= 1 && n <= NGX_CERTCTL_CHALLENGE_TTL_MAX
-           ? NULL : "ttl must be 1 to 86400 (seconds)";
-}
-
-
-/* Where it leads is looked at on the thread: that takes the disk. */
+/* The thread that opens it finds out where it leads. */
 
 static const char *
 ngx_http_certctl_arg_dir(const char *value)
@@ -127,23 +62,82 @@ ngx_http_certctl_arg_dir(const char *value)
 }
 
 
-/* NULL, or the rule that a value breaks. */
+#define KEY_TYPE(NAME, text, bits)  " " text
+#define FLAG  "must_staple, reuse_key and reuse_pending must be 0 or 1"
 
-static const char *(*const ngx_http_certctl_arg_checks[])(const char *value) =
-{
-    [NGX_HTTP_CERTCTL_ARG_KEY]           = ngx_http_certctl_arg_key,
-    [NGX_HTTP_CERTCTL_ARG_SAN]           = certctl_sans_check,
-    [NGX_HTTP_CERTCTL_ARG_MUST_STAPLE]   = ngx_http_certctl_arg_flag,
-    [NGX_HTTP_CERTCTL_ARG_REUSE_KEY]     = ngx_http_certctl_arg_flag,
-    [NGX_HTTP_CERTCTL_ARG_REUSE_PENDING] = ngx_http_certctl_arg_flag,
-    [NGX_HTTP_CERTCTL_ARG_KEYGEN]        = ngx_http_certctl_arg_keygen,
-    [NGX_HTTP_CERTCTL_ARG_NAME]          = ngx_http_certctl_arg_name,
-    [NGX_HTTP_CERTCTL_ARG_FORM]          = ngx_http_certctl_arg_form,
-    [NGX_HTTP_CERTCTL_ARG_LIMIT]         = ngx_http_certctl_arg_limit,
-    [NGX_HTTP_CERTCTL_ARG_AFTER]         = ngx_http_certctl_arg_after,
-    [NGX_HTTP_CERTCTL_ARG_TTL]           = ngx_http_certctl_arg_ttl,
-    [NGX_HTTP_CERTCTL_ARG_DIR]           = ngx_http_certctl_arg_dir,
+/* A value is one of the words, each behind a blank, or a number from 1 to max,
+   or breaks the rule; or check() says which rule it breaks, or NULL. */
+
+static const struct {
+    const char   *name;
+    const char   *words;
+    ngx_int_t     max;
+    const char   *rule;
+    const char *(*check)(const char *value);
+} ngx_http_certctl_args[NGX_HTTP_CERTCTL_ARG_MAX] = {
+
+    AT(KEY) = { "key", CERTCTL_KEY_TYPES(KEY_TYPE), 0,
+                   "key must be one of" CERTCTL_KEY_TYPES(KEY_TYPE), NULL },
+    AT(SAN) = { "san", NULL, 0, NULL, certctl_sans_check },
+    AT(MUST_STAPLE) = { "must_staple", " 0 1", 0, FLAG, NULL },
+    AT(REUSE_KEY) = { "reuse_key", " 0 1", 0, FLAG, NULL },
+    AT(REUSE_PENDING) = { "reuse_pending", " 0 1", 0, FLAG, NULL },
+    AT(KEYGEN) = { "keygen", " agent server", 0,
+                      "keygen must be agent or server", NULL },
+    AT(NAME) = { "name", NULL, 0, NULL, ngx_http_certctl_arg_name },
+    AT(TTL) = { "ttl", NULL, NGX_CERTCTL_CHALLENGE_TTL_MAX,
+                   "ttl must be 1 to 86400 (seconds)", NULL },
+    AT(FORM) = { "form", " full compact", 0,
+                    "form must be full or compact", NULL },
+    AT(LIMIT) = { "limit", NULL, NGX_HTTP_CERTCTL_LIMIT_MAX,
+                     "limit must be 1 to 10000", NULL },
+    AT(AFTER) = { "after", NULL, 0, NULL, ngx_http_certctl_arg_after },
+    AT(DIR) = { "dir", NULL, 0, NULL, ngx_http_certctl_arg_dir },
 };
+
+
+/* No value contains a blank. */
+
+static ngx_uint_t
+ngx_http_certctl_arg_is_word(const char *words, const char *value)
+{
+    size_t       len;
+    const char  *p;
+
+    len = ngx_strlen(value);
+
+    for (p = words; len && p; p = strchr(p + 1, ' ')) {
+        if (ngx_strncmp(p + 1, value, len) == 0
+            && (p[1 + len] == ' ' || p[1 + len] == '\0'))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static const char *
+ngx_http_certctl_arg_check(ngx_uint_t i, const char *value)
+{
+    ngx_int_t  n;
+
+    if (ngx_http_certctl_args[i].check) {
+        return ngx_http_certctl_args[i].check(value);
+    }
+
+    if (ngx_http_certctl_args[i].words) {
+        return ngx_http_certctl_arg_is_word(ngx_http_certctl_args[i].words,
+                                            value)
+               ? NULL : ngx_http_certctl_args[i].rule;
+    }
+
+    n = ngx_atoi((u_char *) value, ngx_strlen(value));
+
+    return n >= 1 && n <= ngx_http_certctl_args[i].max
+           ? NULL : ngx_http_certctl_args[i].rule;
+}
 
 
 static const char *
@@ -274,21 +268,22 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
     len = eq - p;
 
     for (i = 0; i < NGX_HTTP_CERTCTL_ARG_MAX; i++) {
-        if (ngx_strlen(ngx_http_certctl_arg_names[i]) == len
-            && ngx_memcmp(ngx_http_certctl_arg_names[i], p, len) == 0)
+        if ((call->route->args & (1 << i))
+            && ngx_strlen(ngx_http_certctl_args[i].name) == len
+            && ngx_memcmp(ngx_http_certctl_args[i].name, p, len) == 0)
         {
             break;
         }
     }
 
-    if (i == NGX_HTTP_CERTCTL_ARG_MAX || !(call->route->args & (1 << i))) {
+    if (i == NGX_HTTP_CERTCTL_ARG_MAX) {
         return certctl_rule("unknown argument \"%.*s\"",
                             (int) ngx_min(len, NGX_HTTP_CERTCTL_ARG_SHOWN), p);
     }
 
     if (call->args[i]) {
         return certctl_rule("argument \"%s\" occurs twice",
-                            ngx_http_certctl_arg_names[i]);
+                            ngx_http_certctl_args[i].name);
     }
 
     value = *dst;
@@ -296,13 +291,13 @@ ngx_http_certctl_arg_set(ngx_http_certctl_call_t *call, const u_char *p,
     if (ngx_http_certctl_arg_decode(eq + 1, last - eq - 1, value) != NGX_OK) {
         return certctl_rule("argument \"%s\" is not percent-encoded printable "
                             "ASCII (RFC 3986 2.1)",
-                            ngx_http_certctl_arg_names[i]);
+                            ngx_http_certctl_args[i].name);
     }
 
     *dst += ngx_strlen(value) + 1;
     call->args[i] = value;
 
-    return ngx_http_certctl_arg_checks[i](value);
+    return ngx_http_certctl_arg_check(i, value);
 }
 
 

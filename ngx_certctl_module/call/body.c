@@ -16,11 +16,56 @@
 
 
 #if (NGX_HTTP_V2)
-static void ngx_http_certctl_body_wipe_later(ngx_http_request_t *r);
-static void ngx_http_certctl_body_wipe(ngx_event_t *ev);
-
 
 static ngx_event_t  ngx_http_certctl_body_wipe_event;
+
+
+static void
+ngx_http_certctl_body_wipe(ngx_event_t *ev)
+{
+    ngx_http_v2_main_conf_t *h2mcf = ev->data;
+
+    if (h2mcf->recv_buffer) {
+        ngx_explicit_memzero(h2mcf->recv_buffer, h2mcf->recv_buffer_size);
+    }
+}
+
+
+/*
+ * What we were given over HTTP/2 is a copy: the frames are still in the buffer
+ * that all connections of a worker read into.  NGINX is in the middle of it
+ * now, and will not be when posted events are handled.
+ */
+
+static void
+ngx_http_certctl_body_wipe_later(ngx_http_request_t *r)
+{
+    ngx_uint_t    i;
+    ngx_event_t  *ev;
+
+    ev = &ngx_http_certctl_body_wipe_event;
+
+    if (ev->posted) {
+        return;
+    }
+
+    /* by its name: without HTTP/2 there is no such symbol to link with */
+
+    for (i = 0; ngx_cycle->modules[i]; i++) {
+
+        if (ngx_strcmp(ngx_cycle->modules[i]->name, "ngx_http_v2_module")
+            == 0)
+        {
+            ev->data = r->main_conf[ngx_cycle->modules[i]->ctx_index];
+            ev->handler = ngx_http_certctl_body_wipe;
+            ev->log = ngx_cycle->log;
+
+            ngx_post_event(ev, &ngx_posted_events);
+            return;
+        }
+    }
+}
+
 #endif
 
 
@@ -154,54 +199,3 @@ ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call)
 
     return NGX_DONE;
 }
-
-
-#if (NGX_HTTP_V2)
-
-/*
- * What we were given over HTTP/2 is a copy: the frames are still in the buffer
- * that all connections of a worker read into.  NGINX is in the middle of it
- * now, and will not be when posted events are handled.
- */
-
-static void
-ngx_http_certctl_body_wipe_later(ngx_http_request_t *r)
-{
-    ngx_uint_t    i;
-    ngx_event_t  *ev;
-
-    ev = &ngx_http_certctl_body_wipe_event;
-
-    if (ev->posted) {
-        return;
-    }
-
-    /* by its name: without HTTP/2 there is no such symbol to link with */
-
-    for (i = 0; ngx_cycle->modules[i]; i++) {
-
-        if (ngx_strcmp(ngx_cycle->modules[i]->name, "ngx_http_v2_module")
-            == 0)
-        {
-            ev->data = r->main_conf[ngx_cycle->modules[i]->ctx_index];
-            ev->handler = ngx_http_certctl_body_wipe;
-            ev->log = ngx_cycle->log;
-
-            ngx_post_event(ev, &ngx_posted_events);
-            return;
-        }
-    }
-}
-
-
-static void
-ngx_http_certctl_body_wipe(ngx_event_t *ev)
-{
-    ngx_http_v2_main_conf_t *h2mcf = ev->data;
-
-    if (h2mcf->recv_buffer) {
-        ngx_explicit_memzero(h2mcf->recv_buffer, h2mcf->recv_buffer_size);
-    }
-}
-
-#endif

@@ -21,32 +21,27 @@
 /* Longest If-Match that may fit a generation, with its NUL. */
 #define NGX_HTTP_CERTCTL_IF_MATCH    256
 
+#define NGX_HTTP_CERTCTL_NAME_RULE                                            \
+    "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -"
+
 #define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
 
 
-/*
- * Arguments of control requests.  To add one: a row here, its check in
- * call/args.c, its bit in the routes that take it.
- */
-
-#define NGX_HTTP_CERTCTL_ARGS(X)                                              \
-    X(KEY,           "key")                                                   \
-    X(SAN,           "san")                                                   \
-    X(MUST_STAPLE,   "must_staple")                                           \
-    X(REUSE_KEY,     "reuse_key")                                             \
-    X(REUSE_PENDING, "reuse_pending")                                         \
-    X(KEYGEN,        "keygen")                                                \
-    X(NAME,          "name")                                                  \
-    X(TTL,           "ttl")                                                   \
-    X(FORM,          "form")                                                  \
-    X(LIMIT,         "limit")                                                 \
-    X(AFTER,         "after")\
-    X(DIR,           "dir")
+/* Arguments of control requests: a row of call/args.c for each. */
 
 typedef enum {
-#define X(NAME, text)  NGX_HTTP_CERTCTL_ARG_ ## NAME,
-    NGX_HTTP_CERTCTL_ARGS(X)
-#undef X
+    NGX_HTTP_CERTCTL_ARG_KEY = 0,
+    NGX_HTTP_CERTCTL_ARG_SAN,
+    NGX_HTTP_CERTCTL_ARG_MUST_STAPLE,
+    NGX_HTTP_CERTCTL_ARG_REUSE_KEY,
+    NGX_HTTP_CERTCTL_ARG_REUSE_PENDING,
+    NGX_HTTP_CERTCTL_ARG_KEYGEN,
+    NGX_HTTP_CERTCTL_ARG_NAME,
+    NGX_HTTP_CERTCTL_ARG_TTL,
+    NGX_HTTP_CERTCTL_ARG_FORM,
+    NGX_HTTP_CERTCTL_ARG_LIMIT,
+    NGX_HTTP_CERTCTL_ARG_AFTER,
+    NGX_HTTP_CERTCTL_ARG_DIR,
     NGX_HTTP_CERTCTL_ARG_MAX
 } ngx_http_certctl_arg_e;
 
@@ -66,8 +61,6 @@ typedef struct {
     size_t                     body_max;
     ngx_http_certctl_work_pt   before;       /* on the event loop, or NULL */
     ngx_http_certctl_work_pt   work;         /* on a thread */
-    ngx_http_certctl_work_pt   after;        /* on the event loop, when the
-                                                call is freed; or NULL */
 } ngx_http_certctl_route_t;
 
 
@@ -107,9 +100,11 @@ struct ngx_http_certctl_call_s {
     uint64_t                         generation;
     int                              err;        /* errno of a failure */
 
+    ngx_uint_t                      *counter;    /* of such calls, this one
+                                                    too; or NULL */
+
     unsigned                         queued:1;
     unsigned                         lag_measured:1;
-    unsigned                         bulk:1;     /* counted as one */
     unsigned                         answered:1; /* its header was sent */
     unsigned                         replaced:1; /* NGINX's error page */
 };
@@ -168,15 +163,22 @@ void ngx_http_certctl_threads_exit(void);
 
 /* call/answer.c */
 
-/* Makes the answer an error: {"error": rule}.  Any thread. */
-void ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
+/* On any thread. */
+
+/* Begins an answer: 200, and an object that is to be closed; and a whole one,
+   {"name": ..., "deleted": true}. */
+void ngx_http_certctl_answer_open(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_answer_deleted(ngx_http_certctl_call_t *call);
+
+/* Makes the answer an error: {"error": rule}.  NGX_DECLINED. */
+ngx_int_t ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule);
 
 /* What a code of the store means: the rule, and the status to answer. */
 const char *ngx_http_certctl_store_rule(int rc, ngx_uint_t *status);
 
 /* The same for a code of the store. */
-void ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
+ngx_int_t ngx_http_certctl_request_store_error(ngx_http_certctl_call_t *call,
     int rc);
 
 /* Sends the answer; event loop. */

@@ -11,10 +11,8 @@
 #include "call/call.h"
 
 
-/* Copies data behind what was written; after a failure nothing is written. */
-
-static void
-ngx_http_certctl_json_put(ngx_http_certctl_json_t *json, const u_char *data,
+void
+ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json, const u_char *data,
     size_t len)
 {
     size_t                          n;
@@ -55,15 +53,15 @@ static void
 ngx_http_certctl_json_key(ngx_http_certctl_json_t *json, const char *key)
 {
     if (json->comma) {
-        ngx_http_certctl_json_put(json, (const u_char *) ",", 1);
+        ngx_http_certctl_json_raw(json, (const u_char *) ",", 1);
     }
 
     /* no key here has a character that would have to be quoted */
 
     if (key) {
-        ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
-        ngx_http_certctl_json_put(json, (const u_char *) key, ngx_strlen(key));
-        ngx_http_certctl_json_put(json, (const u_char *) "\":", 2);
+        ngx_http_certctl_json_raw(json, (const u_char *) "\"", 1);
+        ngx_http_certctl_json_raw(json, (const u_char *) key, ngx_strlen(key));
+        ngx_http_certctl_json_raw(json, (const u_char *) "\":", 2);
     }
 
     json->comma = 1;
@@ -75,7 +73,7 @@ ngx_http_certctl_json_open(ngx_http_certctl_json_t *json, const char *key,
     u_char bracket)
 {
     ngx_http_certctl_json_key(json, key);
-    ngx_http_certctl_json_put(json, &bracket, 1);
+    ngx_http_certctl_json_raw(json, &bracket, 1);
 
     json->comma = 0;
 }
@@ -84,7 +82,7 @@ ngx_http_certctl_json_open(ngx_http_certctl_json_t *json, const char *key,
 void
 ngx_http_certctl_json_close(ngx_http_certctl_json_t *json, u_char bracket)
 {
-    ngx_http_certctl_json_put(json, &bracket, 1);
+    ngx_http_certctl_json_raw(json, &bracket, 1);
 
     json->comma = 1;
 }
@@ -125,57 +123,48 @@ ngx_http_certctl_json_utf8(const u_char *p, size_t len)
 }
 
 
-static void
-ngx_http_certctl_json_quote(ngx_http_certctl_json_t *json, const u_char *data,
-    size_t len)
+void
+ngx_http_certctl_json_string(ngx_http_certctl_json_t *json, const char *key,
+    const u_char *data, size_t len)
 {
-    u_char         esc[sizeof("\\u0000")];
+    u_char         esc[sizeof("\\u0000")], *end;
     size_t         n;
     const u_char  *p, *last;
 
     last = data + len;
 
-    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
+    ngx_http_certctl_json_key(json, key);
+    ngx_http_certctl_json_raw(json, (const u_char *) "\"", 1);
 
     for (p = data; p < last; p += n) {
 
         n = ngx_http_certctl_json_utf8(p, last - p);
 
+        if (n && *p >= 0x20 && *p != '"' && *p != '\\' && *p != 0x7f) {
+            continue;
+        }
+
+        ngx_http_certctl_json_raw(json, data, p - data);
+
         if (n == 0) {
             /* not UTF-8: U+FFFD for the byte (Unicode 3.9) */
-            ngx_http_certctl_json_put(json, data, p - data);
-            ngx_http_certctl_json_put(json,
-                                  (const u_char *) NGX_HTTP_CERTCTL_NO_UTF8,
-                                  sizeof(NGX_HTTP_CERTCTL_NO_UTF8) - 1);
             n = 1;
-            data = p + 1;
+            end = ngx_cpymem(esc, NGX_HTTP_CERTCTL_NO_UTF8,
+                             sizeof(NGX_HTTP_CERTCTL_NO_UTF8) - 1);
 
-        } else if (*p < 0x20 || *p == '"' || *p == '\\' || *p == 0x7f) {
-            ngx_http_certctl_json_put(json, data, p - data);
+        } else if (*p == '\n') {
+            end = ngx_cpymem(esc, "\\n", 2);
 
-            if (*p == '\n') {
-                ngx_http_certctl_json_put(json, (const u_char *) "\\n", 2);
-
-            } else {
-                (void) ngx_sprintf(esc, "\\u%04xd", (int) *p);
-                ngx_http_certctl_json_put(json, esc, 6);
-            }
-
-            data = p + 1;
+        } else {
+            end = ngx_sprintf(esc, "\\u%04xd", (int) *p);
         }
+
+        ngx_http_certctl_json_raw(json, esc, end - esc);
+        data = p + 1;
     }
 
-    ngx_http_certctl_json_put(json, data, last - data);
-    ngx_http_certctl_json_put(json, (const u_char *) "\"", 1);
-}
-
-
-void
-ngx_http_certctl_json_string(ngx_http_certctl_json_t *json, const char *key,
-    const u_char *data, size_t len)
-{
-    ngx_http_certctl_json_key(json, key);
-    ngx_http_certctl_json_quote(json, data, len);
+    ngx_http_certctl_json_raw(json, data, last - data);
+    ngx_http_certctl_json_raw(json, (const u_char *) "\"", 1);
 }
 
 
@@ -188,16 +177,26 @@ ngx_http_certctl_json_text(ngx_http_certctl_json_t *json, const char *key,
 }
 
 
+/* A value that is written as it is. */
+
+static void
+ngx_http_certctl_json_literal(ngx_http_certctl_json_t *json, const char *key,
+    const char *text)
+{
+    ngx_http_certctl_json_key(json, key);
+    ngx_http_certctl_json_raw(json, (const u_char *) text, ngx_strlen(text));
+}
+
+
 void
 ngx_http_certctl_json_number(ngx_http_certctl_json_t *json, const char *key,
     int64_t value)
 {
-    u_char  buf[NGX_INT64_LEN + 1], *last;
+    char  buf[NGX_INT64_LEN + 1];
 
-    last = ngx_sprintf(buf, "%L", value);
+    (void) ngx_sprintf((u_char *) buf, "%L%Z", value);
 
-    ngx_http_certctl_json_key(json, key);
-    ngx_http_certctl_json_put(json, buf, last - buf);
+    ngx_http_certctl_json_literal(json, key, buf);
 }
 
 
@@ -205,12 +204,7 @@ void
 ngx_http_certctl_json_flag(ngx_http_certctl_json_t *json, const char *key,
     ngx_uint_t value)
 {
-    const char  *text;
-
-    text = value ? "true" : "false";
-
-    ngx_http_certctl_json_key(json, key);
-    ngx_http_certctl_json_put(json, (const u_char *) text, ngx_strlen(text));
+    ngx_http_certctl_json_literal(json, key, value ? "true" : "false");
 }
 
 
@@ -224,8 +218,7 @@ ngx_http_certctl_json_time(ngx_http_certctl_json_t *json, const char *key,
     ngx_tm_t  tm;
 
     if (when <= 0) {
-        ngx_http_certctl_json_key(json, key);
-        ngx_http_certctl_json_put(json, (const u_char *) "null", 4);
+        ngx_http_certctl_json_literal(json, key, "null");
         return;
     }
 
@@ -236,14 +229,6 @@ ngx_http_certctl_json_time(ngx_http_certctl_json_t *json, const char *key,
                        tm.ngx_tm_hour, tm.ngx_tm_min, tm.ngx_tm_sec);
 
     ngx_http_certctl_json_string(json, key, buf, last - buf);
-}
-
-
-void
-ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json, const u_char *data,
-    size_t len)
-{
-    ngx_http_certctl_json_put(json, data, len);
 }
 
 

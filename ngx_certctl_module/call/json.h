@@ -48,8 +48,11 @@ void ngx_http_certctl_json_flag(ngx_http_certctl_json_t *json,
     const char *key, ngx_uint_t value);
 void ngx_http_certctl_json_time(ngx_http_certctl_json_t *json,
     const char *key, time_t when);
+
+/* What data holds; after a failure nothing is written. */
 void ngx_http_certctl_json_raw(ngx_http_certctl_json_t *json,
     const u_char *data, size_t len);
+
 void ngx_http_certctl_json_free(ngx_http_certctl_json_t *json);
 
 /* Bytes of the character at p, 0 when it is not UTF-8: then it is written as

@@ -67,8 +67,8 @@ ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
 {
     ngx_http_certctl_task_lag_end(call);
 
-    if (call->route && call->route->after) {
-        call->route->after(call);
+    if (call->counter) {
+        (*call->counter)--;
     }
 
     if (call->body) {
@@ -76,10 +76,7 @@ ngx_http_certctl_task_free(ngx_http_certctl_call_t *call)
         ngx_free(call->body);
     }
 
-    if (call->arg_text) {
-        ngx_free(call->arg_text);
-    }
-
+    ngx_free(call->arg_text);
     ngx_http_certctl_json_free(&call->json);
     ngx_free(call);
 }
@@ -174,12 +171,14 @@ ngx_http_certctl_task_thread(void *data, ngx_log_t *log)
 }
 
 
-/* One line for what has changed or could not be done; never a body. */
+/* Counts and logs what has changed, or could not be done; never a body. */
 
 static void
 ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
 {
     if (call->done) {
+        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->commits, 1);
+
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "certctl: %s: \"%s\" generation:%uL sha256:%s",
                       call->done, call->name, call->generation,
@@ -190,15 +189,6 @@ ngx_http_certctl_task_log(ngx_http_certctl_call_t *call)
                       "certctl: control request failed: \"%s\"",
                       call->name);
     }
-}
-
-
-static void
-ngx_http_certctl_task_full(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                   "the thread pool's queue is full");
-    ngx_http_certctl_task_answer(call);
 }
 
 
@@ -245,54 +235,46 @@ ngx_http_certctl_task_event(ngx_event_t *ev)
 }
 
 
-static ngx_int_t
-ngx_http_certctl_task_post(ngx_http_certctl_call_t *call)
-{
-    ngx_http_request_t  *r;
-
-    r = call->request;
-
-    call->task.ctx = call;
-    call->task.handler = ngx_http_certctl_task_thread;
-    call->task.event.data = call;
-    call->task.event.handler = ngx_http_certctl_task_event;
-    call->task.event.log = ngx_cycle->log;
-
-    call->queued = 1;
-
-    if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
-        != NGX_OK)
-    {
-        call->queued = 0;
-        return NGX_ERROR;
-    }
-
-    ngx_http_certctl_tasks++;
-
-    /* a worker that is told to quit waits for timers, not for threads */
-
-    ngx_add_timer(&call->task.event, 60000);
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    return NGX_OK;
-}
-
-
 void
 ngx_http_certctl_request_run(ngx_http_certctl_call_t *call)
 {
-    if (ngx_http_certctl_tasks >= NGX_HTTP_CERTCTL_TASKS) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                                       "too many control requests in progress");
-        ngx_http_certctl_task_answer(call);
-        return;
+    const char          *rule;
+    ngx_http_request_t  *r;
+
+    r = call->request;
+    rule = "too many control requests in progress";
+
+    if (ngx_http_certctl_tasks < NGX_HTTP_CERTCTL_TASKS) {
+
+        call->task.ctx = call;
+        call->task.handler = ngx_http_certctl_task_thread;
+        call->task.event.data = call;
+        call->task.event.handler = ngx_http_certctl_task_event;
+        call->task.event.log = ngx_cycle->log;
+
+        call->queued = 1;
+
+        if (ngx_http_certctl_thread_post(call->mcf->thread_pool, &call->task)
+            == NGX_OK)
+        {
+            ngx_http_certctl_tasks++;
+
+            /* a worker that is to quit waits for timers, not for threads */
+
+            ngx_add_timer(&call->task.event, 60000);
+
+            r->read_event_handler = ngx_http_test_reading;
+            r->write_event_handler = ngx_http_request_empty_handler;
+
+            return;
+        }
+
+        call->queued = 0;
+        rule = "the thread pool's queue is full";
     }
 
-    if (ngx_http_certctl_task_post(call) != NGX_OK) {
-        ngx_http_certctl_task_full(call);
-    }
+    ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE, rule);
+    ngx_http_certctl_task_answer(call);
 }
 
 

@@ -18,7 +18,7 @@
 #include "x509_info.h"
 
 
-/* Bodies of this kind that a worker holds at a time; beyond it answers 503. */
+/* Bulk requests that a worker has in progress; beyond it answers 503. */
 #define NGX_HTTP_CERTCTL_BULKS  2
 
 
@@ -34,10 +34,9 @@ typedef struct {
 
 typedef struct {
     ngx_http_certctl_call_t  *call;
-    ngx_http_certctl_part_t  *parts;
+    ngx_http_certctl_part_t   parts[CERTCTL_BULK_MAX];
     ngx_uint_t                n;
     ngx_uint_t                live;
-    ngx_uint_t                refused;
     certctl_lock_pool_t      *locks;
 
     ngx_http_certctl_put_t    puts[CERTCTL_STORE_MANY];
@@ -49,8 +48,6 @@ typedef struct {
 static ngx_uint_t  ngx_http_certctl_bulks;
 
 
-/* On the event loop, before the body is read. */
-
 void
 ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call)
 {
@@ -61,28 +58,7 @@ ngx_http_certctl_bulk_before(ngx_http_certctl_call_t *call)
     }
 
     ngx_http_certctl_bulks++;
-    call->bulk = 1;
-}
-
-
-void
-ngx_http_certctl_bulk_after(ngx_http_certctl_call_t *call)
-{
-    if (call->bulk) {
-        call->bulk = 0;
-        ngx_http_certctl_bulks--;
-    }
-}
-
-
-/* The next "@" at the beginning of a line, or last. */
-
-static u_char *
-ngx_http_certctl_bulk_mark(u_char *p, u_char *last)
-{
-    p = memmem(p - 1, last - p + 1, "\n@", 2);
-
-    return p ? p + 1 : last;
+    call->counter = &ngx_http_certctl_bulks;
 }
 
 
@@ -110,7 +86,8 @@ ngx_http_certctl_bulk_word(ngx_http_certctl_part_t *part, ngx_str_t *word)
         return NULL;
     }
 
-    return "after a name only keygen=server and if_match=<generation> may follow";
+    return "after a name only keygen=server and if_match=<generation> may "
+           "follow";
 }
 
 
@@ -118,6 +95,7 @@ static const char *
 ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
     u_char *last)
 {
+    u_char      *end;
     ngx_str_t    word;
     const char  *rule;
 
@@ -125,26 +103,23 @@ ngx_http_certctl_bulk_line(ngx_http_certctl_part_t *part, u_char *p,
         last--;
     }
 
-    for (rule = NULL; rule == NULL && p <= last; p += word.len + 1) {
+    for (rule = NULL; rule == NULL && p <= last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, ' ');
+        end = end ? end : last;
 
         word.data = p;
+        word.len = end - p;
 
-        for (word.len = 0; p + word.len < last && p[word.len] != ' ';
-             word.len++)
-        {
-            /* void */
+        if (part->name.data) {
+            rule = ngx_http_certctl_bulk_word(part, &word);
+            continue;
         }
 
-        if (part->name.data == NULL) {
-            part->name = word;
+        part->name = word;
 
-            if (!certctl_name_valid(word.data, word.len)) {
-                rule = "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ "
-                       "* -";
-            }
-
-        } else {
-            rule = ngx_http_certctl_bulk_word(part, &word);
+        if (!certctl_name_valid(word.data, word.len)) {
+            rule = NGX_HTTP_CERTCTL_NAME_RULE;
         }
     }
 
@@ -159,7 +134,6 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
     ngx_uint_t *status)
 {
     u_char                   *p, *last, *eol, *next;
-    ngx_uint_t                n;
     const char               *rule;
     ngx_http_certctl_part_t  *part;
 
@@ -171,28 +145,17 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
         return "the body must begin with a line \"@<name>\"";
     }
 
-    n = 0;
-
-    for (next = p; next < last; n++) {
-        next = ngx_http_certctl_bulk_mark(next + 1, last);
-    }
-
-    if (n > CERTCTL_BULK_MAX) {
-        *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
-        return "a bulk request may contain at most 1000 certificates";
-    }
-
-    bulk->parts = ngx_calloc(n * sizeof(ngx_http_certctl_part_t),
-                             ngx_cycle->log);
-    if (bulk->parts == NULL) {
-        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "ngx_calloc() failed";
-    }
-
     for ( /* void */ ; p < last; p = next) {
 
-        next = ngx_http_certctl_bulk_mark(p + 1, last);
-        eol = memchr(p, '\n', next - p);
+        if (bulk->n == CERTCTL_BULK_MAX) {
+            *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+            return "a bulk request may contain at most 1000 certificates";
+        }
+
+        next = memmem(p, last - p, "\n@", 2);
+        next = next ? next + 1 : last;
+
+        eol = ngx_strlchr(p, next, '\n');
         eol = eol ? eol : next;
 
         part = &bulk->parts[bulk->n++];
@@ -213,17 +176,17 @@ ngx_http_certctl_bulk_parse(ngx_http_certctl_bulk_t *bulk,
 static void
 ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
 {
-    ngx_uint_t                i, k, of[CERTCTL_STORE_MANY];
+    ngx_uint_t                i, k;
     ngx_certctl_t            *certctl;
-    ngx_http_certctl_put_t   *put;
+    ngx_http_certctl_put_t   *put[CERTCTL_STORE_MANY];
     certctl_store_put_t       stores[CERTCTL_STORE_MANY];
 
     certctl = &bulk->call->mcf->certctl;
 
     for (i = 0, k = 0; i < n; i++) {
         if (bulk->puts[i].status == 0) {
-            stores[k].record = &bulk->puts[i].record;
-            of[k++] = i;
+            put[k] = &bulk->puts[i];
+            stores[k++].record = &bulk->puts[i].record;
         }
     }
 
@@ -231,43 +194,42 @@ ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
                            ngx_certctl_touched, certctl);
 
     for (i = 0; i < k; i++) {
-        put = &bulk->puts[of[i]];
 
-        /* somebody else is at this name, maybe an earlier part */
+        /* there is another writer of this name, maybe an earlier part */
 
         if (stores[i].rc == CERTCTL_STORE_CONFLICT) {
-            ngx_http_certctl_put_alone(put);
+            ngx_http_certctl_put_alone(put[i]);
 
         } else {
             ngx_set_errno(stores[i].err);
-            ngx_http_certctl_put_stored(put, stores[i].rc,
+            ngx_http_certctl_put_stored(put[i], stores[i].rc,
                                         stores[i].generation);
         }
     }
 }
 
 
-/* The log is told here: a thousand lines are much for an event loop. */
+/* Logs here: a thousand lines are much for an event loop. */
 
 static void
 ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
     ngx_http_certctl_put_t *put)
 {
     char                      fingerprint[CERTCTL_HEX256];
+    ngx_certctl_zone_t       *zone;
     ngx_http_certctl_json_t  *json;
 
     json = &bulk->call->json;
+    zone = bulk->call->mcf->certctl.zone;
 
     ngx_http_certctl_json_open(json, NULL, '{');
 
     if (put->rule) {
-        bulk->refused++;
         ngx_http_certctl_json_text(json, "name", put->name);
         ngx_http_certctl_json_text(json, "error", put->rule);
 
         if (put->status < NGX_HTTP_INTERNAL_SERVER_ERROR) {
-            (void) ngx_atomic_fetch_add(
-                                  &bulk->call->mcf->certctl.zone->rejects, 1);
+            (void) ngx_atomic_fetch_add(&zone->rejects, 1);
 
         } else {
             ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, put->err,
@@ -276,14 +238,13 @@ ngx_http_certctl_bulk_answer(ngx_http_certctl_bulk_t *bulk,
         }
 
     } else {
-        ngx_http_certctl_record_facts(json, put->name, &put->chain.leaf,
-                                      put->generation, put->newer_staple,
-                                      fingerprint);
-        ngx_http_certctl_put_warnings(put, json);
+        ngx_http_certctl_put_answer(put, json, fingerprint);
         bulk->live++;
     }
 
     if (put->done) {
+        (void) ngx_atomic_fetch_add(&zone->commits, 1);
+
         ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                       "certctl: %s: \"%s\" generation:%uL sha256:%s",
                       put->done, put->name, put->generation, fingerprint);
@@ -360,37 +321,34 @@ ngx_http_certctl_request_bulk(ngx_http_certctl_call_t *call)
 
     rule = ngx_http_certctl_bulk_parse(bulk, &status);
 
-    if (rule) {
-        ngx_http_certctl_request_error(call, status, rule);
-        goto done;
+    if (rule == NULL) {
+        ngx_http_certctl_answer_open(call);
+        ngx_http_certctl_json_open(&call->json, "certificates", '[');
     }
 
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_open(&call->json, "certificates", '[');
-
-    for (i = 0; i < bulk->n; i += n) {
+    for (i = 0; rule == NULL && i < bulk->n; i += n) {
 
         if (ngx_http_certctl_is_terminating()) {
-            ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                              "NGINX is shutting down: not all certificates were "
-                              "stored");
-            goto done;
+            status = NGX_HTTP_SERVICE_UNAVAILABLE;
+            rule = "NGINX is shutting down: not all certificates were stored";
+            break;
         }
 
         n = ngx_min(bulk->n - i, CERTCTL_STORE_MANY);
         ngx_http_certctl_bulk_group(bulk, &bulk->parts[i], n);
     }
 
-    ngx_http_certctl_json_close(&call->json, ']');
-    ngx_http_certctl_json_number(&call->json, "live", bulk->live);
-    ngx_http_certctl_json_number(&call->json, "refused", bulk->refused);
-    ngx_http_certctl_json_close(&call->json, '}');
+    if (rule) {
+        ngx_http_certctl_request_error(call, status, rule);
 
-done:
+    } else {
+        ngx_http_certctl_json_close(&call->json, ']');
+        ngx_http_certctl_json_number(&call->json, "live", bulk->live);
+        ngx_http_certctl_json_number(&call->json, "refused",
+                                     bulk->n - bulk->live);
+        ngx_http_certctl_json_close(&call->json, '}');
+    }
 
     certctl_lock_pool_destroy(call->mcf->certctl.store, bulk->locks);
-    ngx_free(bulk->parts);
     ngx_free(bulk);
 }

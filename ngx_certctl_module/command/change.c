@@ -1,29 +1,54 @@
 
 /*
- * What the control requests share: a record's facts, and telling the workers;
- * and the two requests that need no more, rollback and DELETE.
+ * What the commands share about records, and the two that need no more:
+ * rollback and DELETE.
  */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
-#include "command/put.h"
-#include "x509_info.h"
+#include "command/command.h"
+#include "x509_key.h"
 #include "x509_leaf.h"
 
 
-void
-ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *mcf)
+EVP_PKEY *
+ngx_http_certctl_record_key(ngx_http_certctl_call_t *call, const char *name,
+    const char *missing)
 {
-    (void) ngx_atomic_fetch_add(&mcf->certctl.zone->commits, 1);
+    int                rc;
+    EVP_PKEY          *key;
+    certctl_record_t   record;
+
+    key = NULL;
+    rc = certctl_store_read(call->mcf->certctl.store, name, &record);
+
+    if (rc == CERTCTL_STORE_OK) {
+        key = certctl_key_from_der(record.key.data, record.key.len);
+        certctl_record_free(&record);
+
+        rc = CERTCTL_STORE_DAMAGED;
+    }
+
+    if (key == NULL && missing) {
+
+        if (rc == CERTCTL_STORE_NOT_FOUND) {
+            ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT, missing);
+
+        } else {
+            ngx_http_certctl_request_store_error(call, rc);
+        }
+    }
+
+    return key;
 }
 
 
 void
-ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
+ngx_http_certctl_record_members(ngx_http_certctl_json_t *json,
     const char *name, const struct certctl_leaf *leaf, uint64_t generation,
-    ngx_uint_t newer_staple, char *fingerprint)
+    char *fingerprint)
 {
     certctl_hex(leaf->digest, sizeof(leaf->digest), fingerprint);
 
@@ -31,37 +56,6 @@ ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json,
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_json_text(json, "fingerprint", fingerprint);
     ngx_http_certctl_json_time(json, "not_after", leaf->not_after);
-
-    if (newer_staple) {
-        ngx_http_certctl_json_flag(json, "newer_staple_kept", 1);
-    }
-}
-
-
-void
-ngx_http_certctl_request_live(ngx_http_certctl_call_t *call,
-    const struct certctl_leaf *leaf, uint64_t generation,
-    ngx_http_certctl_put_t *put)
-{
-    call->generation = generation;
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_record_facts(&call->json, call->name, leaf, generation,
-                                  put ? put->newer_staple : 0,
-                                  call->fingerprint);
-
-    if (put) {
-        ngx_http_certctl_put_warnings(put, &call->json);
-    }
-
-    ngx_http_certctl_json_close(&call->json, '}');
-
-    if (ngx_strcmp(call->name, CERTCTL_WIRE_IDENTITY) == 0) {
-        (void) ngx_http_certctl_agent_fingerprint(
-                                        (char *) call->mcf->store_path.data,
-                                        call->fingerprint);
-    }
 }
 
 
@@ -76,52 +70,58 @@ ngx_http_certctl_identity_before(ngx_http_certctl_call_t *call)
 }
 
 
-static void
-ngx_http_certctl_record_declined(ngx_http_certctl_call_t *call)
+/* What the store answered to a change. */
+
+static ngx_int_t
+ngx_http_certctl_record_changed(ngx_http_certctl_call_t *call, int rc)
 {
-    ngx_http_certctl_request_error(call, NGX_HTTP_PRECONDITION_FAILED,
+    if (rc == CERTCTL_STORE_CONFLICT) {
+        return ngx_http_certctl_request_error(call,
+                                  NGX_HTTP_PRECONDITION_FAILED,
                                   "If-Match is not the record's generation");
+    }
+
+    return rc == CERTCTL_STORE_OK
+           ? NGX_OK : ngx_http_certctl_request_store_error(call, rc);
 }
 
 
 /*
- * Which generation the store is to replace, by If-Match: it looks again, when
- * it has the record's lock.  NGX_DECLINED with an error answered.
+ * Which generation the store is to replace, by If-Match: it compares again,
+ * when it has the record's lock.
  */
 
 static ngx_int_t
 ngx_http_certctl_record_asked(ngx_http_certctl_call_t *call,
     uint64_t *replaces)
 {
-    int                rc;
-    certctl_record_t   record;
+    certctl_record_t  record;
 
-    *replaces = 0;
-
-    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
-
-    if (rc == CERTCTL_STORE_OK) {
+    if (certctl_store_read(call->mcf->certctl.store, call->name, &record)
+        == CERTCTL_STORE_OK)
+    {
         call->generation = record.generation;
         certctl_record_free(&record);
 
         if (!ngx_http_certctl_record_matches(call->if_match,
                                              call->generation))
         {
-            ngx_http_certctl_record_declined(call);
-            return NGX_DECLINED;
+            return ngx_http_certctl_record_changed(call,
+                                                   CERTCTL_STORE_CONFLICT);
         }
     }
 
+    *replaces = 0;
+
     if (call->if_match[0] && ngx_strcmp(call->if_match, "*") != 0) {
-        *replaces = rc == CERTCTL_STORE_OK ? call->generation
-                                           : CERTCTL_STORE_NONE;
+        *replaces = call->generation ? call->generation : CERTCTL_STORE_NONE;
     }
 
     return NGX_OK;
 }
 
 
-/* Answers what is live now: generation, unless somebody was quicker. */
+/* Answers what is live now: generation, unless there was another write. */
 
 static void
 ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
@@ -139,7 +139,13 @@ ngx_http_certctl_record_answer(ngx_http_certctl_call_t *call,
     }
 
     if (certctl_leaf_read(record.chain.data, record.chain.len, &leaf) == NULL) {
-        ngx_http_certctl_request_live(call, &leaf, generation, NULL);
+        call->generation = generation;
+
+        ngx_http_certctl_answer_open(call);
+        ngx_http_certctl_record_members(&call->json, call->name, &leaf,
+                                        generation, call->fingerprint);
+        ngx_http_certctl_json_close(&call->json, '}');
+
         certctl_leaf_free(&leaf);
 
     } else {
@@ -164,27 +170,18 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
                                 &generation, ngx_certctl_touched,
                                 &call->mcf->certctl);
 
-    if (rc == CERTCTL_STORE_CONFLICT) {
-        ngx_http_certctl_record_declined(call);
-        return;
-    }
-
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
                                "no previous version is stored");
         return;
     }
 
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return;
+    if (ngx_http_certctl_record_changed(call, rc) == NGX_OK) {
+        (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
+        call->done = "rolled back";
+
+        ngx_http_certctl_record_answer(call, generation);
     }
-
-    ngx_http_certctl_record_live(call->mcf);
-    (void) ngx_atomic_fetch_add(&call->mcf->certctl.zone->swaps, 1);
-    call->done = "rolled back";
-
-    ngx_http_certctl_record_answer(call, generation);
 }
 
 
@@ -201,24 +198,8 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
     rc = certctl_store_delete(call->mcf->certctl.store, call->name, replaces,
                               ngx_certctl_touched, &call->mcf->certctl);
 
-    if (rc == CERTCTL_STORE_CONFLICT) {
-        ngx_http_certctl_record_declined(call);
-        return;
+    if (ngx_http_certctl_record_changed(call, rc) == NGX_OK) {
+        call->done = "deleted";
+        ngx_http_certctl_answer_deleted(call);
     }
-
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return;
-    }
-
-    ngx_http_certctl_record_live(call->mcf);
-
-    call->done = "deleted";
-
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_text(&call->json, "name", call->name);
-    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
-    ngx_http_certctl_json_close(&call->json, '}');
 }

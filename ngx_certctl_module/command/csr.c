@@ -21,40 +21,30 @@ ngx_http_certctl_csr_flag(ngx_http_certctl_call_t *call,
 }
 
 
+static X509_REQ *
+ngx_http_certctl_csr_build(ngx_http_certctl_call_t *call, EVP_PKEY *key,
+    const char **why)
+{
+    return certctl_csr_build(key, call->args[NGX_HTTP_CERTCTL_ARG_SAN],
+                             ngx_http_certctl_csr_flag(call,
+                                 NGX_HTTP_CERTCTL_ARG_MUST_STAPLE),
+                             why);
+}
+
+
 /* reuse_key=1: the live certificate's key; or NULL and an error answered. */
 
 static EVP_PKEY *
 ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
 {
-    int                rc;
-    char              *type;
-    EVP_PKEY          *key;
-    certctl_record_t   record;
+    char      *type;
+    EVP_PKEY  *key;
 
-    rc = certctl_store_read(call->mcf->certctl.store, call->name, &record);
-
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
-                             "reuse_key=1, but the name has no stored key");
-        return NULL;
-    }
-
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return NULL;
-    }
-
-    key = certctl_key_from_der(record.key.data, record.key.len);
-    certctl_record_free(&record);
-
-    if (key == NULL) {
-        ngx_http_certctl_request_store_error(call, CERTCTL_STORE_DAMAGED);
-        return NULL;
-    }
-
+    key = ngx_http_certctl_record_key(call, call->name,
+                              "reuse_key=1, but the name has no stored key");
     type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
 
-    if (type && ngx_strcmp(type, certctl_key_type(key)) != 0) {
+    if (key && type && ngx_strcmp(type, certctl_key_type(key)) != 0) {
         ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
                       "reuse_key=1, but the stored key has another type");
         EVP_PKEY_free(key);
@@ -73,21 +63,13 @@ ngx_http_certctl_csr_stored_key(ngx_http_certctl_call_t *call)
 static ngx_uint_t
 ngx_http_certctl_csr_used(ngx_http_certctl_call_t *call, EVP_PKEY *key)
 {
-    EVP_PKEY          *live;
-    ngx_uint_t         used;
-    certctl_record_t   record;
+    EVP_PKEY    *live;
+    ngx_uint_t   used;
 
-    if (certctl_store_read(call->mcf->certctl.store, call->name, &record)
-        != CERTCTL_STORE_OK)
-    {
-        return 0;
-    }
-
-    live = certctl_key_from_der(record.key.data, record.key.len);
+    live = ngx_http_certctl_record_key(call, call->name, NULL);
     used = live && EVP_PKEY_eq(live, key) == 1;
 
     EVP_PKEY_free(live);
-    certctl_record_free(&record);
 
     return used;
 }
@@ -101,14 +83,10 @@ ngx_http_certctl_csr_same(ngx_http_certctl_call_t *call, X509_REQ *req,
 {
     char        *old, *new;
     X509_REQ    *now;
-    ngx_uint_t   same, must_staple;
+    ngx_uint_t   same;
     const char  *why;
 
-    must_staple = ngx_http_certctl_csr_flag(call,
-                                            NGX_HTTP_CERTCTL_ARG_MUST_STAPLE);
-
-    now = certctl_csr_build(key, call->args[NGX_HTTP_CERTCTL_ARG_SAN],
-                            must_staple, &why);
+    now = ngx_http_certctl_csr_build(call, key, &why);
     if (now == NULL) {
         return 0;
     }
@@ -117,7 +95,7 @@ ngx_http_certctl_csr_same(ngx_http_certctl_call_t *call, X509_REQ *req,
     new = certctl_csr_sans(now);
 
     same = old && new && ngx_strcmp(old, new) == 0
-           && certctl_csr_must_staple(req) == (bool) must_staple;
+           && certctl_csr_must_staple(req) == certctl_csr_must_staple(now);
 
     OPENSSL_free(old);
     OPENSSL_free(new);
@@ -149,8 +127,8 @@ ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call, X509_REQ *req)
 
 
 /*
- * reuse_pending=1: whoever repeats a request, because its answer was lost, gets
- * the request that already waits, if it is the one that is asked for.
+ * reuse_pending=1: a client that repeats a request, because its answer was lost,
+ * gets the pending CSR, if it is the one that is asked for.
  */
 
 static ngx_uint_t
@@ -200,18 +178,17 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
 {
     int                 rc, len, key_len;
     char               *sans;
-    u_char             *der, *key_der;
     certctl_pending_t   pending;
 
     ngx_memzero(&pending, sizeof(certctl_pending_t));
 
-    der = NULL;
-    key_der = NULL;
     rc = CERTCTL_STORE_ERROR;
-
-    len = i2d_X509_REQ(req, &der);
-    key_len = certctl_key_to_der(key, &key_der);
+    len = i2d_X509_REQ(req, &pending.csr.data);
+    key_len = certctl_key_to_der(key, &pending.key.data);
     sans = certctl_csr_sans(req);
+
+    pending.csr.len = ngx_max(len, 0);
+    pending.key.len = ngx_max(key_len, 0);
 
     if (len > 0 && key_len > 0 && sans) {
         ngx_cpystrn((u_char *) pending.name, (u_char *) call->name,
@@ -221,19 +198,15 @@ ngx_http_certctl_csr_keep(ngx_http_certctl_call_t *call, X509_REQ *req,
                     sizeof(pending.key_type));
 
         pending.made = time(NULL);
-        pending.csr.data = der;
-        pending.csr.len = len;
-        pending.key.data = key_der;
-        pending.key.len = key_len;
         pending.sans.data = (u_char *) sans;
         pending.sans.len = ngx_strlen(sans) + 1;
 
         rc = certctl_store_pending_put(call->mcf->certctl.store, &pending);
     }
 
-    OPENSSL_free(der);
+    OPENSSL_free(pending.csr.data);
     OPENSSL_free(sans);
-    OPENSSL_clear_free(key_der, key_len > 0 ? key_len : 0);
+    OPENSSL_clear_free(pending.key.data, pending.key.len);
 
     return rc;
 }
@@ -246,15 +219,7 @@ ngx_http_certctl_csr_make(ngx_http_certctl_call_t *call, EVP_PKEY *key)
     X509_REQ    *req;
     const char  *why;
 
-    if (key == NULL) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
-                                       "the key could not be generated");
-        return;
-    }
-
-    req = certctl_csr_build(key, call->args[NGX_HTTP_CERTCTL_ARG_SAN],
-                            ngx_http_certctl_csr_flag(call,
-                                NGX_HTTP_CERTCTL_ARG_MUST_STAPLE), &why);
+    req = ngx_http_certctl_csr_build(call, key, &why);
     if (req == NULL) {
         ngx_http_certctl_request_error(call, 422, why);
         return;
@@ -281,45 +246,42 @@ ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call)
     ngx_uint_t   reuse;
     const char  *rule, *type;
 
-    key = NULL;
     rule = ngx_http_certctl_request_form(call);
+
+    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
+    reuse = ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_KEY);
+
+    if (rule == NULL && call->args[NGX_HTTP_CERTCTL_ARG_SAN] == NULL) {
+        rule = "the argument san is required";
+    }
+
+    if (rule == NULL && type == NULL && !reuse) {
+        rule = "the argument key is required";
+    }
 
     if (rule) {
         ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST, rule);
         return;
     }
 
-    type = call->args[NGX_HTTP_CERTCTL_ARG_KEY];
-    reuse = ngx_http_certctl_csr_flag(call, NGX_HTTP_CERTCTL_ARG_REUSE_KEY);
+    key = reuse ? ngx_http_certctl_csr_stored_key(call) : NULL;
 
-    if (call->args[NGX_HTTP_CERTCTL_ARG_SAN] == NULL) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                               "the argument san is required");
+    if ((reuse && key == NULL) || ngx_http_certctl_csr_again(call, key)) {
+        EVP_PKEY_free(key);
         return;
     }
 
-    if (type == NULL && !reuse) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_BAD_REQUEST,
-                                       "the argument key is required");
-        return;
+    if (key == NULL) {
+        key = certctl_key_generate(type);
+        CERTCTL_POINT("csr.key_made");
     }
 
-    if (reuse) {
-        key = ngx_http_certctl_csr_stored_key(call);
-
-        if (key == NULL) {
-            return;
-        }
-    }
-
-    if (!ngx_http_certctl_csr_again(call, key)) {
-
-        if (key == NULL) {
-            key = certctl_key_generate(type);
-            CERTCTL_POINT("csr.key_made");
-        }
-
+    if (key) {
         ngx_http_certctl_csr_make(call, key);
+
+    } else {
+        ngx_http_certctl_request_error(call, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                       "the key could not be generated");
     }
 
     EVP_PKEY_free(key);

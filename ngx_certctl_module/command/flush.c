@@ -1,5 +1,5 @@
 
-/* POST sessions/flush: what clients kept before is resumed no more. */
+/* POST sessions/flush: no TLS session that exists is resumed from now on. */
 
 
 #include <ngx_config.h>
@@ -35,9 +35,7 @@ ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call)
     ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
                   "certctl: TLS sessions are flushed, epoch %uL", epoch);
 
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_answer_open(call);
     ngx_http_certctl_json_number(&call->json, "epoch", epoch);
     ngx_http_certctl_json_time(&call->json, "flushed", epoch / 1000000);
     ngx_http_certctl_json_close(&call->json, '}');

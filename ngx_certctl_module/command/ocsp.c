@@ -2,8 +2,8 @@
 /*
  * PUT ocsp/{fingerprint}: keeps a response for the certificate with this
  * SHA-256, stored or static, when it may be stapled (RFC 6960, RFC 6066 8).
- * One that says "revoked" ends the stapling of what was kept before, and so does
- * DELETE ocsp/{fingerprint}.
+ * After one that says "revoked", and after DELETE ocsp/{fingerprint}, the
+ * response that is kept is not stapled.
  */
 
 
@@ -14,6 +14,7 @@
 #include "x509_chain.h"
 #include "x509_facts.h"
 #include "x509_ocsp.h"
+#include "x509_rule.h"
 #include "point.h"
 
 
@@ -22,6 +23,7 @@ typedef struct {
     u_char                     digest[SHA256_DIGEST_LENGTH];
     certctl_blob_t             der;         /* empty: withdraw */
     struct certctl_ocsp_info   info;
+    certctl_record_t           record;      /* of the certificate */
     uint64_t                   generation;
     time_t                     newer;       /* thisUpdate of one that stays */
 
@@ -30,80 +32,73 @@ typedef struct {
 } ngx_http_certctl_ocsp_t;
 
 
-typedef struct {
-    certctl_store_t           *store;
-    const u_char              *digest;
-    certctl_record_t          *record;
-    ngx_uint_t                 found;
-} ngx_http_certctl_ocsp_walk_t;
-
-
 /* The fingerprint in the path, which the route took for a name. */
 
 static ngx_int_t
 ngx_http_certctl_ocsp_digest(ngx_http_certctl_ocsp_t *ocsp)
 {
-    char        *p;
-    ngx_int_t    n;
-    ngx_uint_t   i;
+    size_t  len;
 
-    p = ocsp->call->name;
-    n = ngx_strlen(p) == 2 * sizeof(ocsp->digest) ? 0 : NGX_ERROR;
-
-    for (i = 0; i < sizeof(ocsp->digest) && n != NGX_ERROR; i++) {
-        n = ngx_hextoi((u_char *) &p[2 * i], 2);
-        ocsp->digest[i] = (u_char) n;
-    }
-
-    if (n == NGX_ERROR) {
-        ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_BAD_REQUEST,
+    if (OPENSSL_hexstr2buf_ex(ocsp->digest, sizeof(ocsp->digest), &len,
+                              ocsp->call->name, '\0')
+        != 1
+        || len != sizeof(ocsp->digest))
+    {
+        return ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_BAD_REQUEST,
                     "fingerprint must be 64 hexadecimal digits (SHA-256)");
-        return NGX_ERROR;
     }
 
-    certctl_hex(ocsp->digest, sizeof(ocsp->digest), p);
-    ngx_memcpy(ocsp->call->fingerprint, p, CERTCTL_HEX256);
+    certctl_hex(ocsp->digest, len, ocsp->call->fingerprint);
+    ngx_memcpy(ocsp->call->name, ocsp->call->fingerprint, CERTCTL_HEX256);
 
     return NGX_OK;
 }
 
 
-/* 1 ends the walk: this is the record. */
+/* Whether the record is of the certificate. */
+
+static ngx_uint_t
+ngx_http_certctl_ocsp_matches(ngx_http_certctl_ocsp_t *ocsp)
+{
+    int              tag, class;
+    long             len;
+    u_char           digest[SHA256_DIGEST_LENGTH];
+    const u_char    *p;
+    certctl_blob_t  *chain;
+
+    chain = &ocsp->record.chain;
+    p = chain->data;
+
+    if (ASN1_get_object(&p, &len, &tag, &class, chain->len) & 0x80) {
+        return 0;
+    }
+
+    (void) SHA256(chain->data, p - chain->data + len, digest);
+
+    return ngx_memcmp(digest, ocsp->digest, sizeof(digest)) == 0;
+}
+
+
+/* certctl_store_each(): 1 stops it. */
 
 static int
-ngx_http_certctl_ocsp_walk(const char *name, void *data)
+ngx_http_certctl_ocsp_try(const char *name, void *data)
 {
-    ngx_http_certctl_ocsp_walk_t *walk = data;
+    ngx_http_certctl_ocsp_t *ocsp = data;
 
-    long           len;
-    int            tag, class;
-    u_char         digest[SHA256_DIGEST_LENGTH];
-    const u_char  *p, *leaf;
-
-    if (certctl_store_read(walk->store, name, walk->record)
+    if (certctl_store_read(ocsp->call->mcf->certctl.store, name, &ocsp->record)
         != CERTCTL_STORE_OK)
     {
         return 0;
     }
 
-    leaf = walk->record->chain.data;
-    p = leaf;
+    ocsp->found = ngx_http_certctl_ocsp_matches(ocsp);
 
-    if (!(ASN1_get_object(&p, &len, &tag, &class, walk->record->chain.len)
-          & 0x80))
-    {
-        (void) SHA256(leaf, p - leaf + len, digest);
-
-        walk->found = ngx_memcmp(digest, walk->digest, sizeof(digest)) == 0;
+    if (!ocsp->found) {
+        certctl_record_free(&ocsp->record);
     }
 
-    if (walk->found) {
-        return 1;
-    }
-
-    certctl_record_free(walk->record);
-
-    return 0;
+    return ocsp->found;
 }
 
 
@@ -111,47 +106,39 @@ ngx_http_certctl_ocsp_walk(const char *name, void *data)
    should a crash have lost that, by looking at every record. */
 
 static int
-ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp,
-    certctl_record_t *record)
+ngx_http_certctl_ocsp_read(ngx_http_certctl_ocsp_t *ocsp)
 {
-    int                            rc;
-    ngx_uint_t                     kind;
-    certctl_store_t               *store;
-    ngx_http_certctl_call_t       *call;
-    ngx_http_certctl_ocsp_walk_t   walk;
+    int               rc;
+    char             *name;
+    ngx_uint_t        kind;
+    certctl_store_t  *store;
 
-    call = ocsp->call;
-    store = call->mcf->certctl.store;
+    store = ocsp->call->mcf->certctl.store;
+    name = ocsp->call->args[NGX_HTTP_CERTCTL_ARG_NAME];
 
-    if (call->args[NGX_HTTP_CERTCTL_ARG_NAME]) {
-        return certctl_store_read(store, call->args[NGX_HTTP_CERTCTL_ARG_NAME],
-                                  record);
+    if (name) {
+        return certctl_store_read(store, name, &ocsp->record);
     }
 
     for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-        rc = certctl_store_find(store, kind, call->fingerprint, record);
+        rc = certctl_store_find(store, kind, ocsp->call->fingerprint,
+                                &ocsp->record);
 
         if (rc != CERTCTL_STORE_NOT_FOUND) {
             return rc;
         }
     }
 
-    walk.store = store;
-    walk.digest = ocsp->digest;
-    walk.record = record;
+    rc = certctl_store_each(store, ngx_http_certctl_ocsp_try, ocsp);
 
-    walk.found = 0;
-
-    rc = certctl_store_each(store, ngx_http_certctl_ocsp_walk, &walk);
-
-    return walk.found ? CERTCTL_STORE_OK
+    return ocsp->found ? CERTCTL_STORE_OK
            : rc == CERTCTL_STORE_OK ? CERTCTL_STORE_NOT_FOUND : rc;
 }
 
 
 /*
- * What the store is to keep of the response as its end.  A response that may not
- * be stapled, and does not say "revoked", is refused.
+ * Until when the store is to have the response stapled.  One that may not be
+ * stapled, and does not say "revoked", is refused.
  */
 
 static ngx_int_t
@@ -175,28 +162,26 @@ ngx_http_certctl_ocsp_check(ngx_http_certctl_ocsp_t *ocsp, X509 *cert,
     } else if (ocsp->info.answers == 0
                || ocsp->info.status != CERTCTL_OCSP_REVOKED)
     {
-        ngx_http_certctl_request_error(ocsp->call, 422, rule);
-        return NGX_ERROR;
+        return ngx_http_certctl_request_error(ocsp->call, 422, rule);
     }
 
     return NGX_OK;
 }
 
 
-/* What the store said; kept is what it had before. */
+/* What the store answered; old is the response that it had. */
 
 static ngx_int_t
-ngx_http_certctl_ocsp_kept(ngx_http_certctl_ocsp_t *ocsp, int rc,
-    const certctl_blob_t *kept)
+ngx_http_certctl_ocsp_written(ngx_http_certctl_ocsp_t *ocsp, int rc,
+    const certctl_blob_t *old)
 {
     if (rc == CERTCTL_STORE_OLDER) {
-        ocsp->newer = certctl_ocsp_this_update(kept->data, kept->len);
+        ocsp->newer = certctl_ocsp_this_update(old->data, old->len);
         return NGX_OK;
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(ocsp->call, rc);
-        return NGX_ERROR;
+        return ngx_http_certctl_request_store_error(ocsp->call, rc);
     }
 
     ocsp->done = 1;
@@ -206,41 +191,32 @@ ngx_http_certctl_ocsp_kept(ngx_http_certctl_ocsp_t *ocsp, int rc,
 
 
 static ngx_int_t
-ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
-    certctl_record_t *record)
+ngx_http_certctl_ocsp_write(ngx_http_certctl_ocsp_t *ocsp)
 {
-    int              rc;
-    u_char           digest[EVP_MAX_MD_SIZE];
-    X509            *leaf;
-    int64_t          until;
-    ngx_int_t        done;
-    const char      *rule;
-    STACK_OF(X509)  *chain;
+    int                rc;
+    int64_t            until;
+    ngx_int_t          checked;
+    const char        *rule;
+    certctl_record_t  *record;
+    STACK_OF(X509)    *chain;
+
+    record = &ocsp->record;
+    ocsp->found = 1;
 
     chain = certctl_chain_from_der(record->chain.data, record->chain.len,
                                    &rule);
     if (chain == NULL) {
-        ngx_http_certctl_request_store_error(ocsp->call,
-                                             CERTCTL_STORE_DAMAGED);
-        return NGX_ERROR;
+        return ngx_http_certctl_request_store_error(ocsp->call,
+                                                    CERTCTL_STORE_DAMAGED);
     }
 
-    leaf = sk_X509_value(chain, 0);
-
-    if (X509_digest(leaf, EVP_sha256(), digest, NULL) == 0
-        || ngx_memcmp(digest, ocsp->digest, sizeof(ocsp->digest)) != 0)
-    {
-        sk_X509_pop_free(chain, X509_free);
-        return NGX_OK;
-    }
-
-    ocsp->found = 1;
-    done = ngx_http_certctl_ocsp_check(ocsp, leaf, chain, &until);
+    checked = ngx_http_certctl_ocsp_check(ocsp, sk_X509_value(chain, 0), chain,
+                                          &until);
 
     sk_X509_pop_free(chain, X509_free);
 
-    if (done != NGX_OK || (ocsp->der.len == 0 && record->staple.len == 0)) {
-        return done;
+    if (checked != NGX_OK || (ocsp->der.len == 0 && record->staple.len == 0)) {
+        return checked;
     }
 
     CERTCTL_POINT("ocsp.before_commit");
@@ -250,31 +226,30 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
                               &ocsp->generation, ngx_certctl_touched,
                               &ocsp->call->mcf->certctl);
 
-    return ngx_http_certctl_ocsp_kept(ocsp, rc, &record->staple);
+    return ngx_http_certctl_ocsp_written(ocsp, rc, &record->staple);
 }
 
 
 static ngx_int_t
 ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
 {
-    int               rc;
-    ngx_int_t         done;
-    certctl_record_t  record;
+    int        rc;
+    ngx_int_t  done;
 
-    rc = ngx_http_certctl_ocsp_read(ocsp, &record);
+    rc = ngx_http_certctl_ocsp_read(ocsp);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         return NGX_OK;
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(ocsp->call, rc);
-        return NGX_ERROR;
+        return ngx_http_certctl_request_store_error(ocsp->call, rc);
     }
 
-    done = ngx_http_certctl_ocsp_staple(ocsp, &record);
+    done = ngx_http_certctl_ocsp_matches(ocsp)
+           ? ngx_http_certctl_ocsp_write(ocsp) : NGX_OK;
 
-    certctl_record_free(&record);
+    certctl_record_free(&ocsp->record);
 
     return done;
 }
@@ -286,10 +261,10 @@ static ngx_int_t
 ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 {
     int                  rc;
-    int64_t              until, old;
+    int64_t              until, old_until;
     ngx_int_t            done;
     ngx_certctl_t       *certctl;
-    certctl_blob_t       kept;
+    certctl_blob_t       old;
     ngx_certctl_cert_t  *cert;
 
     certctl = &ocsp->call->mcf->certctl;
@@ -307,10 +282,10 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
         return NGX_ERROR;
     }
 
-    ngx_memzero(&kept, sizeof(certctl_blob_t));
+    ngx_memzero(&old, sizeof(certctl_blob_t));
 
-    rc = certctl_store_static_staple_get(certctl->store, ocsp->digest, &kept,
-                                         &old);
+    rc = certctl_store_static_staple_get(certctl->store, ocsp->digest, &old,
+                                         &old_until);
 
     if (ocsp->der.len == 0 && rc == CERTCTL_STORE_NOT_FOUND) {
         return NGX_OK;
@@ -320,13 +295,13 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
         CERTCTL_POINT("ocsp.before_static_commit");
 
         rc = certctl_store_static_staple_put(certctl->store, ocsp->digest,
-                                       ocsp->der.len ? &ocsp->der : &kept,
+                                       ocsp->der.len ? &ocsp->der : &old,
                                        until, ngx_certctl_touched, certctl);
     }
 
-    done = ngx_http_certctl_ocsp_kept(ocsp, rc, &kept);
+    done = ngx_http_certctl_ocsp_written(ocsp, rc, &old);
 
-    free(kept.data);
+    free(old.data);
 
     return done;
 }
@@ -335,31 +310,23 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 static void
 ngx_http_certctl_ocsp_answer(ngx_http_certctl_ocsp_t *ocsp)
 {
+    ngx_uint_t                good;
     ngx_http_certctl_call_t  *call;
 
     call = ocsp->call;
+    good = ocsp->der.len && ocsp->info.status == CERTCTL_OCSP_GOOD;
 
     call->generation = ocsp->generation;
-    ngx_http_certctl_record_live(call->mcf);
-    call->done = "staple is withdrawn";
+    call->done = good ? "staple is live" : "staple is withdrawn";
 
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_answer_open(call);
     ngx_http_certctl_json_text(&call->json, "fingerprint", call->fingerprint);
     ngx_http_certctl_json_number(&call->json, "generation", ocsp->generation);
+    ngx_http_certctl_json_text(&call->json, "status",
+                               ocsp->der.len == 0 ? "withdrawn"
+                               : good ? "good" : "revoked");
 
-    if (ocsp->der.len == 0) {
-        ngx_http_certctl_json_text(&call->json, "status", "withdrawn");
-
-    } else {
-        if (ocsp->info.status == CERTCTL_OCSP_GOOD) {
-            call->done = "staple is live";
-        }
-
-        ngx_http_certctl_json_text(&call->json, "status",
-                                   ocsp->info.status == CERTCTL_OCSP_GOOD
-                                   ? "good" : "revoked");
+    if (ocsp->der.len) {
         ngx_http_certctl_json_time(&call->json, "this_update",
                                    ocsp->info.this_update);
         ngx_http_certctl_json_time(&call->json, "next_update",
@@ -383,43 +350,16 @@ ngx_http_certctl_ocsp_time(time_t when, char *buf, size_t size)
 static void
 ngx_http_certctl_ocsp_older(ngx_http_certctl_ocsp_t *ocsp)
 {
-    char  rule[256], sent[32], kept[32];
+    char  sent[32], old[32];
 
-    (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
-                        "thisUpdate of the OCSP response, %s, is not later "
-                        "than that of the one that was stored or withdrawn "
-                        "before, %s: send a newer response (RFC 6960 2.4)%Z",
-                        ngx_http_certctl_ocsp_time(ocsp->info.this_update,
-                                                   sent, sizeof(sent)),
-                        ngx_http_certctl_ocsp_time(ocsp->newer, kept,
-                                                   sizeof(kept)));
-
-    ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_CONFLICT, rule);
-}
-
-
-static void
-ngx_http_certctl_ocsp(ngx_http_certctl_ocsp_t *ocsp)
-{
-    if (ngx_http_certctl_ocsp_digest(ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_stored(ocsp) != NGX_OK
-        || ngx_http_certctl_ocsp_static(ocsp) != NGX_OK)
-    {
-        return;
-    }
-
-    if (ocsp->done) {
-        ngx_http_certctl_ocsp_answer(ocsp);
-
-    } else if (ocsp->newer) {
-        ngx_http_certctl_ocsp_older(ocsp);
-
-    } else {
-        ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_NOT_FOUND,
-                      ocsp->found
-                      ? "the certificate with this fingerprint has no staple"
-                      : "no certificate has this fingerprint");
-    }
+    ngx_http_certctl_request_error(ocsp->call, NGX_HTTP_CONFLICT,
+               certctl_rule("thisUpdate of the OCSP response, %s, is not later "
+                            "than that of the one that was stored or withdrawn "
+                            "before, %s: send a newer response (RFC 6960 2.4)",
+                            ngx_http_certctl_ocsp_time(ocsp->info.this_update,
+                                                       sent, sizeof(sent)),
+                            ngx_http_certctl_ocsp_time(ocsp->newer, old,
+                                                       sizeof(old))));
 }
 
 
@@ -434,24 +374,29 @@ ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call)
     ocsp.der.data = call->body;
     ocsp.der.len = call->body_len;
 
-    if (ocsp.der.len == 0) {
+    if (call->route->media && ocsp.der.len == 0) {
         ngx_http_certctl_request_error(call, 422,
                    "the OCSP response is not valid DER (RFC 6960 4.2.1)");
         return;
     }
 
-    ngx_http_certctl_ocsp(&ocsp);
-}
+    if (ngx_http_certctl_ocsp_digest(&ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_stored(&ocsp) != NGX_OK
+        || ngx_http_certctl_ocsp_static(&ocsp) != NGX_OK)
+    {
+        return;
+    }
 
+    if (ocsp.done) {
+        ngx_http_certctl_ocsp_answer(&ocsp);
 
-void
-ngx_http_certctl_request_delete_ocsp(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_ocsp_t  ocsp;
+    } else if (ocsp.newer) {
+        ngx_http_certctl_ocsp_older(&ocsp);
 
-    ngx_memzero(&ocsp, sizeof(ngx_http_certctl_ocsp_t));
-
-    ocsp.call = call;
-
-    ngx_http_certctl_ocsp(&ocsp);
+    } else {
+        ngx_http_certctl_request_error(call, NGX_HTTP_NOT_FOUND,
+                      ocsp.found
+                      ? "the certificate with this fingerprint has no staple"
+                      : "no certificate has this fingerprint");
+    }
 }

@@ -11,28 +11,26 @@
 #include "command/command.h"
 
 
+#define NGX_HTTP_CERTCTL_CHALLENGE_DIGEST  32     /* SHA-256 */
+
+
 /* The path's token or identifier was checked with the path. */
 
 static void
-ngx_http_certctl_challenge_of_token(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
+ngx_http_certctl_challenge_of(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_e type, ngx_certctl_challenge_t *challenge)
 {
     ngx_memzero(challenge, sizeof(ngx_certctl_challenge_t));
 
-    challenge->type = NGX_CERTCTL_HTTP_01;
-    challenge->key_len = ngx_strlen(call->name);
-    ngx_memcpy(challenge->key, call->name, challenge->key_len);
-}
+    challenge->type = type;
 
+    if (type == NGX_CERTCTL_HTTP_01) {
+        challenge->key_len = ngx_strlen(call->name);
+        ngx_memcpy(challenge->key, call->name, challenge->key_len);
 
-static void
-ngx_http_certctl_challenge_of_host(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
-{
-    ngx_memzero(challenge, sizeof(ngx_certctl_challenge_t));
-
-    challenge->type = NGX_CERTCTL_TLS_ALPN_01;
-    (void) ngx_certctl_challenge_identifier(challenge, call->name);
+    } else {
+        (void) ngx_certctl_challenge_identifier(challenge, call->name);
+    }
 }
 
 
@@ -67,33 +65,62 @@ ngx_http_certctl_challenge_auth(ngx_http_certctl_call_t *call,
 }
 
 
-static void
-ngx_http_certctl_challenge_answer(ngx_http_certctl_call_t *call)
+static const char *
+ngx_http_certctl_challenge_digest(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
 {
-    call->status = NGX_HTTP_OK;
+    char  hex[2 * NGX_HTTP_CERTCTL_CHALLENGE_DIGEST + 1];
 
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
-    ngx_http_certctl_json_text(&call->json, "name", call->name);
+    if (call->body_len == sizeof(hex) - 1) {
+        ngx_memcpy(hex, call->body, sizeof(hex) - 1);
+        hex[sizeof(hex) - 1] = '\0';
+
+        if (OPENSSL_hexstr2buf_ex(challenge->value,
+                                  NGX_HTTP_CERTCTL_CHALLENGE_DIGEST,
+                                  &challenge->value_len, hex, '\0')
+            == 1
+            && challenge->value_len == NGX_HTTP_CERTCTL_CHALLENGE_DIGEST)
+        {
+            return NULL;
+        }
+    }
+
+    return "the body is the SHA-256 of the key authorization, 64 hex "
+           "digits (RFC 8737, section 3)";
 }
 
 
 static void
 ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
+    ngx_certctl_challenge_e type)
 {
-    char       *ttl;
-    time_t      now;
-    ngx_int_t   rc;
+    char                     *ttl;
+    time_t                    now;
+    ngx_int_t                 rc;
+    const char               *rule;
+    ngx_certctl_challenge_t   challenge;
+
+    ngx_http_certctl_challenge_of(call, type, &challenge);
+
+    rule = type == NGX_CERTCTL_HTTP_01
+           ? ngx_http_certctl_challenge_auth(call, &challenge)
+           : ngx_http_certctl_challenge_digest(call, &challenge);
+
+    if (rule) {
+        ngx_http_certctl_request_error(call, 422, rule);
+        return;
+    }
 
     now = time(NULL);
     ttl = call->args[NGX_HTTP_CERTCTL_ARG_TTL];
 
-    challenge->expires = now + (ttl ? ngx_atotm((u_char *) ttl,
-                                                ngx_strlen(ttl))
-                                    : NGX_CERTCTL_CHALLENGE_TTL);
+    challenge.expires = now + (ttl ? ngx_atotm((u_char *) ttl, ngx_strlen(ttl))
+                                   : NGX_CERTCTL_CHALLENGE_TTL);
 
     rc = ngx_certctl_challenge_put(&call->mcf->certctl.zone->challenges,
-                                   challenge, now);
+                                   &challenge, now);
+
+    ngx_explicit_memzero(challenge.value, sizeof(challenge.value));
 
     if (rc == NGX_DECLINED) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
@@ -108,79 +135,24 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
         return;
     }
 
-    ngx_http_certctl_challenge_answer(call);
-
-    ngx_http_certctl_json_time(&call->json, "expires", challenge->expires);
+    ngx_http_certctl_answer_open(call);
+    ngx_http_certctl_json_text(&call->json, "name", call->name);
+    ngx_http_certctl_json_time(&call->json, "expires", challenge.expires);
     ngx_http_certctl_json_close(&call->json, '}');
-
-    ngx_explicit_memzero(challenge, sizeof(ngx_certctl_challenge_t));
-}
-
-
-void
-ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
-{
-    const char              *rule;
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_token(call, &challenge);
-
-    rule = ngx_http_certctl_challenge_auth(call, &challenge);
-    if (rule) {
-        ngx_http_certctl_request_error(call, 422, rule);
-        return;
-    }
-
-    ngx_http_certctl_challenge_put(call, &challenge);
-}
-
-
-static const char *
-ngx_http_certctl_challenge_digest(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
-{
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    challenge->value_len = 32;
-    n = (call->body_len == 2 * challenge->value_len) ? 0 : NGX_ERROR;
-
-    for (i = 0; i < challenge->value_len && n != NGX_ERROR; i++) {
-        n = ngx_hextoi(call->body + 2 * i, 2);
-        challenge->value[i] = (u_char) n;
-    }
-
-    return n != NGX_ERROR ? NULL
-           : "the body is the SHA-256 of the key authorization, 64 hex "
-             "digits (RFC 8737, section 3)";
-}
-
-
-void
-ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
-{
-    const char              *rule;
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_host(call, &challenge);
-
-    rule = ngx_http_certctl_challenge_digest(call, &challenge);
-    if (rule) {
-        ngx_http_certctl_request_error(call, 422, rule);
-        return;
-    }
-
-    ngx_http_certctl_challenge_put(call, &challenge);
 }
 
 
 static void
 ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_t *challenge)
+    ngx_certctl_challenge_e type)
 {
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_http_certctl_challenge_of(call, type, &challenge);
+
     if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
-                                     challenge->type, challenge->key,
-                                     challenge->key_len, time(NULL))
+                                     type, challenge.key, challenge.key_len,
+                                     time(NULL))
         != NGX_OK)
     {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
@@ -188,28 +160,33 @@ ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
         return;
     }
 
-    ngx_http_certctl_challenge_answer(call);
+    ngx_http_certctl_answer_deleted(call);
+}
 
-    ngx_http_certctl_json_flag(&call->json, "deleted", 1);
-    ngx_http_certctl_json_close(&call->json, '}');
+
+void
+ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_challenge_put(call, NGX_CERTCTL_HTTP_01);
+}
+
+
+void
+ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_challenge_put(call, NGX_CERTCTL_TLS_ALPN_01);
 }
 
 
 void
 ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call)
 {
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_token(call, &challenge);
-    ngx_http_certctl_challenge_delete(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, NGX_CERTCTL_HTTP_01);
 }
 
 
 void
 ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call)
 {
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of_host(call, &challenge);
-    ngx_http_certctl_challenge_delete(call, &challenge);
+    ngx_http_certctl_challenge_delete(call, NGX_CERTCTL_TLS_ALPN_01);
 }

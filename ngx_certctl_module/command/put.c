@@ -16,41 +16,36 @@
 #include "point.h"
 
 
-#define NGX_HTTP_CERTCTL_UNPROCESSABLE  422
-
-/* Attempts to be the write that follows the one that was looked at. */
-#define NGX_HTTP_CERTCTL_PUT_TRIES      3
+/* Attempts to replace the version that was read. */
+#define NGX_HTTP_CERTCTL_PUT_TRIES  3
 
 
 static const char *
 ngx_http_certctl_put_parse(ngx_http_certctl_put_t *put)
 {
-    EVP_PKEY                   *given;
+    EVP_PKEY                   *key;
     const char                 *rule;
     struct certctl_pem_bundle   bundle;
 
-    given = NULL;
+    key = NULL;
 
     rule = certctl_pem_bundle((char *) put->pem.data, put->pem.len, &bundle);
 
     if (rule == NULL) {
-        rule = ngx_http_certctl_pem_take_key(&bundle, put->keygen, &given,
-                                             &put->key);
+        rule = ngx_http_certctl_put_take_key(put, &bundle, &key);
     }
 
     if (rule == NULL) {
-        rule = certctl_chain_accept(&bundle, &ngx_http_certctl_keep_ca, given,
+        rule = certctl_chain_accept(&bundle, &ngx_http_certctl_keep_ca, key,
                                     time(NULL), &put->chain);
     }
 
     if (rule == NULL) {
-        rule = ngx_http_certctl_pem_take_staple(&bundle, &put->chain,
-                                                &put->staple,
-                                                &put->staple_until);
+        rule = ngx_http_certctl_put_take_staple(put, &bundle);
     }
 
     certctl_pem_bundle_free(&bundle);
-    EVP_PKEY_free(given);
+    EVP_PKEY_free(key);
 
     return rule;
 }
@@ -69,6 +64,26 @@ ngx_http_certctl_put_refuse(ngx_http_certctl_put_t *put, ngx_uint_t status,
 }
 
 
+static ngx_int_t
+ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
+{
+    put->err = ngx_errno;
+    put->rule = ngx_http_certctl_store_rule(rc, &put->status);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_certctl_put_if_match(ngx_http_certctl_put_t *put, uint64_t generation)
+{
+    return ngx_http_certctl_record_matches(put->if_match, generation)
+           ? NGX_OK
+           : ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
+                                  "If-Match is not the record's generation");
+}
+
+
 ngx_int_t
 ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
 {
@@ -83,25 +98,15 @@ ngx_http_certctl_put_check(ngx_http_certctl_put_t *put)
 
         put->record.chain.data = put->chain.der;
         put->record.chain.len = put->chain.len;
-        put->record.staple = put->staple;
-        put->record.staple_until = put->staple_until;
 
-        if (put->identity) {
-            rule = ngx_http_certctl_put_identity(put);
-
-        } else if (put->keygen && ngx_http_certctl_put_is_identity(put)) {
-            rule = "the key of the control listener's identity cannot be used "
-                   "for a site: generate another one";
-        }
+        rule = ngx_http_certctl_put_identity(put);
     }
 
-    return rule ? ngx_http_certctl_put_refuse(put,
-                                       NGX_HTTP_CERTCTL_UNPROCESSABLE, rule)
-                : NGX_OK;
+    return rule ? ngx_http_certctl_put_refuse(put, 422, rule) : NGX_OK;
 }
 
 
-/* What was read from the store. */
+/* Forgets what was read from the store. */
 
 static void
 ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
@@ -119,21 +124,21 @@ ngx_http_certctl_put_forget(ngx_http_certctl_put_t *put)
 }
 
 
-/* The store's own words. */
+/* What no handshake could use does not replace what handshakes use. */
 
-static void
-ngx_http_certctl_put_failed(ngx_http_certctl_put_t *put, int rc)
+static const char *
+ngx_http_certctl_put_try(ngx_http_certctl_put_t *put, certctl_blob_t *key)
 {
-    put->err = ngx_errno;
-    put->rule = ngx_http_certctl_store_rule(rc, &put->status);
-}
+    const char  *rule, *warning;
 
+    rule = ngx_certctl_trial(&put->mcf->certctl, put->name, &put->chain, key,
+                             &warning);
 
-static void
-ngx_http_certctl_put_warn(ngx_http_certctl_put_t *put, const char *warning)
-{
-    ngx_cpystrn((u_char *) put->warning, (u_char *) (warning ? warning : ""),
+    warning = rule ? rule : warning ? warning : "";
+    ngx_cpystrn((u_char *) put->warning, (u_char *) warning,
                 sizeof(put->warning));
+
+    return rule;
 }
 
 
@@ -145,60 +150,52 @@ ngx_http_certctl_put_warn(ngx_http_certctl_put_t *put, const char *warning)
 static ngx_int_t
 ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
 {
-    int          rc;
-    const char  *rule, *warning;
+    int              rc;
+    certctl_blob_t  *staple;
 
     put->generation = put->old.generation;
+    put->status = NGX_HTTP_OK;
+    staple = &put->record.staple;
 
     /* NGINX's configuration may have changed since it became live */
 
-    rule = ngx_certctl_trial(&put->mcf->certctl, put->name, &put->chain,
-                             &put->old.key, &warning);
-    ngx_http_certctl_put_warn(put, rule ? rule : warning);
+    (void) ngx_http_certctl_put_try(put, &put->old.key);
 
-    if (put->staple.len == 0
+    if (staple->len == 0
         || put->newer_staple
-        || (put->staple.len == put->old.staple.len
-            && ngx_memcmp(put->staple.data, put->old.staple.data,
-                          put->staple.len)
+        || (staple->len == put->old.staple.len
+            && ngx_memcmp(staple->data, put->old.staple.data, staple->len)
                == 0))
     {
         /* before If-Match: the change was made already (RFC 9110 13.1.1) */
 
-        put->status = NGX_HTTP_OK;
-
         return NGX_DONE;
     }
 
-    if (!ngx_http_certctl_record_matches(put->if_match, put->generation)) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
+    if (ngx_http_certctl_put_if_match(put, put->generation) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
     rc = certctl_store_staple(put->mcf->certctl.store, put->name,
-                              put->chain.leaf.digest, &put->staple,
-                              put->staple_until, &put->generation,
+                              put->chain.leaf.digest, staple,
+                              put->record.staple_until, &put->generation,
                               ngx_certctl_touched, &put->mcf->certctl);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
-                                       "another request has changed this record");
+                                   "another request has changed this record");
     }
 
     if (rc == CERTCTL_STORE_OLDER) {
         put->newer_staple = 1;
-        put->status = NGX_HTTP_OK;
         return NGX_DONE;
     }
 
     if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_put_failed(put, rc);
-        return NGX_ERROR;
+        return ngx_http_certctl_put_failed(put, rc);
     }
 
-    put->status = NGX_HTTP_OK;
     put->done = "staple is live";
-    ngx_http_certctl_record_live(put->mcf);
 
     return NGX_DONE;
 }
@@ -214,10 +211,11 @@ ngx_http_certctl_put_newer_staple(ngx_http_certctl_put_t *put)
     len = put->chain.leaf_len;
 
     return put->has_old
-           && put->staple.len
+           && put->record.staple.len
            && put->old.chain.len >= len
            && ngx_memcmp(put->old.chain.data, put->chain.der, len) == 0
-           && !certctl_staple_replaces(&put->staple, put->staple_until,
+           && !certctl_staple_replaces(&put->record.staple,
+                                       put->record.staple_until,
                                        &put->old.staple,
                                        put->old.staple_until);
 }
@@ -228,16 +226,14 @@ ngx_http_certctl_put_newer_staple(ngx_http_certctl_put_t *put)
 static ngx_int_t
 ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
 {
-    int       rc;
-    uint64_t  generation;
+    int  rc;
 
     rc = certctl_store_read(put->mcf->certctl.store, put->name, &put->old);
 
     put->has_old = (rc == CERTCTL_STORE_OK);
     put->newer_staple = ngx_http_certctl_put_newer_staple(put);
-    generation = put->has_old ? put->old.generation : 0;
 
-    /* a write that ended in between, or never, may have told nobody yet */
+    /* after a write that was interrupted, workers may not know of the chain */
 
     if (put->has_old
         && put->old.chain.len == put->chain.len
@@ -248,19 +244,14 @@ ngx_http_certctl_put_old(ngx_http_certctl_put_t *put)
         return ngx_http_certctl_put_again(put);
     }
 
-    /* a damaged record is set aside by now: a good one may take its place */
+    /* a good record may take the place of a damaged one */
 
     if (rc == CERTCTL_STORE_FULL || rc == CERTCTL_STORE_ERROR) {
-        ngx_http_certctl_put_failed(put, rc);
-        return NGX_ERROR;
+        return ngx_http_certctl_put_failed(put, rc);
     }
 
-    if (!ngx_http_certctl_record_matches(put->if_match, generation)) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_PRECONDITION_FAILED,
-                                  "If-Match is not the record's generation");
-    }
-
-    return NGX_OK;
+    return ngx_http_certctl_put_if_match(put, put->has_old
+                                              ? put->old.generation : 0);
 }
 
 
@@ -306,12 +297,9 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
     pending = &put->pending;
 
     if (certctl_store_pending_get(put->mcf->certctl.store, put->name, pending)
-        != CERTCTL_STORE_OK)
+        != CERTCTL_STORE_OK
+        || !ngx_http_certctl_put_is_key(put, pending->spki, &pending->key))
     {
-        return NGX_AGAIN;
-    }
-
-    if (!ngx_http_certctl_put_is_key(put, pending->spki, &pending->key)) {
         return NGX_AGAIN;
     }
 
@@ -320,8 +308,7 @@ ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
                              : "the pending CSR has no names";
 
     if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
+        return ngx_http_certctl_put_refuse(put, 422, rule);
     }
 
     put->record.key = pending->key;
@@ -352,8 +339,7 @@ ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
     }
 
     if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
+        return ngx_http_certctl_put_refuse(put, 422, rule);
     }
 
     put->record.key = put->old.key;
@@ -383,7 +369,7 @@ ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
     }
 
     if (rc == NGX_AGAIN) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
+        return ngx_http_certctl_put_refuse(put, 422,
                      put->identity
                      ? "the certificate does not match the pending key of the "
                        "control listener's identity"
@@ -395,30 +381,11 @@ ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
 }
 
 
-/* What no handshake could use does not replace what handshakes use. */
-
-static ngx_int_t
-ngx_http_certctl_put_try(ngx_http_certctl_put_t *put)
-{
-    const char  *rule, *warning;
-
-    rule = ngx_certctl_trial(&put->mcf->certctl, put->name, &put->chain,
-                             &put->record.key, &warning);
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, NGX_HTTP_CERTCTL_UNPROCESSABLE,
-                                           rule);
-    }
-
-    ngx_http_certctl_put_warn(put, warning);
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 {
-    ngx_int_t  rc;
+    ngx_int_t    rc;
+    const char  *rule;
 
     ngx_http_certctl_put_forget(put);
 
@@ -428,24 +395,28 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
         rc = ngx_http_certctl_put_key(put);
     }
 
-    if (rc == NGX_OK) {
-        rc = ngx_http_certctl_put_try(put);
+    if (rc != NGX_OK) {
+        return rc;
     }
 
-    /* what was looked at is what may be replaced */
+    rule = ngx_http_certctl_put_try(put, &put->record.key);
 
-    if (rc == NGX_OK) {
-        put->record.generation = put->has_old ? put->old.generation
-                                              : CERTCTL_STORE_NONE;
+    if (rule) {
+        return ngx_http_certctl_put_refuse(put, 422, rule);
     }
 
-    if (rc == NGX_OK && put->has_old) {
+    /* nothing but what was read may be replaced */
+
+    put->record.generation = CERTCTL_STORE_NONE;
+
+    if (put->has_old) {
+        put->record.generation = put->old.generation;
         put->record.reused_key = ngx_memcmp(put->old.spki, put->record.spki,
                                             sizeof(put->record.spki))
                                  == 0;
     }
 
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -454,7 +425,7 @@ ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
     uint64_t generation)
 {
     if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_put_failed(put, rc);
+        (void) ngx_http_certctl_put_failed(put, rc);
         return;
     }
 
@@ -462,7 +433,6 @@ ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
     put->generation = generation;
     put->done = "certificate is live";
 
-    ngx_http_certctl_record_live(put->mcf);
     (void) ngx_atomic_fetch_add(&put->mcf->certctl.zone->swaps, 1);
 }
 
@@ -498,24 +468,39 @@ ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put)
 
 
 void
-ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
-    ngx_http_certctl_json_t *json)
+ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json, char *fingerprint)
 {
-    if (put->chain.warning == NULL && put->warning[0] == '\0') {
-        return;
+    ngx_uint_t   i, open;
+    const char  *warnings[2];
+
+    ngx_http_certctl_record_members(json, put->name, &put->chain.leaf,
+                                    put->generation, fingerprint);
+
+    if (put->newer_staple) {
+        ngx_http_certctl_json_flag(json, "newer_staple_kept", 1);
     }
 
-    ngx_http_certctl_json_open(json, "warnings", '[');
+    warnings[0] = put->chain.warning;
+    warnings[1] = put->warning[0] ? put->warning : NULL;
 
-    if (put->chain.warning) {
-        ngx_http_certctl_json_text(json, NULL, put->chain.warning);
+    for (i = 0, open = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
+
+        if (warnings[i] == NULL) {
+            continue;
+        }
+
+        if (!open) {
+            ngx_http_certctl_json_open(json, "warnings", '[');
+            open = 1;
+        }
+
+        ngx_http_certctl_json_text(json, NULL, warnings[i]);
     }
 
-    if (put->warning[0]) {
-        ngx_http_certctl_json_text(json, NULL, put->warning);
+    if (open) {
+        ngx_http_certctl_json_close(json, ']');
     }
-
-    ngx_http_certctl_json_close(json, ']');
 }
 
 
@@ -526,7 +511,7 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 
     certctl_accepted_free(&put->chain);
     OPENSSL_clear_free(put->key.data, put->key.len);
-    OPENSSL_free(put->staple.data);
+    OPENSSL_free(put->record.staple.data);
 }
 
 
@@ -553,14 +538,23 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
 
     call->done = put.done;
     call->err = put.err;
+    call->generation = put.generation;
 
     if (put.rule) {
         ngx_http_certctl_request_error(call, put.status, put.rule);
 
     } else {
         CERTCTL_POINT("put.before_answer");
-        ngx_http_certctl_request_live(call, &put.chain.leaf, put.generation,
-                                      &put);
+
+        ngx_http_certctl_answer_open(call);
+        ngx_http_certctl_put_answer(&put, &call->json, call->fingerprint);
+        ngx_http_certctl_json_close(&call->json, '}');
+
+        if (put.identity) {
+            (void) ngx_http_certctl_agent_fingerprint(
+                                        (char *) call->mcf->store_path.data,
+                                        call->fingerprint);
+        }
     }
 
     ngx_http_certctl_put_free(&put);

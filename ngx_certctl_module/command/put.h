@@ -1,7 +1,7 @@
 
 /*
  * A chain on its way into the store: what a PUT brings, and each part of a
- * POST of many.  Threads only.
+ * bulk request.  Threads only.
  */
 
 #ifndef _NGX_HTTP_CERTCTL_PUT_H_INCLUDED_
@@ -13,7 +13,7 @@
 #include "x509_rule.h"
 
 
-struct ngx_http_certctl_put_s {
+typedef struct {
     ngx_http_certctl_main_conf_t  *mcf;
 
     /* what is asked */
@@ -22,7 +22,7 @@ struct ngx_http_certctl_put_s {
     ngx_uint_t                     keygen;    /* the key is in the body */
     char                           if_match[NGX_HTTP_CERTCTL_IF_MATCH];
 
-    /* what came of it */
+    /* the result */
     ngx_uint_t                     status;    /* 0: not known yet */
     const char                    *rule;      /* that is broken */
     char                           text[CERTCTL_RULE_MAX];
@@ -32,21 +32,20 @@ struct ngx_http_certctl_put_s {
     char                           warning[CERTCTL_RULE_MAX];
                                               /* of the trial; "": none */
 
-    /* known when the chain is checked */
+    /* of the body, when it was checked */
     struct certctl_accepted        chain;
     certctl_blob_t                 key;       /* keygen: as stored */
-    certctl_blob_t                 staple;
-    int64_t                        staple_until;
 
-    /* known when the store was looked at */
+    /* of the store */
     certctl_record_t               old;
     certctl_pending_t              pending;
     certctl_record_t               record;    /* what is to be stored: points
-                                                 into all of the above */
+                                                 into all of the above, but
+                                                 owns its staple */
     unsigned                       has_old:1;
     unsigned                       newer_staple:1;  /* ... is kept */
     unsigned                       identity:1;  /* the name is "_agent" */
-};
+} ngx_http_certctl_put_t;
 
 
 /*
@@ -66,12 +65,12 @@ ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
 void ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
     uint64_t generation);
 
-/* All of it for a chain that was checked, some times if others write, too. */
+/* All of it for a chain that was checked, several times if others write, too. */
 void ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put);
 
-/* "warnings": which clients cannot connect with it; none are not written. */
-void ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
-    ngx_http_certctl_json_t *json);
+/* The members of the answer for a chain that is live; sets fingerprint. */
+void ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json, char *fingerprint);
 
 void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
 
@@ -79,21 +78,19 @@ void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
 /* command/put_pem.c: what stands beside the certificates in a body.
    Each returns NULL or the rule that is broken. */
 
-const char *ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
-    ngx_uint_t keygen, EVP_PKEY **ret, certctl_blob_t *der);
-const char *ngx_http_certctl_pem_take_staple(
-    struct certctl_pem_bundle *bundle, const struct certctl_accepted *chain,
-    certctl_blob_t *ret, int64_t *until);
+/* Fills put->key, and key, which is to be freed. */
+const char *ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put,
+    struct certctl_pem_bundle *bundle, EVP_PKEY **key);
+
+/* Fills the staple of put->record: it goes live with the certificate. */
+const char *ngx_http_certctl_put_take_staple(ngx_http_certctl_put_t *put,
+    struct certctl_pem_bundle *bundle);
 
 
-/* command/put_identity.c */
+/* command/put_identity.c: NULL, or the rule why a chain may not be the control
+   listener's identity, or its key not be used for a site. */
 
-/* Whether the chain, which is good for a site, may be the control listener's
-   identity: NULL, or the rule. */
 const char *ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put);
-
-/* Whether the leaf's key is the identity's. */
-ngx_uint_t ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put);
 
 
 /* command/put_keep.c: what a thread keeps between requests. */

@@ -70,36 +70,10 @@ ngx_http_certctl_identity_trusted(ngx_http_certctl_put_t *put)
 }
 
 
-const char *
-ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put)
-{
-    ngx_uint_t  found;
+/* Whether the leaf's key is the identity's. */
 
-    if (put->keygen) {
-        return "the key of the control listener's identity is generated on "
-               "this host: send the chain for the key of POST "
-               "certificates/" CERTCTL_WIRE_IDENTITY "/csr, without "
-               "keygen=server";
-    }
-
-    found = 0;
-    (void) certctl_names_each(put->chain.leaf.names,
-                              ngx_http_certctl_identity_uri, &found);
-
-    if (!found) {
-        return "the control listener's identity must carry the URI "
-               CERTCTL_URN_AGENT "<id> (RFC 5280 4.2.1.6)";
-    }
-
-    return put->mcf->trust && ngx_http_certctl_identity_trusted(put)
-           ? NULL
-           : "the control listener's identity must chain to certctl_trust "
-             "(RFC 5280 6.1)";
-}
-
-
-ngx_uint_t
-ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put)
+static ngx_uint_t
+ngx_http_certctl_identity_key(ngx_http_certctl_put_t *put)
 {
     ngx_atomic_uint_t             counter;
     certctl_record_t              record;
@@ -129,4 +103,39 @@ ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put)
 
     return ngx_memcmp(identity->spki, put->record.spki, sizeof(identity->spki))
            == 0;
+}
+
+
+const char *
+ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put)
+{
+    ngx_uint_t  found;
+
+    if (!put->identity) {
+        return put->keygen && ngx_http_certctl_identity_key(put)
+               ? "the key of the control listener's identity cannot be used "
+                 "for a site: generate another one"
+               : NULL;
+    }
+
+    if (put->keygen) {
+        return "the key of the control listener's identity is generated on "
+               "this host: send the chain for the key of POST "
+               "certificates/" CERTCTL_WIRE_IDENTITY "/csr, without "
+               "keygen=server";
+    }
+
+    found = 0;
+    (void) certctl_names_each(put->chain.leaf.names,
+                              ngx_http_certctl_identity_uri, &found);
+
+    if (!found) {
+        return "the control listener's identity must carry the URI "
+               CERTCTL_URN_AGENT "<id> (RFC 5280 4.2.1.6)";
+    }
+
+    return put->mcf->trust && ngx_http_certctl_identity_trusted(put)
+           ? NULL
+           : "the control listener's identity must chain to certctl_trust "
+             "(RFC 5280 6.1)";
 }

@@ -14,12 +14,9 @@
 #include "x509_read.h"
 
 
-/* keygen=server, and only then, brings a private key; der is its PKCS#8, to be
-   OPENSSL_clear_free()d. */
-
 const char *
-ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
-    ngx_uint_t keygen, EVP_PKEY **ret, certctl_blob_t *der)
+ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put,
+    struct certctl_pem_bundle *bundle, EVP_PKEY **ret)
 {
     int                        len;
     const char                *rule;
@@ -27,7 +24,7 @@ ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
 
     block = &bundle->key;
 
-    if (!keygen) {
+    if (!put->keygen) {
         return block->der == NULL ? NULL
                : "the body has a private key: add keygen=server, or remove it";
     }
@@ -43,8 +40,8 @@ ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
     }
 
     if (*ret) {
-        der->data = block->der;
-        der->len = block->len;
+        put->key.data = block->der;
+        put->key.len = block->len;
         block->der = NULL;
         block->len = 0;
 
@@ -59,23 +56,21 @@ ngx_http_certctl_pem_take_key(struct certctl_pem_bundle *bundle,
         return rule;
     }
 
-    len = certctl_key_to_der(*ret, &der->data);
+    len = certctl_key_to_der(*ret, &put->key.data);
 
     if (len <= 0) {
         return "the private key cannot be written as PKCS#8 (RFC 5958)";
     }
 
-    der->len = len;
+    put->key.len = len;
 
     return NULL;
 }
 
 
-/* Certificate and staple change together; ret is to be OPENSSL_free()d. */
-
 const char *
-ngx_http_certctl_pem_take_staple(struct certctl_pem_bundle *bundle,
-    const struct certctl_accepted *chain, certctl_blob_t *ret, int64_t *until)
+ngx_http_certctl_put_take_staple(ngx_http_certctl_put_t *put,
+    struct certctl_pem_bundle *bundle)
 {
     X509                      *leaf;
     const char                *rule;
@@ -89,26 +84,21 @@ ngx_http_certctl_pem_take_staple(struct certctl_pem_bundle *bundle,
         return NULL;
     }
 
-    p = chain->der;
-    leaf = certctl_x509_read(&p, chain->leaf_len);
-    rule = "X509_new() failed";
-
-    if (leaf) {
-        rule = certctl_ocsp_check_staple(block->der, block->len, leaf,
-                                         chain->cas, time(NULL), &info);
-    }
+    p = put->chain.der;
+    leaf = certctl_x509_read(&p, put->chain.leaf_len);
+    rule = leaf ? certctl_ocsp_check_staple(block->der, block->len, leaf,
+                                            put->chain.cas, time(NULL), &info)
+                : "X509_new() failed";
 
     ERR_clear_error();
     X509_free(leaf);
 
-    if (rule) {
-        return rule;
+    if (rule == NULL) {
+        put->record.staple.data = block->der;
+        put->record.staple.len = block->len;
+        put->record.staple_until = info.next_update;
+        block->der = NULL;
     }
 
-    ret->data = block->der;
-    ret->len = block->len;
-    block->der = NULL;
-    *until = info.next_update;
-
-    return NULL;
+    return rule;
 }

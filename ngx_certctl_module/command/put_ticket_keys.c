@@ -11,45 +11,11 @@
 #include <openssl/cms.h>
 #include "command/command.h"
 #include "tls/sessions.h"
-#include "x509_key.h"
+#include "x509_rule.h"
 
 
 /* One key more than a set may have: then it is seen to have too many. */
 #define NGX_HTTP_CERTCTL_TICKET_KEYS_TEXT  (CERTCTL_TICKET_SET + 104)
-
-
-static EVP_PKEY *
-ngx_http_certctl_ticket_keys_identity(ngx_http_certctl_call_t *call)
-{
-    int               rc;
-    EVP_PKEY         *key;
-    certctl_record_t  record;
-
-    rc = certctl_store_read(call->mcf->certctl.store, CERTCTL_WIRE_IDENTITY,
-                            &record);
-
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
-                       "this host has no identity \"" CERTCTL_WIRE_IDENTITY
-                       "\" to which a set could be encrypted");
-        return NULL;
-    }
-
-    if (rc != CERTCTL_STORE_OK) {
-        ngx_http_certctl_request_store_error(call, rc);
-        return NULL;
-    }
-
-    key = certctl_key_from_der(record.key.data, record.key.len);
-
-    certctl_record_free(&record);
-
-    if (key == NULL) {
-        ngx_http_certctl_request_store_error(call, CERTCTL_STORE_DAMAGED);
-    }
-
-    return key;
-}
 
 
 /* Authenticated encryption only: else a set could be changed on its way. */
@@ -96,22 +62,6 @@ ngx_http_certctl_ticket_keys_decrypt(ngx_http_certctl_call_t *call,
 
 
 static void
-ngx_http_certctl_ticket_keys_older(ngx_http_certctl_call_t *call,
-    uint64_t generation, uint64_t kept)
-{
-    char  rule[160];
-
-    (void) ngx_snprintf((u_char *) rule, sizeof(rule) - 1,
-                        "the set has generation %uL, but this host has "
-                        "generation %uL%s: send a later one%Z",
-                        generation, kept,
-                        generation == kept ? " with other keys" : "");
-
-    ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT, rule);
-}
-
-
-static void
 ngx_http_certctl_ticket_keys_put(ngx_http_certctl_call_t *call,
     const certctl_ticket_set_t *set)
 {
@@ -129,7 +79,12 @@ ngx_http_certctl_ticket_keys_put(ngx_http_certctl_call_t *call,
     ngx_certctl_sessions_flush(certctl->zone, epoch);
 
     if (rc == CERTCTL_STORE_OLDER) {
-        ngx_http_certctl_ticket_keys_older(call, set->generation, kept);
+        ngx_http_certctl_request_error(call, NGX_HTTP_CONFLICT,
+               certctl_rule("the set has generation %llu, but this host has "
+                            "generation %llu%s: send a later one",
+                            (unsigned long long) set->generation,
+                            (unsigned long long) kept,
+                            set->generation == kept ? " with other keys" : ""));
         return;
     }
 
@@ -144,9 +99,7 @@ ngx_http_certctl_ticket_keys_put(ngx_http_certctl_call_t *call,
                   "certctl: session ticket keys of generation %uL are live",
                   set->generation);
 
-    call->status = NGX_HTTP_OK;
-
-    ngx_http_certctl_json_open(&call->json, NULL, '{');
+    ngx_http_certctl_answer_open(call);
     ngx_http_certctl_json_number(&call->json, "generation", set->generation);
     ngx_http_certctl_json_number(&call->json, "keys", set->n);
     ngx_http_certctl_json_number(&call->json, "epoch",
@@ -170,7 +123,9 @@ ngx_http_certctl_request_put_ticket_keys(ngx_http_certctl_call_t *call)
         return;
     }
 
-    key = ngx_http_certctl_ticket_keys_identity(call);
+    key = ngx_http_certctl_record_key(call, CERTCTL_WIRE_IDENTITY,
+                       "this host has no identity \"" CERTCTL_WIRE_IDENTITY
+                       "\" to which a set could be encrypted");
     if (key == NULL) {
         return;
     }

@@ -29,6 +29,15 @@ static struct {
 } ngx_http_certctl_rotate;
 
 
+static ngx_uint_t
+ngx_http_certctl_rotate_due(ngx_certctl_t *certctl)
+{
+    return certctl->tickets == NULL
+           || certctl_ticket_set_due(certctl->tickets, ngx_time(),
+                                     certctl->ticket_interval);
+}
+
+
 /* Whether this worker is to do it: 1 for one of them. */
 
 static ngx_uint_t
@@ -55,15 +64,6 @@ ngx_http_certctl_rotate_thread(void *data, ngx_log_t *log)
 }
 
 
-static ngx_uint_t
-ngx_http_certctl_rotate_due(ngx_certctl_t *certctl)
-{
-    return certctl->tickets == NULL
-           || certctl_ticket_set_due(certctl->tickets, ngx_time(),
-                                     certctl->ticket_interval);
-}
-
-
 /* What failed is tried again later, by any worker. */
 
 static void
@@ -85,22 +85,21 @@ ngx_http_certctl_rotate_event(ngx_event_t *ev)
 static void
 ngx_http_certctl_rotate_timer(ngx_event_t *ev)
 {
-    ngx_certctl_t  *certctl;
+    ngx_http_certctl_main_conf_t  *mcf;
 
     if (ngx_exiting) {
         return;
     }
 
-    certctl = &ngx_http_certctl_rotate.mcf->certctl;
+    mcf = ngx_http_certctl_rotate.mcf;
 
     if (!ngx_http_certctl_rotate.posted
-        && ngx_http_certctl_rotate_due(certctl)
-        && ngx_http_certctl_rotate_take(certctl->zone))
+        && ngx_http_certctl_rotate_due(&mcf->certctl)
+        && ngx_http_certctl_rotate_take(mcf->certctl.zone))
     {
         ngx_http_certctl_rotate.posted =
-            ngx_http_certctl_thread_post(
-                                 ngx_http_certctl_rotate.mcf->thread_pool,
-                                 &ngx_http_certctl_rotate.task)
+            ngx_http_certctl_thread_post(mcf->thread_pool,
+                                         &ngx_http_certctl_rotate.task)
             == NGX_OK;
     }
 

@@ -128,7 +128,11 @@ ngx_http_certctl_open(ngx_http_certctl_main_conf_t *mcf, ngx_log_t *log)
     certctl_store_on_heal(mcf->certctl.store, ngx_http_certctl_healed,
                           mcf->certctl.zone);
 
-    return mcf->agents ? ngx_http_certctl_agent_start(mcf, log) : NGX_OK;
+    if (mcf->agents) {
+        ngx_http_certctl_agent_start(mcf, log);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -8,17 +8,16 @@
 /* what is valid stays so */
 #define time(ret)  ((void) (ret), (time_t) FUZZ_NOW)
 
-#include "command/change.c"
 #include "command/put.c"
 #include "command/put_pem.c"
 #include "cert/key_decoder.c"
 #include "command/put_keep.c"
 
 /* Whose key it is, the store says. */
-ngx_uint_t
-ngx_http_certctl_put_is_identity(ngx_http_certctl_put_t *put)
+const char *
+ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put)
 {
-    return 0;
+    return NULL;
 }
 
 /* What would be stored is the key and the staple that were judged. */
@@ -34,11 +33,11 @@ accepted(const ngx_http_certctl_put_t *put, X509 *leaf, X509 *issuer)
         EVP_PKEY_free(key);
     }
 
-    if (put->staple.len) {
-        FUZZ_MUST(certctl_ocsp_check(put->staple.data, put->staple.len, leaf,
+    if (put->record.staple.len) {
+        FUZZ_MUST(certctl_ocsp_check(put->record.staple.data, put->record.staple.len, leaf,
                                      issuer, FUZZ_NOW, &info) == NULL
                   && info.status == CERTCTL_OCSP_GOOD
-                  && info.next_update == put->staple_until);
+                  && info.next_update == put->record.staple_until);
     }
 }
 

@@ -21,13 +21,15 @@ ngx_calloc(size_t size, ngx_log_t *log)
     return calloc(1, size);
 }
 
-void
+ngx_int_t
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *c, ngx_uint_t status,
     const char *rule)
 {
     FUZZ_MUST(c->status == 0 && (status == 400 || status == 413) && *rule);
     FUZZ_MUST(checked == 0);
     c->status = status;
+
+    return NGX_DECLINED;
 }
 
 /* Behind the parts of reserved names, which are refused unread. */
@@ -126,21 +128,16 @@ ngx_http_certctl_put_free(ngx_http_certctl_put_t *put)
 }
 
 void
-ngx_http_certctl_put_warnings(ngx_http_certctl_put_t *put,
-    ngx_http_certctl_json_t *json)
+ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
+    ngx_http_certctl_json_t *json, char *fingerprint)
 {
 }
 
 void
-ngx_http_certctl_record_facts(ngx_http_certctl_json_t *json, const char *name,
-    const struct certctl_leaf *leaf, uint64_t generation,
-    ngx_uint_t newer_staple, char *fingerprint)
+ngx_http_certctl_answer_open(ngx_http_certctl_call_t *c)
 {
-}
-
-void
-ngx_http_certctl_record_live(ngx_http_certctl_main_conf_t *conf)
-{
+    FUZZ_MUST(c->status == 0);
+    c->status = NGX_HTTP_OK;
 }
 
 void
@@ -195,7 +192,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     ngx_http_certctl_bulk_before(&call);
     ngx_http_certctl_request_bulk(&call);
-    ngx_http_certctl_bulk_after(&call);
+    (*call.counter)--;
 
     /* all parts are answered, up to the last byte, or none is looked at */
 

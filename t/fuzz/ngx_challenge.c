@@ -21,12 +21,27 @@ ngx_module_t                         ngx_http_certctl_module;
 ngx_module_t                         ngx_http_core_module, ngx_http_ssl_module;
 volatile ngx_time_t                 *ngx_cached_time;
 
-void
+ngx_int_t
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)
 {
     FUZZ_MUST(call->status == 0 && status == 422 && *rule);
     call->status = status;
+
+    return NGX_DECLINED;
+}
+
+void
+ngx_http_certctl_answer_open(ngx_http_certctl_call_t *call)
+{
+    FUZZ_MUST(call->status == 0);
+    call->status = NGX_HTTP_OK;
+}
+
+void
+ngx_http_certctl_answer_deleted(ngx_http_certctl_call_t *call)
+{
+    ngx_http_certctl_answer_open(call);
 }
 
 void *
@@ -104,7 +119,7 @@ tlsalpn(ngx_http_certctl_call_t *call, ngx_str_t sni)
     ngx_certctl_challenges_t *table = &mcf.certctl.zone->challenges;
     ngx_int_t                 found;
 
-    ngx_http_certctl_challenge_of_host(call, &of);
+    ngx_http_certctl_challenge_of(call, NGX_CERTCTL_TLS_ALPN_01, &of);
     FUZZ_MUST(of.key_len > 0 && of.key_len <= NGX_CERTCTL_HOST_MAX);
 
     ngx_http_certctl_request_put_tlsalpn(call);

@@ -10,12 +10,14 @@
 
 static ngx_http_certctl_main_conf_t  mcf;
 
-void
+ngx_int_t
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)
 {
     FUZZ_MUST(call->status == 0 && status == 400 && *rule);
     call->status = status;
+
+    return NGX_DECLINED;
 }
 
 /* A list of two: whatever a client sends, in quotes and behind an x, so that it

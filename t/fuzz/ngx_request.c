@@ -10,12 +10,14 @@
 
 ngx_module_t  ngx_http_certctl_module;
 
-void
+ngx_int_t
 ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
     ngx_uint_t status, const char *rule)
 {
     FUZZ_MUST(call->status == 0 && status >= 400 && status < 500 && *rule);
     call->status = status;
+
+    return NGX_DECLINED;
 }
 
 ngx_int_t
