@@ -45,6 +45,7 @@ my %record = (
     off      => ['off.example'],            reject   => ['reject.example'],
     bare     => ['bare.example'],           ip       => ['IP:127.0.0.1'],
     only     => ['x.only.example'],         upper    => ['Upper.Example'],
+    ip6      => ['IP:2001:db8::a'],
 );
 
 my @names = qw(default.example exact.example wa.pat.example pat.example PAT.example. y.pat.example x.b.pat.example
@@ -124,6 +125,17 @@ for my $name (@names, undef) {
     }
 }
 
+# An IPv6 address in any spelling: clients that connect to it send no SNI either.
+for my $spelled (qw(2001:db8::a 2001:DB8:0:0::000A)) {
+    my $json = report("name=$spelled");
+
+    is(join(' ', map { title($_->{fingerprint}) } @{ $json->{certificates} }),
+        join(' ', map { title($_->{fingerprint}) } @{ report('name=127.0.0.1')->{certificates} }), "name=$spelled: what clients are given");
+    is(join(' ', map { $_->{name} } @{ $json->{unserved} }), 'ip6', 'the record for it is not served');
+    is_deeply($json->{warnings}, report('name=127.0.0.1')->{warnings}, 'and it is no record that cannot be read');
+}
+is($edge->control->get("/certctl/v1/certificates?name=$_")->{status}, 400, "name=$_ is refused") for qw(2001:db8::g : a:b [::1]);
+
 # Of each record: a client of any address that asks for a name of it.
 sub records {
     my ($what) = @_;
@@ -164,6 +176,17 @@ $print{nobody} = fingerprint(scalar $edge->give('nobody', names => $record{nobod
 sub warned { my ($form) = @_; return grep { $_->{code} eq 'ip_needs_default_server' } @{ report("form=$form")->{warnings} } }
 is(scalar warned('full'), 0, 'an address is the first name of a default server');
 
+# The answer of a PUT of a new certificate for that address.
+sub put_ip {
+    my (undef, $key, $chain) = $edge->ca->issue(names => $record{ip});
+    my $json = $edge->commit('ip', $chain, $key)->{json};
+
+    $print{ip} = $json->{fingerprint};
+    %is = reverse %print;
+    return ($json->{warnings}, $edge->commit('ip', $chain, $key)->{json}{warnings});
+}
+is_deeply([put_ip()], [undef, undef], 'nor does a PUT of it warn');
+
 # Nobody is given what is stored for other names than those of the servers.
 @ports = ([1, $edge->port(1)]);
 $edge->{stream} = '';
@@ -175,6 +198,10 @@ for my $form (qw(compact full)) {
     my @warned = warned($form);
     is(scalar @warned, 1, "$form: a certificate for an IP address that is not the default server's");
     like($warned[0]{text}, qr/^"ip" is for 127\.0\.0\.1, but .* no SNI/, 'is warned of');
+}
+for my $warnings (put_ip()) {
+    is(scalar @{ $warnings // [] }, 1, 'a PUT of it, also again,');
+    like($warnings->[0], qr/^the certificate is for 127\.0\.0\.1, but .* no SNI.* no default server serves it/, 'warns, too');
 }
 isnt(handshake($edge->port(1))->{fingerprint}, $print{ip}, 'clients of the address do not get it');
 # one that sends the address all the same

@@ -24,6 +24,11 @@
 #define NGX_HTTP_CERTCTL_NAME_RULE                                            \
     "a name is 1 to 253 of the characters A-Z a-z 0-9 . _ * -"
 
+#define NGX_HTTP_CERTCTL_NO_SNI_RULE                                          \
+    "but clients that connect to an IP address send no SNI (RFC 6066 section " \
+    "3), and no default server serves it: write the address first in the "    \
+    "server_name of a default_server"
+
 #define NGX_HTTP_CERTCTL_FINGERPRINT_FILE  "certctl-agent.fingerprint"
 
 
@@ -36,7 +41,8 @@ typedef enum {
     NGX_HTTP_CERTCTL_ARG_REUSE_KEY,
     NGX_HTTP_CERTCTL_ARG_REUSE_PENDING,
     NGX_HTTP_CERTCTL_ARG_KEYGEN,
-    NGX_HTTP_CERTCTL_ARG_NAME,
+    NGX_HTTP_CERTCTL_ARG_NAME,               /* of a record */
+    NGX_HTTP_CERTCTL_ARG_HOST,               /* or a host name, an address */
     NGX_HTTP_CERTCTL_ARG_TTL,
     NGX_HTTP_CERTCTL_ARG_FORM,
     NGX_HTTP_CERTCTL_ARG_LIMIT,

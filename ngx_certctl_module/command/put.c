@@ -472,7 +472,7 @@ ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
     ngx_http_certctl_json_t *json, char *fingerprint)
 {
     ngx_uint_t   i, open;
-    const char  *warnings[2];
+    const char  *warnings[3];
 
     ngx_http_certctl_record_members(json, put->name, &put->chain.leaf,
                                     put->generation, fingerprint);
@@ -483,6 +483,7 @@ ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
 
     warnings[0] = put->chain.warning;
     warnings[1] = put->warning[0] ? put->warning : NULL;
+    warnings[2] = ngx_http_certctl_put_ip(put);
 
     for (i = 0, open = 0; i < sizeof(warnings) / sizeof(warnings[0]); i++) {
 

@@ -93,6 +93,11 @@ const char *ngx_http_certctl_put_take_staple(ngx_http_certctl_put_t *put,
 const char *ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put);
 
 
+/* command/put_ip.c: NULL, or a warning: no client without SNI gets it. */
+
+const char *ngx_http_certctl_put_ip(ngx_http_certctl_put_t *put);
+
+
 /* command/put_keep.c: what a thread keeps between requests. */
 
 extern const struct certctl_chain_keep  ngx_http_certctl_keep_ca;

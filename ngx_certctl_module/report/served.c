@@ -330,10 +330,7 @@ ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
     }
 
     *ngx_snprintf(text, sizeof(text) - 1,
-                  "is for %V, but clients that connect to an IP address send "
-                  "no SNI (RFC 6066 section 3), and no default server serves "
-                  "it: write the address first in the server_name of a "
-                  "default_server", &ip)
+                  "is for %V, " NGX_HTTP_CERTCTL_NO_SNI_RULE, &ip)
         = '\0';
 
     ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_IP_NEEDS_DEFAULT,
