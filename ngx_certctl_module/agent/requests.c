@@ -41,7 +41,7 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
       0, NULL, 0, NULL, ngx_http_certctl_report_metrics },
 
     { READ, "/certificates",
-      ARG(FORM)|ARG(NAME)|ARG(LIMIT)|ARG(AFTER), NULL, 0,
+      ARG(FORM)|ARG(HOST)|ARG(LIMIT)|ARG(AFTER), NULL, 0,
       ngx_http_certctl_report_etag, ngx_http_certctl_report_certificates },
 
     { NGX_HTTP_POST, "/certificates",

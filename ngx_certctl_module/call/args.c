@@ -8,6 +8,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+#include <arpa/inet.h>
+
 #include "call/call.h"
 #include "x509_key.h"
 #include "x509_rule.h"
@@ -28,6 +30,18 @@ ngx_http_certctl_arg_name(const char *value)
 
     return value[0] != '_' || ngx_strcmp(value, CERTCTL_WIRE_IDENTITY) == 0
            ? NULL : "a name that begins with \"_\" is reserved";
+}
+
+
+/* A record, a host name, or an IP address. */
+
+static const char *
+ngx_http_certctl_arg_host(const char *value)
+{
+    struct in6_addr  addr;
+
+    return inet_pton(AF_INET6, value, &addr) == 1
+           ? NULL : ngx_http_certctl_arg_name(value);
 }
 
 
@@ -85,6 +99,7 @@ static const struct {
     AT(KEYGEN) = { "keygen", " agent server", 0,
                       "keygen must be agent or server", NULL },
     AT(NAME) = { "name", NULL, 0, NULL, ngx_http_certctl_arg_name },
+    AT(HOST) = { "name", NULL, 0, NULL, ngx_http_certctl_arg_host },
     AT(TTL) = { "ttl", NULL, NGX_CERTCTL_CHALLENGE_TTL_MAX,
                    "ttl must be 1 to 86400 (seconds)", NULL },
     AT(FORM) = { "form", " full compact", 0,

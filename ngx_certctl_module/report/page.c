@@ -7,6 +7,7 @@
 #include <ngx_http.h>
 #include "report/report.h"
 #include "cert/cache.h"
+#include "tls/choose.h"
 
 
 /*
@@ -37,9 +38,32 @@ ngx_http_certctl_report_sni(ngx_http_certctl_report_t *report)
         sni->len--;
     }
 
-    if (ngx_inet_addr(sni->data, sni->len) != INADDR_NONE) {
+    if (ngx_inet_addr(sni->data, sni->len) != INADDR_NONE
+        || ngx_strlchr(sni->data, sni->data + sni->len, ':'))
+    {
         sni->len = 0;
     }
+}
+
+
+/* Spelled as the store has it: RFC 5952. */
+
+static void
+ngx_http_certctl_report_ipv6(ngx_http_certctl_report_t *report)
+{
+    ngx_certctl_name_t  *name;
+
+    name = ngx_palloc(report->pool, sizeof(ngx_certctl_name_t));
+
+    if (name == NULL) {
+        report->failed = 1;
+        return;
+    }
+
+    ngx_certctl_name(NULL, &report->name, name);
+
+    report->name.data = name->data;
+    report->name.len = name->len;
 }
 
 
@@ -103,11 +127,15 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
         report->after = ngx_hextoi((u_char *) text + 1, ngx_strlen(text + 1));
     }
 
-    text = call->args[NGX_HTTP_CERTCTL_ARG_NAME];
+    text = call->args[NGX_HTTP_CERTCTL_ARG_HOST];
 
     if (text) {
         report->name.data = (u_char *) text;
         report->name.len = ngx_strlen(text);
+
+        if (strchr(text, ':')) {
+            ngx_http_certctl_report_ipv6(report);
+        }
 
         ngx_http_certctl_report_sni(report);
         ngx_http_certctl_report_candidates(report);
