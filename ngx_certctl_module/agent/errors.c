@@ -77,9 +77,8 @@ ngx_http_certctl_errors_ours(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_certctl_errors_header(ngx_http_request_t *r)
 {
-    ngx_uint_t                     i;
-    ngx_http_certctl_call_t       *call;
-    ngx_http_certctl_main_conf_t  *mcf;
+    ngx_uint_t                i;
+    ngx_http_certctl_call_t  *call;
 
     call = ngx_http_get_module_ctx(r, ngx_http_certctl_module);
 
@@ -88,9 +87,7 @@ ngx_http_certctl_errors_header(ngx_http_request_t *r)
     }
 
     if (call == NULL) {
-        mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
-
-        call = ngx_http_certctl_request_create(r, mcf);
+        call = ngx_http_certctl_request_create(r);
         if (call == NULL) {
             return NGX_ERROR;
         }

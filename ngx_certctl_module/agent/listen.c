@@ -8,6 +8,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_http.h>
+
+#include <libgen.h>
+
 #include "agent/agent.h"
 
 
@@ -71,24 +74,17 @@ ngx_http_certctl_listen_unix(ngx_conf_t *cf, ngx_http_conf_addr_t *addr,
 {
 #if (NGX_HAVE_UNIX_DOMAIN)
 
-    char                 path[sizeof(((struct sockaddr_un *) 0)->sun_path) + 1];
-    char                *slash;
+    char                 copy[sizeof(((struct sockaddr_un *) 0)->sun_path) + 1];
+    char                *path;
     ngx_file_info_t      fi;
     struct sockaddr_un  *sun;
 
     sun = (struct sockaddr_un *) addr->opt.sockaddr;
 
-    ngx_memcpy(path, sun->sun_path, sizeof(sun->sun_path));
-    path[sizeof(path) - 1] = '\0';
+    ngx_memcpy(copy, sun->sun_path, sizeof(sun->sun_path));
+    copy[sizeof(copy) - 1] = '\0';
 
-    slash = strrchr(path, '/');
-
-    if (slash) {
-        slash[slash == path ? 1 : 0] = '\0';
-
-    } else {
-        (void) ngx_cpystrn((u_char *) path, (u_char *) ".", sizeof(path));
-    }
+    path = dirname(copy);
 
     if (ngx_file_info(path, &fi) == NGX_FILE_ERROR) {
 

@@ -112,24 +112,12 @@ static const struct {
 };
 
 
-/* Whether p, after the wire's prefix, fits the pattern, and its {name}. */
+/* Whether p, behind the wire's prefix, fits the pattern, and its {name}. */
 
 static ngx_uint_t
 ngx_http_certctl_request_path(const char *pattern, const u_char *p,
     const u_char *last, ngx_str_t *name)
 {
-    size_t  len;
-
-    len = sizeof(CERTCTL_WIRE_PREFIX) - 1;
-
-    if ((size_t) (last - p) < len
-        || ngx_memcmp(p, CERTCTL_WIRE_PREFIX, len) != 0)
-    {
-        return 0;
-    }
-
-    p += len;
-
     while (*pattern && p < last) {
 
         if (*pattern != '{') {
@@ -191,6 +179,7 @@ ngx_http_certctl_request_unknown(ngx_http_certctl_call_t *call,
 static ngx_int_t
 ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
 {
+    size_t                           len;
     u_char                          *p, *last;
     ngx_str_t                        name;
     const char                      *rule;
@@ -203,20 +192,26 @@ ngx_http_certctl_request_route(ngx_http_certctl_call_t *call)
     last = ngx_strlchr(p, p + r->unparsed_uri.len, '?');
     last = last ? last : p + r->unparsed_uri.len;
 
+    len = sizeof(CERTCTL_WIRE_PREFIX) - 1;
     methods = 0;
+    route = ngx_http_certctl_routes;
 
-    for (route = ngx_http_certctl_routes; route->path; route++) {
+    if ((size_t) (last - p) < len
+        || ngx_memcmp(p, CERTCTL_WIRE_PREFIX, len) != 0)
+    {
+        return ngx_http_certctl_request_unknown(call, 0);
+    }
+
+    for ( /* void */ ; route->path; route++) {
 
         ngx_str_null(&name);
 
-        if (!ngx_http_certctl_request_path(route->path, p, last, &name)) {
-            continue;
-        }
+        if (ngx_http_certctl_request_path(route->path, p + len, last, &name)) {
+            methods |= route->methods;
 
-        methods |= route->methods;
-
-        if (route->methods & r->method) {
-            break;
+            if (route->methods & r->method) {
+                break;
+            }
         }
     }
 
@@ -322,17 +317,14 @@ ngx_http_certctl_request_body_rules(ngx_http_certctl_call_t *call)
 ngx_int_t
 ngx_http_certctl_request_handler(ngx_http_request_t *r)
 {
-    const char                    *rule;
-    ngx_http_certctl_call_t       *call;
-    ngx_http_certctl_main_conf_t  *mcf;
+    const char               *rule;
+    ngx_http_certctl_call_t  *call;
 
     if (r != r->main) {
         return NGX_HTTP_NOT_FOUND;
     }
 
-    mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
-
-    call = ngx_http_certctl_request_create(r, mcf);
+    call = ngx_http_certctl_request_create(r);
     if (call == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -183,40 +183,26 @@ ngx_http_certctl_answer_headers(ngx_http_certctl_call_t *call)
 ngx_chain_t *
 ngx_http_certctl_answer_body(ngx_http_certctl_call_t *call)
 {
-    ngx_buf_t                      *b;
-    ngx_pool_t                     *pool;
-    ngx_chain_t                    *cl, *out, **ll;
+    ngx_chain_t                    *out, **last;
     ngx_http_certctl_json_block_t  *block;
 
-    pool = call->request->pool;
-    ll = &out;
-    b = NULL;
+    last = &out;
 
     for (block = call->json.first; block; block = block->next) {
+        ngx_memzero(&block->buf, sizeof(ngx_buf_t));
 
-        cl = ngx_alloc_chain_link(pool);
-        b = ngx_calloc_buf(pool);
+        block->buf.pos = block->data;
+        block->buf.last = block->data + block->len;
+        block->buf.memory = 1;
+        block->buf.last_buf = (block->next == NULL);
+        block->buf.last_in_chain = (block->next == NULL);
 
-        if (cl == NULL || b == NULL) {
-            return NULL;
-        }
-
-        b->pos = block->data;
-        b->last = block->data + block->len;
-        b->memory = 1;
-
-        cl->buf = b;
-        *ll = cl;
-        ll = &cl->next;
+        block->cl.buf = &block->buf;
+        *last = &block->cl;
+        last = &block->cl.next;
     }
 
-    if (b == NULL) {
-        return NULL;
-    }
-
-    b->last_buf = 1;
-    b->last_in_chain = 1;
-    *ll = NULL;
+    *last = NULL;
 
     return out;
 }

@@ -155,39 +155,31 @@ ngx_http_certctl_arg_check(ngx_uint_t i, const char *value)
 }
 
 
-static const char *
-ngx_http_certctl_arg_token(const char *value)
-{
-    return ngx_certctl_challenge_token((const u_char *) value,
-                                       ngx_strlen(value))
-           ? NULL
-           : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
-}
-
+/* The segment of the path that is asked for: of a record, if nothing else. */
 
 static const char *
-ngx_http_certctl_arg_identifier(const char *value)
+ngx_http_certctl_arg_segment(const char *path, const char *value)
 {
     ngx_certctl_challenge_t  challenge;
 
-    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
+    if (strstr(path, "{token}")) {
+        return ngx_certctl_challenge_token((const u_char *) value,
+                                           ngx_strlen(value))
+               ? NULL
+               : "a token is 1 to 128 of the characters A-Z a-z 0-9 _ -";
+    }
 
-    return ngx_certctl_challenge_identifier(&challenge, value) == NGX_OK
-           ? NULL
-           : "an identifier is a DNS name without wildcard, or an IP address";
+    if (strstr(path, "{identifier}")) {
+        ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
+
+        return ngx_certctl_challenge_identifier(&challenge, value) == NGX_OK
+               ? NULL
+               : "an identifier is a DNS name without wildcard, or an IP "
+                 "address";
+    }
+
+    return ngx_http_certctl_arg_name(value);
 }
-
-
-/* The segments of a path that are no names of records; the same answers. */
-
-static const struct {
-    const char   *segment;
-    const char *(*check)(const char *value);
-} ngx_http_certctl_segments[] = {
-    { "{token}",      ngx_http_certctl_arg_token },
-    { "{identifier}", ngx_http_certctl_arg_identifier },
-    { NULL,           ngx_http_certctl_arg_name }
-};
 
 
 /*
@@ -232,17 +224,10 @@ ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
     const u_char *text, size_t len)
 {
     char         buf[3 * CERTCTL_NAME_MAX + 1];
-    ngx_uint_t   i;
     const char  *rule;
 
     if (len >= sizeof(buf)) {
         return "a name has at most 253 characters";
-    }
-
-    for (i = 0; ngx_http_certctl_segments[i].segment; i++) {
-        if (strstr(call->route->path, ngx_http_certctl_segments[i].segment)) {
-            break;
-        }
     }
 
     /* what cannot be decoded breaks the rule of any kind of name */
@@ -251,15 +236,13 @@ ngx_http_certctl_request_name(ngx_http_certctl_call_t *call,
         buf[0] = '\0';
     }
 
-    rule = ngx_http_certctl_segments[i].check(buf);
+    rule = ngx_http_certctl_arg_segment(call->route->path, buf);
 
-    if (rule) {
-        return rule;
+    if (rule == NULL) {
+        ngx_memcpy(call->name, buf, ngx_strlen(buf) + 1);
     }
 
-    ngx_memcpy(call->name, buf, ngx_strlen(buf) + 1);
-
-    return NULL;
+    return rule;
 }
 
 

@@ -154,7 +154,7 @@ ngx_int_t ngx_http_certctl_request_read_body(ngx_http_certctl_call_t *call);
 /* call/task.c */
 
 ngx_http_certctl_call_t *ngx_http_certctl_request_create(
-    ngx_http_request_t *r, ngx_http_certctl_main_conf_t *mcf);
+    ngx_http_request_t *r);
 
 /* Runs the work on a thread, then answers and finalizes the request. */
 void ngx_http_certctl_request_run(ngx_http_certctl_call_t *call);

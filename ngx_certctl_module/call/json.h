@@ -17,8 +17,12 @@
 
 typedef struct ngx_http_certctl_json_block_s  ngx_http_certctl_json_block_t;
 
+/* A block, and what NGINX sends it by. */
+
 struct ngx_http_certctl_json_block_s {
     ngx_http_certctl_json_block_t  *next;
+    ngx_chain_t                     cl;
+    ngx_buf_t                       buf;
     size_t                          len;
     u_char                          data[NGX_HTTP_CERTCTL_JSON_BLOCK];
 };

@@ -113,9 +113,7 @@ ngx_http_certctl_lag_begin(ngx_certctl_zone_t *zone)
 void
 ngx_http_certctl_lag_end(void)
 {
-    if (ngx_http_certctl_lag_calls == 0
-        || --ngx_http_certctl_lag_calls > 0)
-    {
+    if (ngx_http_certctl_lag_calls == 0 || --ngx_http_certctl_lag_calls > 0) {
         return;
     }
 

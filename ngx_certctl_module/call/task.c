@@ -98,8 +98,7 @@ ngx_http_certctl_task_cleanup(void *data)
 
 
 ngx_http_certctl_call_t *
-ngx_http_certctl_request_create(ngx_http_request_t *r,
-    ngx_http_certctl_main_conf_t *mcf)
+ngx_http_certctl_request_create(ngx_http_request_t *r)
 {
     ngx_pool_cleanup_t       *cln;
     ngx_http_certctl_call_t  *call;
@@ -115,7 +114,7 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
     }
 
     call->request = r;
-    call->mcf = mcf;
+    call->mcf = ngx_http_get_module_main_conf(r, ngx_http_certctl_module);
 
     cln->handler = ngx_http_certctl_task_cleanup;
     cln->data = call;
@@ -124,7 +123,7 @@ ngx_http_certctl_request_create(ngx_http_request_t *r,
        client takes its time to read */
 
     call->lag_measured = 1;
-    ngx_http_certctl_lag_begin(mcf->certctl.zone);
+    ngx_http_certctl_lag_begin(call->mcf->certctl.zone);
 
     ngx_http_set_ctx(r, call, ngx_http_certctl_module);
 

@@ -197,8 +197,8 @@ ngx_http_certctl_ocsp_write(ngx_http_certctl_ocsp_t *ocsp)
     int64_t            until;
     ngx_int_t          checked;
     const char        *rule;
-    certctl_record_t  *record;
     STACK_OF(X509)    *chain;
+    certctl_record_t  *record;
 
     record = &ocsp->record;
     ocsp->found = 1;
@@ -238,12 +238,9 @@ ngx_http_certctl_ocsp_stored(ngx_http_certctl_ocsp_t *ocsp)
 
     rc = ngx_http_certctl_ocsp_read(ocsp);
 
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        return NGX_OK;
-    }
-
     if (rc != CERTCTL_STORE_OK) {
-        return ngx_http_certctl_request_store_error(ocsp->call, rc);
+        return rc == CERTCTL_STORE_NOT_FOUND
+               ? NGX_OK : ngx_http_certctl_request_store_error(ocsp->call, rc);
     }
 
     done = ngx_http_certctl_ocsp_matches(ocsp)
@@ -287,16 +284,15 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
     rc = certctl_store_static_staple_get(certctl->store, ocsp->digest, &old,
                                          &old_until);
 
-    if (ocsp->der.len == 0 && rc == CERTCTL_STORE_NOT_FOUND) {
-        return NGX_OK;
-    }
-
     if (ocsp->der.len || rc == CERTCTL_STORE_OK) {
         CERTCTL_POINT("ocsp.before_static_commit");
 
         rc = certctl_store_static_staple_put(certctl->store, ocsp->digest,
                                        ocsp->der.len ? &ocsp->der : &old,
                                        until, ngx_certctl_touched, certctl);
+
+    } else if (rc == CERTCTL_STORE_NOT_FOUND) {
+        return NGX_OK;
     }
 
     done = ngx_http_certctl_ocsp_written(ocsp, rc, &old);

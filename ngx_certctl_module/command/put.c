@@ -286,48 +286,13 @@ ngx_http_certctl_put_is_key(ngx_http_certctl_put_t *put, const u_char *spki,
 }
 
 
-/* NGX_AGAIN: it is not the pending key. */
+/* With the key that is live a renewal has the names that are live. */
 
-static ngx_int_t
-ngx_http_certctl_put_fit_pending(ngx_http_certctl_put_t *put)
-{
-    const char          *rule;
-    certctl_pending_t   *pending;
-
-    pending = &put->pending;
-
-    if (certctl_store_pending_get(put->mcf->certctl.store, put->name, pending)
-        != CERTCTL_STORE_OK
-        || !ngx_http_certctl_put_is_key(put, pending->spki, &pending->key))
-    {
-        return NGX_AGAIN;
-    }
-
-    rule = pending->sans.len ? certctl_names_are(put->chain.leaf.names,
-                                                 (char *) pending->sans.data)
-                             : "the pending CSR has no names";
-
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, 422, rule);
-    }
-
-    put->record.key = pending->key;
-
-    return NGX_OK;
-}
-
-
-/* A renewal with the key that is live, and so with the names that are. */
-
-static ngx_int_t
-ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
+static const char *
+ngx_http_certctl_put_same_names(ngx_http_certctl_put_t *put)
 {
     const char           *rule;
     struct certctl_leaf   old;
-
-    if (!ngx_http_certctl_put_is_key(put, put->old.spki, &put->old.key)) {
-        return NGX_AGAIN;
-    }
 
     rule = certctl_leaf_read(put->old.chain.data, put->old.chain.len, &old);
 
@@ -338,46 +303,54 @@ ngx_http_certctl_put_fit_old(ngx_http_certctl_put_t *put)
         certctl_leaf_free(&old);
     }
 
-    if (rule) {
-        return ngx_http_certctl_put_refuse(put, 422, rule);
-    }
-
-    put->record.key = put->old.key;
-
-    return NGX_OK;
+    return rule;
 }
 
 
-/* Finds the private key of the leaf, and the names it was asked for. */
+/* Finds the private key of the leaf, and compares the names it was made for:
+   NULL, or a rule. */
 
-static ngx_int_t
-ngx_http_certctl_put_key(ngx_http_certctl_put_t *put)
+static const char *
+ngx_http_certctl_put_find_key(ngx_http_certctl_put_t *put)
 {
-    ngx_int_t  rc;
+    certctl_pending_t  *pending;
 
     if (put->keygen) {
         put->record.key = put->key;
-        return NGX_OK;
+        return NULL;
     }
 
-    rc = ngx_http_certctl_put_fit_pending(put);
+    pending = &put->pending;
 
-    /* the identity is renewed with a new key, or one that was asked for */
+    if (certctl_store_pending_get(put->mcf->certctl.store, put->name, pending)
+        == CERTCTL_STORE_OK
+        && ngx_http_certctl_put_is_key(put, pending->spki, &pending->key))
+    {
+        put->record.key = pending->key;
 
-    if (rc == NGX_AGAIN && put->has_old && !put->identity) {
-        rc = ngx_http_certctl_put_fit_old(put);
+        return pending->sans.len
+               ? certctl_names_are(put->chain.leaf.names,
+                                   (char *) pending->sans.data)
+               : "the pending CSR has no names";
     }
 
-    if (rc == NGX_AGAIN) {
-        return ngx_http_certctl_put_refuse(put, 422,
-                     put->identity
-                     ? "the certificate does not match the pending key of the "
-                       "control listener's identity"
-                     : "the certificate matches neither the pending nor the "
-                       "stored key of this name");
+    /* the identity is renewed with the pending key only */
+
+    if (put->identity) {
+        return "the certificate does not match the pending key of the "
+               "control listener's identity";
     }
 
-    return rc;
+    if (put->has_old
+        && ngx_http_certctl_put_is_key(put, put->old.spki, &put->old.key))
+    {
+        put->record.key = put->old.key;
+
+        return ngx_http_certctl_put_same_names(put);
+    }
+
+    return "the certificate matches neither the pending nor the stored key of "
+           "this name";
 }
 
 
@@ -391,15 +364,15 @@ ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put)
 
     rc = ngx_http_certctl_put_old(put);
 
-    if (rc == NGX_OK) {
-        rc = ngx_http_certctl_put_key(put);
-    }
-
     if (rc != NGX_OK) {
         return rc;
     }
 
-    rule = ngx_http_certctl_put_try(put, &put->record.key);
+    rule = ngx_http_certctl_put_find_key(put);
+
+    if (rule == NULL) {
+        rule = ngx_http_certctl_put_try(put, &put->record.key);
+    }
 
     if (rule) {
         return ngx_http_certctl_put_refuse(put, 422, rule);

@@ -75,8 +75,12 @@ void ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,
 void ngx_http_certctl_put_free(ngx_http_certctl_put_t *put);
 
 
-/* command/put_pem.c: what stands beside the certificates in a body.
-   Each returns NULL or the rule that is broken. */
+/* command/put_pem.c */
+
+/* Parses CA certificates for certctl_chain_accept(). */
+extern const struct certctl_chain_keep  ngx_http_certctl_keep_ca;
+
+/* NULL, or the rule that is broken. */
 
 /* Fills put->key, and key, which is to be freed. */
 const char *ngx_http_certctl_put_take_key(ngx_http_certctl_put_t *put,
@@ -96,14 +100,6 @@ const char *ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put);
 /* command/put_ip.c: NULL, or a warning: no client without SNI gets it. */
 
 const char *ngx_http_certctl_put_ip(ngx_http_certctl_put_t *put);
-
-
-/* command/put_keep.c: what a thread keeps between requests. */
-
-extern const struct certctl_chain_keep  ngx_http_certctl_keep_ca;
-
-/* The key of PKCS#8 DER, or NULL: it is no key, or none that we make. */
-EVP_PKEY *ngx_http_certctl_keep_key(const u_char *der, size_t len);
 
 
 #endif /* _NGX_HTTP_CERTCTL_PUT_H_INCLUDED_ */

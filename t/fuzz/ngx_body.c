@@ -11,7 +11,6 @@
 #include "command/put.c"
 #include "command/put_pem.c"
 #include "cert/key_decoder.c"
-#include "command/put_keep.c"
 
 /* Whose key it is, the store says. */
 const char *
