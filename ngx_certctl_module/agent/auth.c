@@ -39,7 +39,7 @@ ngx_http_certctl_auth_refused(const SSL *ssl, const char *reason)
 }
 
 
-/* 0 ends the handshake with the alert that fits the error. */
+/* 0: the handshake fails with the alert that fits the error. */
 
 static int
 ngx_http_certctl_auth_verify(int ok, X509_STORE_CTX *store)

@@ -17,8 +17,8 @@
 #if (NGX_HAVE_UNIX_DOMAIN)
 
 /*
- * A start that failed behind bind() has left its socket, and bind() refuses a
- * path that exists.  Only one that nobody listens on goes: connect() says so.
+ * A start that failed after bind() has left its socket, and bind() refuses a
+ * path that exists.  Removes it only if no process listens: connect() says so.
  */
 
 static void

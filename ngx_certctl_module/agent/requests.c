@@ -72,16 +72,16 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
 
     { NGX_HTTP_PUT, "/challenges/http-01/{token}",
       ARG(TTL), TEXT, NGX_CERTCTL_AUTH_MAX,
-      NULL, ngx_http_certctl_request_put_http01 },
+      NULL, ngx_http_certctl_request_http01 },
 
     { NGX_HTTP_DELETE, "/challenges/http-01/{token}",
-      0, NULL, 0, NULL, ngx_http_certctl_request_delete_http01 },
+      0, NULL, 0, NULL, ngx_http_certctl_request_http01 },
 
     { NGX_HTTP_PUT, "/challenges/tls-alpn-01/{identifier}",
-      ARG(TTL), TEXT, 64, NULL, ngx_http_certctl_request_put_tlsalpn },
+      ARG(TTL), TEXT, 64, NULL, ngx_http_certctl_request_tlsalpn },
 
     { NGX_HTTP_DELETE, "/challenges/tls-alpn-01/{identifier}",
-      0, NULL, 0, NULL, ngx_http_certctl_request_delete_tlsalpn },
+      0, NULL, 0, NULL, ngx_http_certctl_request_tlsalpn },
 
     { NGX_HTTP_POST, "/sessions/flush",
       0, NULL, 0, NULL, ngx_http_certctl_request_flush },

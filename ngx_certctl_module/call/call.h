@@ -72,8 +72,8 @@ typedef struct {
 
 /*
  * One control request under way.  It owns its memory, none of it from the
- * request's pool: a thread may outlive the client.  While queued is set, only
- * the thread touches anything but request.
+ * request's pool: a thread may outlive the client.  While queued is set, the
+ * event loop uses request alone.
  */
 
 struct ngx_http_certctl_call_s {
@@ -100,7 +100,7 @@ struct ngx_http_certctl_call_s {
     char                             etag[64];
     ngx_http_certctl_json_t          json;
 
-    /* for the log, told by the event loop when the work is done */
+    /* for the log: the event loop writes it when the work is done */
     const char                      *done;       /* "certificate is live" */
     char                             fingerprint[CERTCTL_HEX256];
     uint64_t                         generation;

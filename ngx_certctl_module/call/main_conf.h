@@ -34,7 +34,7 @@ typedef struct {
 #endif
 
     ngx_array_t                *discover;   /* ngx_str_t: directories that may
-                                               be walked; NULL: none */
+                                               be searched; NULL: none */
 
     ngx_uint_t                  agents;     /* servers with certctl_agent */
     ngx_array_t                *agent_users;    /* uid_t: certctl_agent_users;

@@ -11,86 +11,58 @@
 #include "call/call.h"
 
 
-static u_char *
-ngx_http_certctl_tag_blank(u_char *p, u_char *last)
-{
-    while (p < last && (*p == ' ' || *p == '\t')) {
-        p++;
-    }
-
-    return p;
-}
-
-
-/* What is behind one tag, or NULL.  A generation may come without quotes. */
-
-static u_char *
-ngx_http_certctl_tag_read(u_char *p, u_char *last, ngx_str_t *tag)
-{
-    u_char  *end;
-
-    if (p < last && *p == '"') {
-        end = ngx_strlchr(++p, last, '"');
-
-        if (end == NULL) {
-            return NULL;
-        }
-
-        tag->data = p;
-        tag->len = end - p;
-
-        return end + 1;
-    }
-
-    for (end = p; end < last && *end >= '0' && *end <= '9'; end++) {
-        /* void */
-    }
-
-    tag->data = p;
-    tag->len = end - p;
-
-    return tag->len ? end : NULL;
-}
-
-
-/* A list that is not understood ends where it is not. */
+/* A generation may come without quotes.  A list is read up to an error. */
 
 ngx_uint_t
 ngx_http_certctl_tag_listed(ngx_str_t *list, ngx_str_t *tag, ngx_uint_t weak)
 {
-    u_char      *p, *last;
-    ngx_str_t    found;
-    ngx_uint_t   is_weak;
+    u_char      *p, *end, *next, *last;
+    ngx_uint_t   is_weak, quoted;
 
-    p = list->data;
-    last = p + list->len;
+    last = list->data + list->len;
 
-    for ( ;; ) {
-        p = ngx_http_certctl_tag_blank(p, last);
+    for (p = list->data; p < last; p = next) {
 
-        while (p < last && *p == ',') {
-            p = ngx_http_certctl_tag_blank(p + 1, last);
+        if (*p == ',' || *p == ' ' || *p == '\t') {
+            next = p + 1;
+            continue;
         }
 
         is_weak = (last - p > 2 && p[0] == 'W' && p[1] == '/' && p[2] == '"');
+        p += is_weak ? 2 : 0;
 
-        p = ngx_http_certctl_tag_read(is_weak ? p + 2 : p, last, &found);
-        if (p == NULL) {
+        quoted = (*p == '"');
+        p += quoted;
+
+        for (end = p;
+             end < last && (quoted ? *end != '"' : *end >= '0' && *end <= '9');
+             end++)
+        {
+            /* void */
+        }
+
+        if (quoted ? end == last : end == p) {
             return 0;
         }
 
-        p = ngx_http_certctl_tag_blank(p, last);
+        next = end + quoted;
 
-        if (p < last && *p != ',') {
+        while (next < last && (*next == ' ' || *next == '\t')) {
+            next++;
+        }
+
+        if (next < last && *next != ',') {
             return 0;
         }
 
-        if (found.len == tag->len && (weak || !is_weak)
-            && ngx_memcmp(found.data, tag->data, tag->len) == 0)
+        if ((size_t) (end - p) == tag->len && (weak || !is_weak)
+            && ngx_memcmp(p, tag->data, tag->len) == 0)
         {
             return 1;
         }
     }
+
+    return 0;
 }
 
 
@@ -149,9 +121,8 @@ ngx_http_certctl_request_if_match(ngx_http_certctl_call_t *call)
 
 
 /*
- * The generation before the walk: what changes meanwhile is asked for again.
- * And the configuration, as a worker of the one before may still answer when
- * the next one has begun.
+ * The generation before the report is made: what changes meanwhile is asked for
+ * again.  And the configuration, as workers of an older one may still answer.
  */
 
 void

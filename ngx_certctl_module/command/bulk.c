@@ -198,7 +198,7 @@ ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
         /* there is another writer of this name, maybe an earlier part */
 
         if (stores[i].rc == CERTCTL_STORE_CONFLICT) {
-            ngx_http_certctl_put_alone(put[i]);
+            ngx_http_certctl_put_commit(put[i]);
 
         } else {
             ngx_set_errno(stores[i].err);

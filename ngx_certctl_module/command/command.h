@@ -10,7 +10,7 @@
 #include "call/call.h"
 
 
-/* Each runs on a thread. */
+/* Each runs on a thread; that of a path with PUT and DELETE does both. */
 
 void ngx_http_certctl_request_csr(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put(ngx_http_certctl_call_t *call);
@@ -20,10 +20,8 @@ void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_ticket_keys(ngx_http_certctl_call_t *call);
-void ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call);
-void ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call);
-void ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call);
-void ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_http01(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_tlsalpn(ngx_http_certctl_call_t *call);
 
 /* On the event loop, before the body is read. */
 

@@ -13,25 +13,8 @@
 
 #define NGX_HTTP_CERTCTL_CHALLENGE_DIGEST  32     /* SHA-256 */
 
-
-/* The path's token or identifier was checked with the path. */
-
-static void
-ngx_http_certctl_challenge_of(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_e type, ngx_certctl_challenge_t *challenge)
-{
-    ngx_memzero(challenge, sizeof(ngx_certctl_challenge_t));
-
-    challenge->type = type;
-
-    if (type == NGX_CERTCTL_HTTP_01) {
-        challenge->key_len = ngx_strlen(call->name);
-        ngx_memcpy(challenge->key, call->name, challenge->key_len);
-
-    } else {
-        (void) ngx_certctl_challenge_identifier(challenge, call->name);
-    }
-}
+#define NGX_HTTP_CERTCTL_CHALLENGE_BUSY                                       \
+    "timed out while another challenge was written"
 
 
 /* RFC 8555 8.1: the token, a dot, the thumbprint of the account's key. */
@@ -92,19 +75,16 @@ ngx_http_certctl_challenge_digest(ngx_http_certctl_call_t *call,
 
 static void
 ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_e type)
+    ngx_certctl_challenge_t *challenge)
 {
-    char                     *ttl;
-    time_t                    now;
-    ngx_int_t                 rc;
-    const char               *rule;
-    ngx_certctl_challenge_t   challenge;
+    char        *ttl;
+    time_t       now;
+    ngx_int_t    rc;
+    const char  *rule;
 
-    ngx_http_certctl_challenge_of(call, type, &challenge);
-
-    rule = type == NGX_CERTCTL_HTTP_01
-           ? ngx_http_certctl_challenge_auth(call, &challenge)
-           : ngx_http_certctl_challenge_digest(call, &challenge);
+    rule = challenge->type == NGX_CERTCTL_HTTP_01
+           ? ngx_http_certctl_challenge_auth(call, challenge)
+           : ngx_http_certctl_challenge_digest(call, challenge);
 
     if (rule) {
         ngx_http_certctl_request_error(call, 422, rule);
@@ -114,13 +94,14 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
     now = time(NULL);
     ttl = call->args[NGX_HTTP_CERTCTL_ARG_TTL];
 
-    challenge.expires = now + (ttl ? ngx_atotm((u_char *) ttl, ngx_strlen(ttl))
-                                   : NGX_CERTCTL_CHALLENGE_TTL);
+    challenge->expires = now + (ttl ? ngx_atotm((u_char *) ttl,
+                                                ngx_strlen(ttl))
+                                    : NGX_CERTCTL_CHALLENGE_TTL);
 
     rc = ngx_certctl_challenge_put(&call->mcf->certctl.zone->challenges,
-                                   &challenge, now);
+                                   challenge, now);
 
-    ngx_explicit_memzero(challenge.value, sizeof(challenge.value));
+    ngx_explicit_memzero(challenge->value, sizeof(challenge->value));
 
     if (rc == NGX_DECLINED) {
         ngx_http_certctl_request_error(call, NGX_HTTP_INSUFFICIENT_STORAGE,
@@ -131,62 +112,66 @@ ngx_http_certctl_challenge_put(ngx_http_certctl_call_t *call,
 
     if (rc != NGX_OK) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "timed out while another challenge was written");
+                                       NGX_HTTP_CERTCTL_CHALLENGE_BUSY);
         return;
     }
 
     ngx_http_certctl_answer_open(call);
     ngx_http_certctl_json_text(&call->json, "name", call->name);
-    ngx_http_certctl_json_time(&call->json, "expires", challenge.expires);
+    ngx_http_certctl_json_time(&call->json, "expires", challenge->expires);
     ngx_http_certctl_json_close(&call->json, '}');
 }
 
 
 static void
-ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
-    ngx_certctl_challenge_e type)
+ngx_http_certctl_challenge_change(ngx_http_certctl_call_t *call,
+    ngx_certctl_challenge_t *challenge)
 {
-    ngx_certctl_challenge_t  challenge;
-
-    ngx_http_certctl_challenge_of(call, type, &challenge);
-
-    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
-                                     type, challenge.key, challenge.key_len,
-                                     time(NULL))
-        != NGX_OK)
-    {
-        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
-                       "timed out while another challenge was written");
+    if (call->route->media) {
+        ngx_http_certctl_challenge_put(call, challenge);
         return;
     }
 
-    ngx_http_certctl_answer_deleted(call);
+    if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
+                                     challenge->type, challenge->key,
+                                     challenge->key_len, time(NULL))
+        == NGX_OK)
+    {
+        ngx_http_certctl_answer_deleted(call);
+
+    } else {
+        ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                       NGX_HTTP_CERTCTL_CHALLENGE_BUSY);
+    }
+}
+
+
+/* The path's token or identifier was checked with the path. */
+
+void
+ngx_http_certctl_request_http01(ngx_http_certctl_call_t *call)
+{
+    ngx_certctl_challenge_t  challenge;
+
+    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
+
+    challenge.type = NGX_CERTCTL_HTTP_01;
+    challenge.key_len = ngx_strlen(call->name);
+    ngx_memcpy(challenge.key, call->name, challenge.key_len);
+
+    ngx_http_certctl_challenge_change(call, &challenge);
 }
 
 
 void
-ngx_http_certctl_request_put_http01(ngx_http_certctl_call_t *call)
+ngx_http_certctl_request_tlsalpn(ngx_http_certctl_call_t *call)
 {
-    ngx_http_certctl_challenge_put(call, NGX_CERTCTL_HTTP_01);
-}
+    ngx_certctl_challenge_t  challenge;
 
+    ngx_memzero(&challenge, sizeof(ngx_certctl_challenge_t));
 
-void
-ngx_http_certctl_request_put_tlsalpn(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_challenge_put(call, NGX_CERTCTL_TLS_ALPN_01);
-}
+    challenge.type = NGX_CERTCTL_TLS_ALPN_01;
+    (void) ngx_certctl_challenge_identifier(&challenge, call->name);
 
-
-void
-ngx_http_certctl_request_delete_http01(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_challenge_delete(call, NGX_CERTCTL_HTTP_01);
-}
-
-
-void
-ngx_http_certctl_request_delete_tlsalpn(ngx_http_certctl_call_t *call)
-{
-    ngx_http_certctl_challenge_delete(call, NGX_CERTCTL_TLS_ALPN_01);
+    ngx_http_certctl_challenge_change(call, &challenge);
 }

@@ -411,7 +411,7 @@ ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
 
 
 void
-ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put)
+ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
 {
     int         rc;
     uint64_t    generation;
@@ -507,7 +507,7 @@ ngx_http_certctl_request_put(ngx_http_certctl_call_t *call)
     ngx_memcpy(put.if_match, call->if_match, sizeof(put.if_match));
 
     if (ngx_http_certctl_put_check(&put) == NGX_OK) {
-        ngx_http_certctl_put_alone(&put);
+        ngx_http_certctl_put_commit(&put);
     }
 
     call->done = put.done;

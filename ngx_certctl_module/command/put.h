@@ -48,25 +48,19 @@ typedef struct {
 } ngx_http_certctl_put_t;
 
 
-/*
- * What needs no look at the store.  NGX_OK goes on, anything else has filled
- * status and rule.
- */
+/* What needs nothing of the store.  NGX_OK, or status and rule are filled. */
 ngx_int_t ngx_http_certctl_put_check(ngx_http_certctl_put_t *put);
 
-/*
- * Against what is stored; may be repeated.  NGX_OK: put->record is to be
- * stored; anything else has filled status, as the chain is live already or may
- * not be stored.
- */
+/* Against what is stored; may be repeated.  NGX_OK: put->record is to be stored;
+   else status is filled: the chain is live already, or may not be stored. */
 ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
 
 /* Takes what the store answered; not CERTCTL_STORE_CONFLICT. */
 void ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
     uint64_t generation);
 
-/* All of it for a chain that was checked, several times if others write, too. */
-void ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put);
+/* Fits and stores a chain that was checked; again if there are other writes. */
+void ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put);
 
 /* The members of the answer for a chain that is live; sets fingerprint. */
 void ngx_http_certctl_put_answer(ngx_http_certctl_put_t *put,

@@ -25,7 +25,6 @@ static struct {
     ngx_event_t                    timer;
     ngx_connection_t               dummy;
     ngx_thread_task_t              task;
-    ngx_uint_t                     posted;
 } ngx_http_certctl_rotate;
 
 
@@ -73,7 +72,6 @@ ngx_http_certctl_rotate_event(ngx_event_t *ev)
 
     certctl = &ngx_http_certctl_rotate.mcf->certctl;
 
-    ngx_http_certctl_rotate.posted = 0;
     ngx_certctl_ticket_keys_update(certctl);
 
     if (!ngx_http_certctl_rotate_due(certctl)) {
@@ -93,14 +91,12 @@ ngx_http_certctl_rotate_timer(ngx_event_t *ev)
 
     mcf = ngx_http_certctl_rotate.mcf;
 
-    if (!ngx_http_certctl_rotate.posted
+    if (!ngx_http_certctl_rotate.task.event.active
         && ngx_http_certctl_rotate_due(&mcf->certctl)
         && ngx_http_certctl_rotate_take(mcf->certctl.zone))
     {
-        ngx_http_certctl_rotate.posted =
-            ngx_http_certctl_thread_post(mcf->thread_pool,
-                                         &ngx_http_certctl_rotate.task)
-            == NGX_OK;
+        (void) ngx_http_certctl_thread_post(mcf->thread_pool,
+                                            &ngx_http_certctl_rotate.task);
     }
 
     ngx_add_timer(ev, NGX_HTTP_CERTCTL_ROTATE_CHECK);

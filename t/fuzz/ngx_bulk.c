@@ -114,7 +114,7 @@ ngx_http_certctl_put_stored(ngx_http_certctl_put_t *put, int rc,
 }
 
 void
-ngx_http_certctl_put_alone(ngx_http_certctl_put_t *put)
+ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
 {
     put->status = 200;
     alone++;

@@ -14,6 +14,7 @@
 
 static ngx_http_certctl_main_conf_t  mcf;
 static ngx_http_certctl_srv_conf_t   scf = { .common = { .challenge = 1 } };
+static ngx_http_certctl_route_t      put = { .media = "text/plain" }, delete;
 static ngx_str_t                     sent;
 static time_t                        made;
 
@@ -34,7 +35,6 @@ ngx_http_certctl_request_error(ngx_http_certctl_call_t *call,
 void
 ngx_http_certctl_answer_open(ngx_http_certctl_call_t *call)
 {
-    FUZZ_MUST(call->status == 0);
     call->status = NGX_HTTP_OK;
 }
 
@@ -94,7 +94,8 @@ http01(ngx_http_certctl_call_t *call, ngx_str_t uri)
     ngx_str_t  body;
     bool       same = uri.len == own.len && !memcmp(uri.data, path, uri.len);
 
-    ngx_http_certctl_request_put_http01(call);
+    call->route = &put;
+    ngx_http_certctl_request_http01(call);
 
     body = ask(own);
     FUZZ_MUST((call->status == NGX_HTTP_OK) == (body.data != NULL));
@@ -108,7 +109,8 @@ http01(ngx_http_certctl_call_t *call, ngx_str_t uri)
     free(body.data);
 
     call->status = 0;
-    ngx_http_certctl_request_delete_http01(call);
+    call->route = &delete;
+    ngx_http_certctl_request_http01(call);
     FUZZ_MUST(ask(own).data == NULL);
 }
 
@@ -119,10 +121,12 @@ tlsalpn(ngx_http_certctl_call_t *call, ngx_str_t sni)
     ngx_certctl_challenges_t *table = &mcf.certctl.zone->challenges;
     ngx_int_t                 found;
 
-    ngx_http_certctl_challenge_of(call, NGX_CERTCTL_TLS_ALPN_01, &of);
+    memset(&of, 0, sizeof(of));
+    FUZZ_MUST(ngx_certctl_challenge_identifier(&of, call->name) == NGX_OK);
     FUZZ_MUST(of.key_len > 0 && of.key_len <= NGX_CERTCTL_HOST_MAX);
 
-    ngx_http_certctl_request_put_tlsalpn(call);
+    call->route = &put;
+    ngx_http_certctl_request_tlsalpn(call);
 
     found = ngx_certctl_challenge_find(table, NGX_CERTCTL_TLS_ALPN_01, of.key,
                                        of.key_len, made, &got);
@@ -138,7 +142,8 @@ tlsalpn(ngx_http_certctl_call_t *call, ngx_str_t sni)
                   && memcmp(sni.data, of.key, sni.len) == 0));
 
     call->status = 0;
-    ngx_http_certctl_request_delete_tlsalpn(call);
+    call->route = &delete;
+    ngx_http_certctl_request_tlsalpn(call);
 }
 
 /* Name and ttl as the map of requests takes them: t/fuzz/ngx_request.c. */
