@@ -127,8 +127,8 @@ ngx_http_certctl_csr_answer(ngx_http_certctl_call_t *call, X509_REQ *req)
 
 
 /*
- * reuse_pending=1: a client that repeats a request, because its answer was lost,
- * gets the pending CSR, if it is the one that is asked for.
+ * reuse_pending=1: a client that repeats a request, as its answer was lost,
+ * gets the pending CSR, if that is the one that is asked for.
  */
 
 static ngx_uint_t

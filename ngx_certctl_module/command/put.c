@@ -201,7 +201,7 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
 }
 
 
-/* Whether the store has a later staple of the same certificate, and keeps it. */
+/* Whether the store has, and keeps, a later staple of the same certificate. */
 
 static ngx_uint_t
 ngx_http_certctl_put_newer_staple(ngx_http_certctl_put_t *put)

@@ -51,7 +51,7 @@ typedef struct {
 /* What needs nothing of the store.  NGX_OK, or status and rule are filled. */
 ngx_int_t ngx_http_certctl_put_check(ngx_http_certctl_put_t *put);
 
-/* Against what is stored; may be repeated.  NGX_OK: put->record is to be stored;
+/* Against what is stored; may be repeated.  NGX_OK: put->record is to be put;
    else status is filled: the chain is live already, or may not be stored. */
 ngx_int_t ngx_http_certctl_put_fit(ngx_http_certctl_put_t *put);
 

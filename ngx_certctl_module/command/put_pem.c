@@ -28,9 +28,9 @@ typedef struct {
 
 /*
  * What a thread keeps between requests: key decoders, and CA certificates, as
- * thousands of chains have a handful of CAs.  Nothing frees it: a pool's threads
- * end with their worker, and while they do it unloads this object, so that a
- * destructor may be gone when it is called.
+ * thousands of chains have a handful of CAs.  Nothing frees it: a worker exits
+ * while its threads end and unloads this object, so that a destructor may be
+ * gone when it is called.
  */
 
 static __thread struct {
