@@ -414,12 +414,13 @@ ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
     if (stored) {
         record = (const char *) stored->cert.name.data;
 
-        return certctl_store_same(store, record, &stored->file)
+        return certctl_store_is_file(store, record, &stored->file)
                && (entry->record
-                   || certctl_store_leads(store, kind, name, record));
+                   || certctl_store_tries_first(store, kind, name, record));
     }
 
-    return !entry->record && !certctl_store_leads(store, kind, name, NULL);
+    return !entry->record
+           && !certctl_store_tries_first(store, kind, name, NULL);
 }
 
 

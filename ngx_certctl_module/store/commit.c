@@ -63,15 +63,13 @@ certctl_write_end(certctl_write_t *w)
 {
     int  err = errno;
 
-    if (w->folder >= 0) {
-        close(w->folder);
-    }
+    certctl_close(w->folder);
 
     if (w->lock.fd >= 0) {
         certctl_unlock(w->store, &w->lock);
     }
 
-    certctl_sealed_free(&w->live);
+    certctl_record_free(&w->live);
     errno = err;
 }
 
@@ -229,7 +227,7 @@ finish(certctl_write_t *w, int sync)
 
 
 int
-certctl_write_stage(certctl_write_t *w, const certctl_sealed_t *new,
+certctl_write_stage(certctl_write_t *w, const certctl_record_t *new,
     int keep_prev, int sync)
 {
     w->new = new;
@@ -306,7 +304,7 @@ certctl_write_clean(certctl_write_t *w)
 
 
 int
-certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
+certctl_write_commit(certctl_write_t *w, const certctl_record_t *new,
     int keep_prev)
 {
     int  rc;
@@ -327,7 +325,7 @@ certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
 
 int
 certctl_write_sealed(certctl_store_t *store, int parent,
-    const certctl_sealed_t *in, certctl_check_pt check)
+    const certctl_record_t *in, certctl_check_pt check)
 {
     int              rc, folder;
     certctl_write_t  w;
@@ -343,10 +341,7 @@ certctl_write_sealed(certctl_store_t *store, int parent,
         folder = certctl_folder_open(store, parent, in->name, 1);
         rc = folder < 0 ? certctl_store_code()
                         : certctl_sealed_replace(store, folder, in);
-
-        if (folder >= 0) {
-            close(folder);
-        }
+        certctl_close(folder);
     }
 
     certctl_write_end(&w);

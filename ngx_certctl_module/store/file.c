@@ -116,7 +116,7 @@ int
 certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
     certctl_file_t *file)
 {
-    int  fd, rc, err, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
+    int  fd, rc, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
 
     fd = openat(folder, path, flags|O_NOATIME);
 
@@ -131,10 +131,7 @@ certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
     }
 
     rc = read_open(fd, buf, len, file);
-
-    err = errno;
-    close(fd);
-    errno = err;
+    certctl_close(fd);
 
     return rc;
 }

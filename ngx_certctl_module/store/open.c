@@ -119,8 +119,8 @@ open_folders(certctl_store_t *store, int create, char *why, size_t why_len)
         if (folders[i].fd != NO_FD) {
             *folder_fd(store, folders[i].fd) = fd;
 
-        } else if (fd >= 0) {
-            close(fd);
+        } else {
+            certctl_close(fd);
         }
 
         if (reason != NULL) {
@@ -241,20 +241,15 @@ certctl_store_open(const char *path, int create, uid_t uid, gid_t gid,
 void
 certctl_store_close(certctl_store_t *store)
 {
-    int     fd;
     size_t  i;
 
     for (i = 0; i < FOLDERS; i++) {
-        fd = folders[i].fd == NO_FD ? -1 : *folder_fd(store, folders[i].fd);
-
-        if (fd >= 0) {
-            close(fd);
+        if (folders[i].fd != NO_FD) {
+            certctl_close(*folder_fd(store, folders[i].fd));
         }
     }
 
-    if (store->top >= 0) {
-        close(store->top);
-    }
+    certctl_close(store->top);
 
     EVP_MAC_CTX_free(store->mac);
     EVP_CIPHER_free(store->cipher);

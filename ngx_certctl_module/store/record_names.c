@@ -61,7 +61,7 @@ certctl_record_next_name(const certctl_blob_t *names, const char *at)
 /* Names that begin with "_" are no host names: the agent's own identity. */
 
 int
-certctl_record_is_public(const certctl_sealed_t *record)
+certctl_record_is_public(const certctl_record_t *record)
 {
     return record != NULL && record->name[0] != '_';
 }
@@ -77,24 +77,24 @@ certctl_is_fingerprint(const char *key)
 
 
 int
-certctl_record_carries(const certctl_sealed_t *record, certctl_kind_e kind,
+certctl_record_carries(const certctl_record_t *record, certctl_kind_e kind,
     const char *key)
 {
     return certctl_record_is_public(record) && record->kind == kind
-           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+           && certctl_record_has_name(&record->names, key);
 }
 
 
 const char *
-certctl_record_missing(const certctl_sealed_t *record,
-    const certctl_sealed_t *other, const char *key)
+certctl_record_missing(const certctl_record_t *record,
+    const certctl_record_t *other, const char *key)
 {
     if (!certctl_record_is_public(record)) {
         return NULL;
     }
 
     do {
-        key = certctl_record_next_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+        key = certctl_record_next_name(&record->names, key);
     } while (key != NULL && certctl_record_carries(other, record->kind, key));
 
     return key;
@@ -102,7 +102,7 @@ certctl_record_missing(const certctl_sealed_t *record,
 
 
 const char *
-certctl_record_fingerprint(const certctl_sealed_t *record)
+certctl_record_fingerprint(const certctl_record_t *record)
 {
     const char  *key = NULL;
 

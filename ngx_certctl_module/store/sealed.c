@@ -19,7 +19,7 @@
 
 int
 certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
-    certctl_sealed_e type, const char *name, certctl_sealed_t *ret)
+    certctl_sealed_e type, const char *name, certctl_record_t *ret)
 {
     int              rc, tries = 0;
     size_t           len;
@@ -48,7 +48,7 @@ certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
 
 int
 certctl_sealed_load(certctl_store_t *store, int parent,
-    certctl_sealed_e type, const char *name, char mark, certctl_sealed_t *ret)
+    certctl_sealed_e type, const char *name, char mark, certctl_record_t *ret)
 {
     char  path[CERTCTL_PATH_SIZE];
 
@@ -66,7 +66,7 @@ certctl_sealed_load(certctl_store_t *store, int parent,
 
 int
 certctl_store_load(certctl_store_t *store, const char *name, char mark,
-    certctl_sealed_t *ret)
+    certctl_record_t *ret)
 {
     return certctl_sealed_load(store, store->certs, CERTCTL_SEALED_RECORD,
                                name, mark, ret);
@@ -75,7 +75,7 @@ certctl_store_load(certctl_store_t *store, const char *name, char mark,
 
 int
 certctl_sealed_write(certctl_store_t *store, int folder,
-    const certctl_sealed_t *in, int sync)
+    const certctl_record_t *in, int sync)
 {
     int      rc;
     size_t   len;
@@ -94,7 +94,7 @@ certctl_sealed_write(certctl_store_t *store, int folder,
 
 int
 certctl_sealed_replace(certctl_store_t *store, int folder,
-    const certctl_sealed_t *in)
+    const certctl_record_t *in)
 {
     int  rc;
 

@@ -52,25 +52,16 @@ same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
 
 
 void
-certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new)
+certctl_staple_keep(const certctl_record_t *old, certctl_record_t *new)
 {
-    const certctl_blob_t  *kept, *staple;
-
-    if (old == NULL
-        || !same_leaf(&new->blob[CERTCTL_BLOB_CHAIN],
-                      &old->blob[CERTCTL_BLOB_CHAIN]))
+    if (old != NULL
+        && same_leaf(&new->chain, &old->chain)
+        && (new->staple.len == 0
+            || !certctl_staple_replaces(&new->staple, new->staple_until,
+                                        &old->staple, old->staple_until)))
     {
-        return;
-    }
-
-    kept = &old->blob[CERTCTL_BLOB_STAPLE];
-    staple = &new->blob[CERTCTL_BLOB_STAPLE];
-
-    if (staple->len == 0
-        || !certctl_staple_replaces(staple, new->until, kept, old->until))
-    {
-        new->blob[CERTCTL_BLOB_STAPLE] = *kept;
-        new->until = old->until;
+        new->staple = old->staple;
+        new->staple_until = old->staple_until;
     }
 }
 
@@ -78,23 +69,23 @@ certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new)
 /* Of a static certificate's staples the later one is kept; under its lock. */
 
 static int
-check_later(certctl_store_t *store, const certctl_sealed_t *in)
+check_later(certctl_store_t *store, const certctl_record_t *in)
 {
     int                rc;
-    certctl_sealed_t   old;
+    certctl_record_t   old;
 
     if (certctl_sealed_load(store, store->staples, in->type, in->name, 0,
                             &old)
-           != CERTCTL_STORE_OK)
+        != CERTCTL_STORE_OK)
     {
         return CERTCTL_STORE_OK;
     }
 
-    rc = certctl_staple_replaces(&in->blob[CERTCTL_BLOB_STAPLE], in->until,
-                                 &old.blob[CERTCTL_BLOB_STAPLE], old.until)
+    rc = certctl_staple_replaces(&in->staple, in->staple_until,
+                                 &old.staple, old.staple_until)
          ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
 
-    certctl_sealed_free(&old);
+    certctl_record_free(&old);
 
     return rc;
 }
@@ -106,14 +97,12 @@ certctl_store_static_staple_put(certctl_store_t *store,
     certctl_changed_pt changed, void *data)
 {
     int               rc;
-    certctl_sealed_t  in;
+    certctl_record_t  in = { .type = CERTCTL_SEALED_STAPLE,
+                             .stored = time(NULL),
+                             .staple_until = until,
+                             .staple = *staple };
 
-    memset(&in, 0, sizeof(in));
     certctl_hex(fingerprint, 32, in.name);
-    in.type = CERTCTL_SEALED_STAPLE;
-    in.stored = time(NULL);
-    in.until = until;
-    in.blob[CERTCTL_BLOB_STAPLE] = *staple;
 
     rc = certctl_write_sealed(store, store->staples, &in, check_later);
 
@@ -134,28 +123,26 @@ certctl_store_static_staple_get(certctl_store_t *store,
     int                rc;
     char               name[CERTCTL_HEX256];
     u_char            *data;
-    certctl_blob_t    *staple;
-    certctl_sealed_t   sealed;
+    certctl_record_t   kept;
 
     certctl_hex(fingerprint, 32, name);
 
     rc = certctl_sealed_load(store, store->staples, CERTCTL_SEALED_STAPLE,
-                             name, 0, &sealed);
+                             name, 0, &kept);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
 
-    staple = &sealed.blob[CERTCTL_BLOB_STAPLE];
-    data = malloc(staple->len + 1);
+    data = malloc(kept.staple.len + 1);
 
     if (data != NULL) {
-        memcpy(data, staple->data, staple->len);
+        memcpy(data, kept.staple.data, kept.staple.len);
         ret->data = data;
-        ret->len = staple->len;
-        *until = sealed.until;
+        ret->len = kept.staple.len;
+        *until = kept.staple_until;
     }
 
-    certctl_sealed_free(&sealed);
+    certctl_record_free(&kept);
 
     return data ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
 }
