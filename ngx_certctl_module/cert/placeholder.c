@@ -7,8 +7,6 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include <openssl/x509v3.h>
-
 #include "cert/placeholder.h"
 #include "cert/self_signed.h"
 
@@ -23,17 +21,14 @@ static ngx_str_t  ngx_certctl_placeholder_cert;
 static ngx_str_t  ngx_certctl_placeholder_key;
 
 
-static ngx_int_t
-ngx_certctl_placeholder_extend(X509 *x509, void *data)
-{
-    return ngx_certctl_self_signed_extend(x509, NID_subject_alt_name,
-                                          "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
-}
-
+static const ngx_certctl_extension_t  ngx_certctl_placeholder_extensions[] = {
+    { "subjectAltName", "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME },
+    { NULL, NULL }
+};
 
 static const ngx_certctl_self_signed_t  ngx_certctl_placeholder_form = {
     NGX_CERTCTL_PLACEHOLDER_NAME, NGX_CERTCTL_DAY, NGX_CERTCTL_YEARS,
-    ngx_certctl_placeholder_extend, NULL
+    ngx_certctl_placeholder_extensions
 };
 
 
@@ -58,19 +53,13 @@ ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
 }
 
 
-ngx_int_t
-ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
+static ngx_int_t
+ngx_certctl_placeholder_make(void)
 {
     BIO        *cert_bio, *key_bio;
     X509       *x509;
     EVP_PKEY   *pkey;
     ngx_int_t   rc;
-
-    if (ngx_certctl_placeholder_key.data) {
-        *cert = ngx_certctl_placeholder_cert;
-        *key = ngx_certctl_placeholder_key;
-        return NGX_OK;
-    }
 
     rc = NGX_ERROR;
     x509 = NULL;
@@ -94,16 +83,12 @@ ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
         goto done;
     }
 
-    if (ngx_certctl_placeholder_text(cert_bio,
-                                          &ngx_certctl_placeholder_cert)
+    if (ngx_certctl_placeholder_text(cert_bio, &ngx_certctl_placeholder_cert)
         == NGX_OK)
     {
         rc = ngx_certctl_placeholder_text(key_bio,
-                                            &ngx_certctl_placeholder_key);
+                                          &ngx_certctl_placeholder_key);
     }
-
-    *cert = ngx_certctl_placeholder_cert;
-    *key = ngx_certctl_placeholder_key;
 
 done:
 
@@ -136,11 +121,16 @@ ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
         return NGX_ERROR;
     }
 
-    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
+    if (ngx_certctl_placeholder_key.data == NULL
+        && ngx_certctl_placeholder_make() != NGX_OK)
+    {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
                       "cannot make the placeholder certificate");
         return NGX_ERROR;
     }
+
+    *cert = ngx_certctl_placeholder_cert;
+    *key = ngx_certctl_placeholder_key;
 
     return NGX_OK;
 }

@@ -247,7 +247,7 @@ ngx_http_certctl_ocsp_staple(ngx_http_certctl_ocsp_t *ocsp,
 
     rc = certctl_store_staple(ocsp->call->mcf->certctl.store, record->name,
                               ocsp->digest, &ocsp->der, until,
-                              &ocsp->generation, ngx_certctl_touched,
+                              &ocsp->generation, ngx_certctl_invalidate,
                               &ocsp->call->mcf->certctl);
 
     return ngx_http_certctl_ocsp_kept(ocsp, rc, &record->staple);
@@ -321,7 +321,7 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 
         rc = certctl_store_static_staple_put(certctl->store, ocsp->digest,
                                        ocsp->der.len ? &ocsp->der : &kept,
-                                       until, ngx_certctl_touched, certctl);
+                                       until, ngx_certctl_invalidate, certctl);
     }
 
     done = ngx_http_certctl_ocsp_kept(ocsp, rc, &kept);

@@ -179,8 +179,7 @@ ngx_http_certctl_challenge_delete(ngx_http_certctl_call_t *call,
     ngx_certctl_challenge_t *challenge)
 {
     if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
-                                     challenge->type, challenge->key,
-                                     challenge->key_len, time(NULL))
+                                     challenge, time(NULL))
         != NGX_OK)
     {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,

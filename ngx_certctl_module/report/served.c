@@ -10,7 +10,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "report/report.h"
-#include "cert/cert.h"
 #include "tls/address.h"
 
 

@@ -304,26 +304,6 @@ certctl_write_clean(certctl_write_t *w)
 
 
 int
-certctl_write_commit(certctl_write_t *w, const certctl_record_t *new,
-    int keep_prev)
-{
-    int  rc;
-
-    rc = certctl_write_stage(w, new, keep_prev, 1);
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_write_publish(w, 1);
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        certctl_write_clean(w);
-    }
-
-    return rc;
-}
-
-
-int
 certctl_write_sealed(certctl_store_t *store, int parent,
     const certctl_record_t *in, certctl_check_pt check)
 {

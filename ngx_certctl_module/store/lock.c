@@ -117,15 +117,6 @@ certctl_lock_is_file(int fd, int folder, const char *path)
 }
 
 
-/* Whether the file we locked is still the one that others will lock. */
-
-static int
-is_current(certctl_store_t *store, const char *name, int fd)
-{
-    return certctl_lock_is_file(fd, store->writes, name) == 1;
-}
-
-
 static void
 pause_step(void)
 {
@@ -175,7 +166,7 @@ wait_lock(certctl_store_t *store, const char *name, int fd, unsigned *left_ms)
             return -1;
         }
 
-        if (!is_current(store, name, fd)) {
+        if (certctl_lock_is_file(fd, store->writes, name) != 1) {
             return 0;
         }
 
@@ -188,7 +179,7 @@ wait_lock(certctl_store_t *store, const char *name, int fd, unsigned *left_ms)
         *left_ms -= LOCK_STEP_MS;
     }
 
-    return is_current(store, name, fd);
+    return certctl_lock_is_file(fd, store->writes, name) == 1;
 }
 
 
@@ -201,18 +192,19 @@ own_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     for ( ;; ) {
         fd = open_lock(store, name, &lock->stale);
 
-        if (fd < 0) {
-            if (errno == ENOENT && lock->stale) {
-                continue;               /* its owner has just finished */
-            }
+        if (fd < 0 && errno == ENOENT && lock->stale) {
+            continue;                   /* its owner has just finished */
+        }
 
+        if (fd < 0) {
             return certctl_store_code();
         }
 
         rc = wait_lock(store, name, fd, &wait_ms);
 
         if (rc == 1) {
-            break;
+            lock->fd = fd;
+            return CERTCTL_STORE_OK;
         }
 
         certctl_close(fd);
@@ -221,10 +213,6 @@ own_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
             return CERTCTL_STORE_ERROR;
         }
     }
-
-    lock->fd = fd;
-
-    return CERTCTL_STORE_OK;
 }
 
 
@@ -343,23 +331,13 @@ int
 certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     unsigned wait_ms, certctl_lock_pool_t *pool)
 {
-    int  rc;
-
+    lock->fd = -1;
     lock->pool = pool;
     lock->unfinished = 0;
     memcpy(lock->name, name, strlen(name) + 1);
 
-    if (take_pooled(store, lock)) {
-        return CERTCTL_STORE_OK;
-    }
-
-    rc = own_lock(store, name, lock, wait_ms);
-
-    if (rc != CERTCTL_STORE_OK) {
-        lock->fd = -1;
-    }
-
-    return rc;
+    return take_pooled(store, lock) ? CERTCTL_STORE_OK
+                                    : own_lock(store, name, lock, wait_ms);
 }
 
 

@@ -509,27 +509,3 @@ certctl_names_change(certctl_store_t *store, const certctl_record_t *old,
 
     return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
 }
-
-
-static void
-notify_missing(const certctl_record_t *record, const certctl_record_t *other,
-    certctl_changed_pt changed, void *data)
-{
-    const char  *key = NULL;
-
-    while ((key = certctl_record_missing(record, other, key)) != NULL) {
-        changed(key, data);
-    }
-}
-
-
-void
-certctl_names_notify(const char *name, const certctl_record_t *old,
-    const certctl_record_t *new, certctl_changed_pt changed, void *data)
-{
-    if (changed != NULL) {
-        changed(name, data);
-        notify_missing(new, NULL, changed, data);
-        notify_missing(old, new, changed, data);
-    }
-}

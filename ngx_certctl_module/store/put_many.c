@@ -16,11 +16,8 @@
 #include "store/store_impl.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <sys/utsname.h>
 
 
 typedef enum {
@@ -35,38 +32,6 @@ typedef struct {
     certctl_store_put_t  *asked;
     step_e                step;
 } one_t;
-
-
-/*
- * Before Linux 5.8 syncfs() did not report write errors; and a folder may be
- * another file system.
- */
-
-int
-certctl_many_shares(certctl_store_t *store)
-{
-    int             major, minor, kind;
-    struct stat     certs, names;
-    struct utsname  os;
-
-    if (store->certs < 0 || uname(&os) != 0
-        || sscanf(os.release, "%d.%d", &major, &minor) != 2
-        || major < 5 || (major == 5 && minor < 8)
-        || fstat(store->certs, &certs) != 0)
-    {
-        return 0;
-    }
-
-    for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-        if (store->names[kind] < 0 || fstat(store->names[kind], &names) != 0
-            || names.st_dev != certs.st_dev)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
 
 
 static void

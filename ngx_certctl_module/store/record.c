@@ -187,24 +187,18 @@ certctl_seal(certctl_store_t *store, const certctl_record_t *in, u_char **out,
     size_t *len)
 {
     u_char  *buf, *body, *p;
-    size_t   head, total = SEALED_TAG, i;
+    size_t   head, total, i;
 
     head = SEALED_HEAD + strlen(in->name);
+    total = head + SEALED_TAG;
 
     for (i = 0; i < CERTCTL_BLOBS; i++) {
-        if (in->blob[i].len > CERTCTL_FILE_MAX) {
+        if (in->blob[i].len > CERTCTL_FILE_MAX - total) {
             errno = EFBIG;
             return CERTCTL_STORE_ERROR;
         }
 
         total += in->blob[i].len;
-    }
-
-    total += head;
-
-    if (total > CERTCTL_FILE_MAX) {
-        errno = EFBIG;
-        return CERTCTL_STORE_ERROR;
     }
 
     buf = calloc(1, total);

@@ -206,10 +206,7 @@ certctl_seal_key_load(certctl_store_t *store, int create, char *why,
 
         } else {
             reason = make_key(store);
-
-            if (reason == NULL) {
-                fd = openat(store->top, SEAL_FILE, flags);
-            }
+            fd = openat(store->top, SEAL_FILE, flags);
         }
     }
 

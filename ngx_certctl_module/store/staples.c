@@ -8,10 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include <openssl/asn1.h>
-
 #include "x509_facts.h"
 #include "x509_info.h"
+#include "x509_read.h"
 
 
 int
@@ -35,19 +34,10 @@ certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
 static int
 same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
 {
-    int            tag, class;
-    long           len;
-    size_t         whole;
-    const u_char  *p = one->data;
+    size_t  len = certctl_der_len(one->data, one->len);
 
-    if (ASN1_get_object(&p, &len, &tag, &class, one->len) & 0x80) {
-        return 0;
-    }
-
-    whole = p - one->data + len;
-
-    return whole <= other->len
-           && memcmp(one->data, other->data, whole) == 0;
+    return len && len <= other->len
+           && memcmp(one->data, other->data, len) == 0;
 }
 
 

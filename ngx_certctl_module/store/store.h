@@ -335,8 +335,8 @@ int certctl_store_ticket_set(certctl_store_t *store,
 /*
  * Replaces the kept set by a pushed one; OLDER, with the kept generation, when
  * it is not newer.  The same one again is OK.  Sessions are flushed to its
- * epoch, unless this host was flushed later; epoch is the host's then, unchanged
- * where the set has none.
+ * epoch, unless this host was flushed later; epoch is the host's then, and
+ * unchanged where the set has none.
  */
 int certctl_store_ticket_set_put(certctl_store_t *store,
     const certctl_ticket_set_t *set, uint64_t *generation, uint64_t *epoch);

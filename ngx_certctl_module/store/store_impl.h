@@ -61,8 +61,7 @@ struct certctl_store_s {
     int          damaged;
     int          sessions;
 
-    int          shared_sync;               /* whether syncfs() may be trusted:
-                                               store/put_many.c */
+    int          shared_sync;               /* syncfs() may be trusted */
     uid_t        uid;                       /* who owns what we make */
     gid_t        gid;
 
@@ -301,12 +300,6 @@ int certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
 /* Loads a record; NOT_FOUND when it does not carry key. */
 int certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
     const char *key, const char *record, certctl_record_t *ret);
-/*
- * Calls changed for all names of both.  Under the record's lock: when a writer
- * is killed before, its lock is left, and who finds that invalidates all.
- */
-void certctl_names_notify(const char *name, const certctl_record_t *old,
-    const certctl_record_t *new, certctl_changed_pt changed, void *data);
 
 
 /* store/commit.c */
@@ -332,27 +325,12 @@ int certctl_write_begin(certctl_store_t *store, const char *name, int create,
     unsigned wait_ms, certctl_lock_pool_t *pool, certctl_write_t *w);
 void certctl_write_end(certctl_write_t *w);
 
-/* The generation of new and its time: later than what it replaces. */
-void certctl_write_number(certctl_write_t *w, certctl_record_t *new);
-
-/* Calls changed for all names whose answer this write may have changed. */
-void certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed,
-    void *data);
-
 /*
- * Makes new the live record, durably, or leaves what was there.  With
- * keep_prev the version before the live one stays, else the live one takes
- * its place.
- */
-int certctl_write_commit(certctl_write_t *w, const certctl_record_t *new,
-    int keep_prev);
-
-/*
- * Its steps, for who commits many at a time: the new version is written beside
- * the live one, takes its place, and the backup is removed.  Without sync the
- * caller syncs what a step has written before the next one.  stage() and
- * publish() leave nothing when they fail; unstage() takes a stage() back,
- * revert() a publish().
+ * The steps: new is written beside the live record, takes its place, and the
+ * backup is removed.  With keep_prev the version before the live one stays,
+ * else the live one takes its place.  Without sync the caller syncs what a step
+ * has written before the next one.  stage() and publish() leave nothing when
+ * they fail; unstage() takes a stage() back, revert() a publish().
  */
 int certctl_write_stage(certctl_write_t *w, const certctl_record_t *new,
     int keep_prev, int sync);
@@ -382,6 +360,17 @@ typedef struct {
 
 /* Later than last, and than all before. */
 uint64_t certctl_next_generation(uint64_t last);
+
+/* The generation of new and its time: later than what it replaces. */
+void certctl_write_number(certctl_write_t *w, certctl_record_t *new);
+
+/*
+ * Calls changed for all names whose answer this write may have changed.  Under
+ * the record's lock: when a writer is killed before, its lock is left, and who
+ * finds that invalidates all.
+ */
+void certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed,
+    void *data);
 
 /* put_end() is called only when it has succeeded. */
 int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
@@ -416,11 +405,6 @@ size_t certctl_ticket_set_write(const certctl_ticket_set_t *set, u_char *p);
 void certctl_heal(certctl_store_t *store, const char *name);
 /* The answer of any name may be another now. */
 void certctl_invalidate_all(certctl_store_t *store);
-
-
-/* store/put_many.c */
-
-int certctl_many_shares(certctl_store_t *store);
 
 
 /* store/seal.c */

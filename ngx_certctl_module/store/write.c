@@ -57,10 +57,26 @@ certctl_write_number(certctl_write_t *w, certctl_record_t *new)
 }
 
 
+static void
+notify_missing(const certctl_record_t *record, const certctl_record_t *other,
+    certctl_changed_pt changed, void *data)
+{
+    const char  *key = NULL;
+
+    while ((key = certctl_record_missing(record, other, key)) != NULL) {
+        changed(key, data);
+    }
+}
+
+
 void
 certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed, void *data)
 {
-    certctl_names_notify(w->lock.name, w->old, w->new, changed, data);
+    if (changed != NULL) {
+        changed(w->lock.name, data);
+        notify_missing(w->new, NULL, changed, data);
+        notify_missing(w->old, w->new, changed, data);
+    }
 
     if (w->names_unknown) {
         certctl_invalidate_all(w->store);
@@ -68,7 +84,10 @@ certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed, void *data)
 }
 
 
-/* Commits, and notifies also when readers may have seen what was undone. */
+/*
+ * Makes new the live record, durably, or leaves what was there.  Notifies also
+ * when readers may have seen what was undone.
+ */
 
 static int
 commit(certctl_write_t *w, certctl_record_t *new, int keep_prev,
@@ -78,7 +97,16 @@ commit(certctl_write_t *w, certctl_record_t *new, int keep_prev,
 
     certctl_write_number(w, new);
 
-    rc = certctl_write_commit(w, new, keep_prev);
+    rc = certctl_write_stage(w, new, keep_prev, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_write_publish(w, 1);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_write_clean(w);
+    }
+
     err = errno;
 
     if (w->committed) {

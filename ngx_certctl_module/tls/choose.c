@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 
 #include "cert/cache.h"
-#include "cert/cert.h"
 #include "tls/choose.h"
 
 
