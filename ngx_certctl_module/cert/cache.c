@@ -44,7 +44,8 @@ typedef struct {
     ngx_atomic_t          *counter;
     ngx_atomic_uint_t      seen;            /* its value before the last read */
     time_t                 checked;
-    time_t                 until;           /* the next notAfter of stored */
+    time_t                 until;           /* the next notAfter of stored;
+                                               0: never read */
 
     ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
 } ngx_certctl_entry_t;
@@ -449,10 +450,9 @@ ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
         if (entry == NULL) {
             return NULL;
         }
+    }
 
-        ngx_certctl_entry_read(cache, entry, now);
-
-    } else if (!ngx_certctl_entry_fresh(cache, entry, now)) {
+    if (!ngx_certctl_entry_fresh(cache, entry, now)) {
         ngx_certctl_entry_read(cache, entry, now);
     }
 

@@ -90,7 +90,7 @@ typedef struct {
 
     ngx_certctl_compressed_t   *compressed; /* NULL: not made yet */
 
-    time_t                      staple_read;    /* when it was looked for */
+    time_t                      staple_read;    /* when it was last read */
     ngx_atomic_uint_t           staple_seen;    /* and its counter then */
 } ngx_certctl_cert_t;
 
@@ -169,7 +169,7 @@ struct ngx_certctl_server_s {
 
 /*
  * One configuration's view of the store.  The HTTP module's main configuration
- * holds it; stream servers, which no control request reaches, borrow it.
+ * owns it; stream servers, which no control request reaches, borrow it.
  */
 
 struct ngx_certctl_s {
@@ -182,7 +182,7 @@ struct ngx_certctl_s {
     ngx_uint_t                  cache_max;
     ngx_certctl_cache_t        *cache;      /* a worker's parsed copies */
     ngx_certctl_cache_t        *facts;      /* and what its reports know */
-    ngx_atomic_t                facts_busy; /* in the hands of a thread */
+    ngx_atomic_t                facts_busy; /* used by a thread */
 
     SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
     ngx_array_t                 sessions;   /* of all TLS servers, see

@@ -44,31 +44,6 @@ ngx_certctl_parser_free(ngx_certctl_parser_t *parser)
 }
 
 
-/* A certificate of unusual shape is OpenSSL's to judge. */
-
-static const char *
-ngx_certctl_parse_slowly(ngx_certctl_cert_t *cert, certctl_record_t *rec)
-{
-    X509          *x509;
-    const char    *rule;
-    const u_char  *p;
-
-    p = rec->chain.data;
-
-    x509 = certctl_x509_read(&p, rec->chain.len);
-    if (x509 == NULL) {
-        return "its certificate cannot be read";
-    }
-
-    rule = ngx_certctl_cert_fill(cert, x509);
-
-    cert->x509 = NULL;
-    X509_free(x509);
-
-    return rule;
-}
-
-
 /*
  * What a report without details asks for.  The staple was checked when it was
  * stored, and is sealed: its time tells its state.
@@ -83,27 +58,25 @@ ngx_certctl_parse_facts(ngx_certctl_stored_t *stored, certctl_record_t *rec)
 
     cert = &stored->cert;
 
-    if (certctl_x509_facts(rec->chain.data, rec->chain.len, &facts)
-        && EVP_Digest(rec->chain.data, facts.len, cert->digest, NULL,
-                      EVP_sha256(), NULL)
-           == 1)
-    {
-        certctl_hex(cert->digest, sizeof(cert->digest), cert->fingerprint);
-
-        cert->kind = rec->kind;
-        cert->not_before = facts.not_before;
-        cert->not_after = facts.not_after;
-        cert->must_staple = facts.must_staple;
-        cert->ocsp = facts.ocsp;
-
-    } else {
-        rule = ngx_certctl_parse_slowly(cert, rec);
-
-        if (rule) {
-            return rule;
-        }
+    rule = certctl_x509_facts_read(rec->chain.data, rec->chain.len, &facts);
+    if (rule) {
+        return rule;
     }
 
+    if (EVP_Digest(rec->chain.data, facts.len, cert->digest, NULL,
+                   EVP_sha256(), NULL)
+        != 1)
+    {
+        return "no memory";
+    }
+
+    certctl_hex(cert->digest, sizeof(cert->digest), cert->fingerprint);
+
+    cert->kind = rec->kind;
+    cert->not_before = facts.not_before;
+    cert->not_after = facts.not_after;
+    cert->must_staple = facts.must_staple;
+    cert->ocsp = facts.ocsp;
     cert->staple_withdrawn = (rec->staple_until == CERTCTL_STAPLE_WITHDRAWN);
 
     if (rec->staple.len) {

@@ -15,8 +15,9 @@
 #define NGX_CERTCTL_YEARS  (10 * 365 * NGX_CERTCTL_DAY)
 
 
-/* the process's own: a configuration cycle borrows them */
+/* "data:" and PEM, the process's own: a configuration cycle borrows them */
 
+static u_char     ngx_certctl_placeholder_pem[2][2048];
 static ngx_str_t  ngx_certctl_placeholder_cert;
 static ngx_str_t  ngx_certctl_placeholder_key;
 
@@ -32,24 +33,11 @@ static const ngx_certctl_self_signed_t  ngx_certctl_placeholder_form = {
 };
 
 
-static ngx_int_t
-ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
+static void
+ngx_certctl_placeholder_text(BIO *bio, u_char *pem, ngx_str_t *text)
 {
-    long   len;
-    char  *data;
-
-    len = BIO_get_mem_data(bio, &data);
-
-    text->data = malloc(len + 1);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(text->data, data, len);
-    text->data[len] = '\0';
-    text->len = len;
-
-    return NGX_OK;
+    text->data = pem;
+    text->len = BIO_read(bio, pem, sizeof(ngx_certctl_placeholder_pem[0]) - 1);
 }
 
 
@@ -83,12 +71,11 @@ ngx_certctl_placeholder_make(void)
         goto done;
     }
 
-    if (ngx_certctl_placeholder_text(cert_bio, &ngx_certctl_placeholder_cert)
-        == NGX_OK)
-    {
-        rc = ngx_certctl_placeholder_text(key_bio,
-                                          &ngx_certctl_placeholder_key);
-    }
+    ngx_certctl_placeholder_text(cert_bio, ngx_certctl_placeholder_pem[0],
+                                 &ngx_certctl_placeholder_cert);
+    ngx_certctl_placeholder_text(key_bio, ngx_certctl_placeholder_pem[1],
+                                 &ngx_certctl_placeholder_key);
+    rc = NGX_OK;
 
 done:
 
@@ -139,17 +126,8 @@ ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
 void
 ngx_certctl_placeholder_free(void)
 {
-    ngx_str_t  *key;
+    ngx_explicit_memzero(ngx_certctl_placeholder_pem,
+                         sizeof(ngx_certctl_placeholder_pem));
 
-    key = &ngx_certctl_placeholder_key;
-
-    if (key->data) {
-        ngx_explicit_memzero(key->data, key->len);
-    }
-
-    free(key->data);
-    free(ngx_certctl_placeholder_cert.data);
-
-    ngx_str_null(key);
-    ngx_str_null(&ngx_certctl_placeholder_cert);
+    ngx_str_null(&ngx_certctl_placeholder_key);
 }

@@ -23,7 +23,7 @@
 ngx_int_t ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
     ngx_array_t **keys);
 
-/* At the end of a process: wipes the key's text. */
+/* When a process exits: wipes the key's text. */
 void ngx_certctl_placeholder_free(void);
 
 

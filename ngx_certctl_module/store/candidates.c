@@ -17,40 +17,21 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/err.h>
-#include <openssl/x509.h>
-
 #include "x509_facts.h"
-#include "x509_info.h"
 
 
 void
 certctl_candidate_set(certctl_candidate_t *candidate,
     const certctl_record_t *record)
 {
-    X509                       *x509;
-    const u_char               *p = record->chain.data;
-    struct certctl_x509_info    info = { 0 };
-    struct certctl_x509_facts   facts;
+    struct certctl_x509_facts  facts = { 0 };
+
+    (void) certctl_x509_facts_read(record->chain.data, record->chain.len,
+                                   &facts);
 
     memcpy(candidate->record, record->name, sizeof(candidate->record));
-
-    if (certctl_x509_facts(p, record->chain.len, &facts)) {
-        candidate->not_before = facts.not_before;
-        candidate->not_after = facts.not_after;
-        return;
-    }
-
-    ERR_set_mark();
-
-    x509 = d2i_X509(NULL, &p, record->chain.len);
-    (void) (x509 && certctl_x509_info(x509, &info));
-
-    candidate->not_before = info.not_before;
-    candidate->not_after = info.not_after;
-
-    X509_free(x509);
-    ERR_pop_to_mark();
+    candidate->not_before = facts.not_before;
+    candidate->not_after = facts.not_after;
 }
 
 

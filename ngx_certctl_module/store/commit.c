@@ -78,24 +78,16 @@ void
 certctl_move_to_damaged(certctl_store_t *store, int folder, const char *name,
     char mark)
 {
-    int       tries;
     char      path[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
-    unsigned  salt;
+    uint64_t  salt;
+
+    if (RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
+        return;
+    }
 
     certctl_path(path, name, mark);
-
-    for (tries = 0; tries < 8; tries++) {
-        if (RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
-            return;
-        }
-
-        (void) snprintf(to, sizeof(to), "%.200s+%lld-%08x", name,
-                        (long long) time(NULL), salt);
-
-        if (faccessat(store->damaged, to, F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
-            break;
-        }
-    }
+    (void) snprintf(to, sizeof(to), "%.200s+%lld-%016llx", name,
+                    (long long) time(NULL), (unsigned long long) salt);
 
     CERTCTL_POINT("store.damaged.before_rename");
 

@@ -9,10 +9,6 @@
  */
 
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* renameat2() */
-#endif
-
 #include "store/store_impl.h"
 
 #include <errno.h>

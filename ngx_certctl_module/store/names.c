@@ -14,10 +14,6 @@
  */
 
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* renameat2() */
-#endif
-
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -197,8 +193,8 @@ change_entry(names_t *names, int folder, const change_t *change)
         return CERTCTL_STORE_OK;
     }
 
-    /* a lost fingerprint only makes somebody look through all records: not
-       worth a sync with each renewal */
+    /* a lost fingerprint only costs a search through all records: not worth a
+       sync with each renewal */
 
     if (!certctl_is_fingerprint(change->key)) {
         names->changed[change->kind][certctl_path_hash(change->key)] = 1;

@@ -9,10 +9,6 @@
  */
 
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* syncfs() */
-#endif
-
 #include "store/store_impl.h"
 
 #include <errno.h>
@@ -34,11 +30,19 @@ typedef struct {
 } one_t;
 
 
+/* What became of a step: the next one, or the answer. */
+
 static void
-failed(one_t *one, int rc)
+advance(one_t *one, int rc, step_e next)
 {
-    one->asked->rc = rc;
-    one->asked->err = errno;
+    if (rc == CERTCTL_STORE_OK) {
+        one->step = next;
+
+    } else {
+        one->asked->rc = rc;
+        one->asked->err = errno;
+        one->step = one->step == STEP_NONE ? STEP_NONE : STEP_BEGUN;
+    }
 }
 
 
@@ -67,29 +71,7 @@ begin(certctl_store_t *store, one_t *one, certctl_lock_pool_t *pool)
         rc = CERTCTL_STORE_CONFLICT;        /* somebody has its lock */
     }
 
-    if (rc != CERTCTL_STORE_OK) {
-        failed(one, rc);
-        return;
-    }
-
-    one->step = STEP_STAGED;
-}
-
-
-static void
-publish(one_t *one)
-{
-    int  rc;
-
-    rc = certctl_write_publish(&one->put.w, 0);
-
-    if (rc != CERTCTL_STORE_OK) {
-        one->step = STEP_BEGUN;
-        failed(one, rc);
-        return;
-    }
-
-    one->step = STEP_PUBLISHED;
+    advance(one, rc, STEP_STAGED);
 }
 
 
@@ -116,8 +98,7 @@ revert_all(one_t *ones, size_t n, step_e step, void (*undo)(certctl_write_t *w),
         if (ones[i].step == step) {
             undo(&ones[i].put.w);
             errno = err;
-            failed(&ones[i], rc);
-            ones[i].step = STEP_BEGUN;
+            advance(&ones[i], rc, step);
         }
     }
 }
@@ -148,7 +129,8 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
 
     for (i = 0; i < n; i++) {
         if (ones[i].step == STEP_STAGED) {
-            publish(&ones[i]);
+            advance(&ones[i], certctl_write_publish(&ones[i].put.w, 0),
+                    STEP_PUBLISHED);
             step(pool);
         }
     }

@@ -13,7 +13,6 @@
 
 typedef struct {
     certctl_blob_t   names;
-    size_t           size;
     int              failed;
 } names_t;
 
@@ -21,18 +20,13 @@ typedef struct {
 int
 certctl_record_has_name(const certctl_blob_t *names, const char *name)
 {
-    const char  *at;
+    const char  *at = NULL;
 
-    for (at = certctl_record_next_name(names, NULL);
-         at != NULL;
-         at = certctl_record_next_name(names, at))
-    {
-        if (strcmp(at, name) == 0) {
-            return 1;
-        }
-    }
+    do {
+        at = certctl_record_next_name(names, at);
+    } while (at != NULL && strcmp(at, name) != 0);
 
-    return 0;
+    return at != NULL;
 }
 
 
@@ -133,18 +127,14 @@ collect(const char *kind, const char *text, void *data)
 
     len = strlen(key) + 1;
 
-    if (to->names.len + len > to->size) {
-        grown = realloc(to->names.data, to->size * 2 + len);
+    grown = realloc(to->names.data, to->names.len + len);
 
-        if (grown == NULL) {
-            to->failed = 1;
-            return false;
-        }
-
-        to->names.data = grown;
-        to->size = to->size * 2 + len;
+    if (grown == NULL) {
+        to->failed = 1;
+        return false;
     }
 
+    to->names.data = grown;
     memcpy(to->names.data + to->names.len, key, len);
     to->names.len += len;
 
@@ -156,7 +146,7 @@ int
 certctl_record_names(const struct certctl_leaf *leaf, certctl_blob_t *names)
 {
     char     hex[CERTCTL_HEX256];
-    names_t  to = { { NULL, 0 }, 0, 0 };
+    names_t  to = { { NULL, 0 }, 0 };
 
     (void) certctl_names_each(leaf->names, collect, &to);
 

@@ -26,7 +26,7 @@
 #define CERTCTL_STORE_ERROR       -4    /* see errno: EINVAL for a record
                                            that makes no sense, EFBIG,
                                            ETIMEDOUT when another writer
-                                           holds this name for 10 s */
+                                           locks this name for 10 s */
 #define CERTCTL_STORE_CONFLICT    -5    /* another write came first */
 #define CERTCTL_STORE_OLDER       -6    /* a later staple is kept */
 

@@ -11,7 +11,7 @@
  *   staples/<hh>/<hex>       a static certificate's staple
  *   writes/<name>            lock of a write in progress, where there is a live
  *                            record another name of it; one that is left
- *                            over tells of a writer that died
+ *                            is of a writer that was killed
  *   writes/+<number>         lock that waits for its next name
  *   sessions/flushed         when TLS sessions were flushed
  *   sessions/tickets         session ticket keys
@@ -25,6 +25,10 @@
 #ifndef _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
 #define _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
 
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                         /* renameat2(), syncfs(), ... */
+#endif
 
 #include "store/store.h"
 #include "point.h"
@@ -172,11 +176,6 @@ certctl_file_t certctl_file_of(const struct stat *st);
 /* Whether there is this file under path: 1, 0. */
 int certctl_file_is(int folder, const char *path, const certctl_file_t *file);
 
-int certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
-    certctl_file_t *file);
-/* Writes the file of name with CERTCTL_MARK_NEW. */
-int certctl_file_write(certctl_store_t *store, int folder, const char *name,
-    const u_char *data, size_t len, int sync);
 int certctl_file_rename(int folder, const char *name, char from, char to);
 int certctl_file_link(int folder, const char *name, char from, char to);
 /* OK also when there is none. */
@@ -186,9 +185,6 @@ int certctl_file_unlink(int folder, const char *name, char mark);
 void certctl_file_wipe(int folder, const char *name, int sync);
 /* Gone at once for who opens it, and only then overwritten. */
 int certctl_file_remove(int folder, const char *name, char mark, int sync);
-
-
-/* store/sealed.c */
 
 /* Reads and unseals the file under path. */
 int certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
