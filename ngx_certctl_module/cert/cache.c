@@ -400,8 +400,7 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
    full. */
 
 static void
-ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry)
+ngx_certctl_entry_place(ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry)
 {
     ngx_queue_t         *q;
     ngx_certctl_list_t  *list;
@@ -426,8 +425,7 @@ ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
 
 
 ngx_certctl_stored_t **
-ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
-    ngx_uint_t record)
+ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name, ngx_uint_t record)
 {
     time_t                now;
     uint32_t              hash;

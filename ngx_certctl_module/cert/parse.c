@@ -244,8 +244,7 @@ ngx_certctl_issuer_put(ngx_certctl_parser_t *parser,
 
 
 static void
-ngx_certctl_free(ngx_certctl_parser_t *parser,
-    ngx_certctl_stored_t *stored)
+ngx_certctl_free(ngx_certctl_parser_t *parser, ngx_certctl_stored_t *stored)
 {
     ngx_uint_t  i;
 
@@ -396,8 +395,7 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
 
 
 void
-ngx_certctl_release(ngx_certctl_parser_t *parser,
-    ngx_certctl_stored_t *stored)
+ngx_certctl_release(ngx_certctl_parser_t *parser, ngx_certctl_stored_t *stored)
 {
     if (stored == NULL || --stored->refs > 0) {
         return;

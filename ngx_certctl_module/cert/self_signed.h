@@ -38,8 +38,7 @@ X509 *ngx_certctl_self_signed(EVP_PKEY *key,
 
 /* The same: the certificate that answers a TLS-ALPN-01 challenge (RFC 8737 3,
    RFC 8738 6). */
-X509 *ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge,
-    EVP_PKEY *key);
+X509 *ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key);
 
 
 #endif /* _NGX_CERTCTL_SELF_SIGNED_H_INCLUDED_ */

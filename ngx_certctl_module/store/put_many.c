@@ -148,8 +148,7 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
 
 
 static void
-end(certctl_store_t *store, one_t *one, certctl_changed_pt changed,
-    void *data)
+end(certctl_store_t *store, one_t *one, certctl_changed_pt changed, void *data)
 {
     certctl_put_t  *put = &one->put;
 

@@ -64,8 +64,7 @@ check_later(certctl_store_t *store, const certctl_record_t *in)
     int                rc;
     certctl_record_t   old;
 
-    if (certctl_sealed_load(store, store->staples, in->type, in->name, 0,
-                            &old)
+    if (certctl_sealed_load(store, store->staples, in->type, in->name, 0, &old)
         != CERTCTL_STORE_OK)
     {
         return CERTCTL_STORE_OK;

@@ -88,9 +88,9 @@ void ngx_certctl_zone_invalidate(ngx_certctl_zone_t *zone, u_char *name,
 void ngx_certctl_zone_invalidate_all(ngx_certctl_zone_t *zone);
 
 /*
- * Counts a handshake with the certificate of this SHA-256 digest, and reads
- * its count.  The table is bounded: a new certificate replaces the one that was served
- * longest ago, whose count is lost.
+ * Counts a handshake with the certificate of this SHA-256 digest, and reads its
+ * count.  The table is bounded: a new certificate replaces the one that was
+ * served longest ago, whose count is lost.
  */
 void ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
     time_t now);
