@@ -84,9 +84,10 @@ ngx_certctl_self_signed(EVP_PKEY *key, const ngx_certctl_self_signed_t *form)
 X509 *
 ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
 {
-    char  san[sizeof("DNS:") + NGX_CERTCTL_HOST_MAX];
-    char  digest[sizeof(NGX_CERTCTL_ACME_DIGEST) + CERTCTL_HEX256];
-    char  addr[INET6_ADDRSTRLEN];
+    char       san[sizeof("DNS:") + NGX_CERTCTL_HOST_MAX];
+    char       digest[sizeof(NGX_CERTCTL_ACME_DIGEST) + CERTCTL_HEX256];
+    char       addr[INET6_ADDRSTRLEN];
+    ngx_str_t  host;
 
     /* exactly one name: the identifier that is validated */
 
@@ -107,8 +108,9 @@ ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
         (void) ngx_sprintf((u_char *) san, "IP:%s%Z", addr);
 
     } else {
-        (void) ngx_sprintf((u_char *) san, "DNS:%*s%Z", challenge->key_len,
-                           challenge->key);
+        host.data = challenge->key;
+        host.len = challenge->key_len;
+        (void) ngx_sprintf((u_char *) san, "DNS:%V%Z", &host);
     }
 
     certctl_hex(challenge->value, 32,
