@@ -145,13 +145,13 @@ certctl_folder_each_hash(int parent, certctl_entry_pt fn, void *data)
 
         rc = certctl_folder_each(fd, fn, data);
 
-        if (rc > 0) {
-            return rc;
-        }
-
         if (rc < 0) {
             ret = rc;
             err = errno;
+
+        } else if (rc > 0) {
+            ret = ret < 0 ? ret : rc;
+            break;
         }
     }
 

@@ -157,7 +157,8 @@ int certctl_folder_again(int folder);
  */
 typedef int (*certctl_entry_pt)(int folder, const char *base, void *data);
 int certctl_folder_each(int fd, certctl_entry_pt fn, void *data);
-/* The same with each entry of the folders <hh> in parent, which may be -1. */
+/* The same with each entry of the folders <hh> in parent, which may be -1; goes
+   on after an error. */
 int certctl_folder_each_hash(int parent, certctl_entry_pt fn, void *data);
 int certctl_folder_sync(int fd);
 
