@@ -1,6 +1,9 @@
 /* What a report says of every certificate, found by a walk over its DER. */
 #include "x509_der.h"
 #include "x509_facts.h"
+#include "x509_info.h"
+#include "x509_read.h"
+#include <openssl/err.h>
 #include <string.h>
 
 #define TAG_URI          TAG_IMPLICIT(6)    /* of GeneralName */
@@ -180,6 +183,41 @@ certctl_x509_facts(const unsigned char *der, size_t len,
     *ret = facts;
 
     return true;
+}
+
+
+const char *
+certctl_x509_facts_read(const unsigned char *der, size_t len,
+    struct certctl_x509_facts *ret)
+{
+    char                      url[URL_MAX + 1];
+    X509                     *cert;
+    const char               *rule = "its certificate cannot be read";
+    const unsigned char      *p = der;
+    struct certctl_x509_info  info;
+
+    if (certctl_x509_facts(der, len, ret)) {
+        return NULL;
+    }
+
+    ERR_set_mark();
+    cert = certctl_x509_read(&p, len);
+
+    if (cert != NULL) {
+        rule = certctl_x509_info(cert, &info);
+    }
+
+    if (rule == NULL) {
+        certctl_x509_ocsp_url(cert, url, sizeof(url));
+
+        *ret = (struct certctl_x509_facts) { p - der, info.not_before, info.not_after,
+                                             info.must_staple, url[0] != '\0' };
+    }
+
+    X509_free(cert);
+    ERR_pop_to_mark();
+
+    return rule;
 }
 
 

@@ -19,5 +19,9 @@ struct certctl_x509_facts {
  */
 bool certctl_x509_facts(const unsigned char *der, size_t len, struct certctl_x509_facts *ret);
 
+/* The same, and OpenSSL is asked where it says false. NULL, or the rule that is broken. */
+const char *certctl_x509_facts_read(const unsigned char *der, size_t len,
+    struct certctl_x509_facts *ret);
+
 /* thisUpdate of the first certificate in a DER OCSP response; 0 when it is not found. */
 time_t certctl_ocsp_this_update(const unsigned char *der, size_t len);

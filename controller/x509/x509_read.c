@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -214,3 +215,16 @@ certctl_x509_read(const unsigned char **p, long len)
 }
 
 #endif
+
+
+size_t
+certctl_der_len(const unsigned char *der, size_t len)
+{
+    int                   tag, class;
+    long                  body;
+    const unsigned char  *p = der;
+
+    return len == 0 || len > LONG_MAX
+           || ASN1_get_object(&p, &body, &tag, &class, len) & 0x80
+           ? 0 : (size_t) (p - der) + body;
+}

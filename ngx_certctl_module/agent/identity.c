@@ -19,28 +19,22 @@
 #define NGX_HTTP_CERTCTL_IDENTITY_LIFE  (10 * 365 * 86400L)
 
 
-static ngx_int_t
-ngx_http_certctl_identity_extend(X509 *x509, void *data)
-{
-    return ngx_certctl_self_signed_extend(x509, NID_basic_constraints,
-                                          "critical,CA:FALSE") == NGX_OK
-           && ngx_certctl_self_signed_extend(x509, NID_key_usage,
-                                      "critical,digitalSignature") == NGX_OK
-           && ngx_certctl_self_signed_extend(x509, NID_ext_key_usage,
-                                             "serverAuth") == NGX_OK
-           ? ngx_certctl_self_signed_extend(x509, NID_subject_alt_name, data)
-           : NGX_ERROR;
-}
-
-
 static X509 *
 ngx_http_certctl_identity_sign(EVP_PKEY *key)
 {
     char  host[256], san[sizeof(host) + sizeof("DNS:")];
 
-    ngx_certctl_self_signed_t  form = {
+    const ngx_certctl_extension_t    extensions[] = {
+        { "basicConstraints", "critical,CA:FALSE" },
+        { "keyUsage", "critical,digitalSignature" },
+        { "extendedKeyUsage", "serverAuth" },
+        { "subjectAltName", san },
+        { NULL, NULL }
+    };
+
+    const ngx_certctl_self_signed_t  form = {
         NGX_HTTP_CERTCTL_IDENTITY_CN, 300, NGX_HTTP_CERTCTL_IDENTITY_LIFE,
-        ngx_http_certctl_identity_extend, san
+        extensions
     };
 
     if (gethostname(host, sizeof(host)) == -1) {
@@ -104,7 +98,7 @@ ngx_http_certctl_identity_make(ngx_http_certctl_main_conf_t *mcf,
     if (cert && ngx_http_certctl_identity_put(mcf->certctl.store, cert, key)
                 == CERTCTL_STORE_OK)
     {
-        ngx_certctl_touch(&mcf->certctl, CERTCTL_WIRE_IDENTITY);
+        ngx_certctl_invalidate(CERTCTL_WIRE_IDENTITY, &mcf->certctl);
 
     } else {
         ngx_ssl_error(NGX_LOG_ALERT, log, ngx_errno,

@@ -56,8 +56,8 @@ ngx_http_certctl_lag_measure(void)
 
     ngx_http_certctl_lag_last = now;
 
-    if (late > worker->late) {
-        worker->late = late;
+    if (late > worker->max_lag) {
+        worker->max_lag = late;
     }
 
     if (late > NGX_HTTP_CERTCTL_LAG_STALL) {
@@ -94,7 +94,7 @@ ngx_http_certctl_lag_begin(ngx_certctl_zone_t *zone)
 
     if (ngx_http_certctl_lag_worker == NULL) {
         ngx_http_certctl_lag_worker = &zone->workers[ngx_worker];
-        ngx_http_certctl_lag_worker->late = 0;
+        ngx_http_certctl_lag_worker->max_lag = 0;
         ngx_http_certctl_lag_worker->stalls = 0;
 
         ngx_http_certctl_lag_dummy.fd = (ngx_socket_t) -1;

@@ -1,7 +1,7 @@
 
 /*
- * Keeps parsed records in a bounded list per worker, and looks at the store
- * again when a name's counter says so.
+ * A worker's parsed records, in bounded lists.  The store is read again when
+ * the counter of a name has changed.
  */
 
 #include <ngx_config.h>
@@ -20,15 +20,11 @@
 
 #define NGX_CERTCTL_FACTS_MAX    16384
 
-/* Seconds until a copy's file is looked at without being told to; sooner when
-   it could not be read. */
+/* Seconds until a copy's file is checked although no counter has changed;
+   sooner when it could not be read. */
 
 #define NGX_CERTCTL_RECHECK      60
 #define NGX_CERTCTL_RETRY        1
-
-
-/* A letter no name has, before the names of records. */
-#define NGX_CERTCTL_RECORD_MARK  '='
 
 
 typedef struct {
@@ -39,17 +35,17 @@ typedef struct {
 
 
 typedef struct {
-    ngx_str_node_t         node;            /* key: mark and name; first */
+    ngx_str_node_t         node;            /* first; NUL-terminated */
     ngx_queue_t            queue;
-    ngx_certctl_list_t    *list;            /* NULL: in no cache */
-    ngx_str_t              name;            /* NUL-terminated */
+    ngx_certctl_list_t    *list;            /* NULL: in no list yet */
     unsigned               record:1;
-    unsigned               told:1;          /* to look, and could not yet */
+    unsigned               changed:1;       /* but could not be read yet */
 
     ngx_atomic_t          *counter;
-    ngx_atomic_uint_t      seen;            /* of it, before the last look */
+    ngx_atomic_uint_t      seen;            /* its value before the last read */
     time_t                 checked;
-    time_t                 until;           /* the next notAfter of stored */
+    time_t                 until;           /* the next notAfter of stored;
+                                               0: never read */
 
     ngx_certctl_stored_t  *stored[CERTCTL_KINDS];
 } ngx_certctl_entry_t;
@@ -57,35 +53,30 @@ typedef struct {
 
 struct ngx_certctl_cache_s {
     ngx_certctl_t         *certctl;
-    ngx_rbtree_t           tree;
-    ngx_rbtree_node_t      sentinel;
-    ngx_certctl_list_t     known;
-    ngx_certctl_list_t     unknown;
+    ngx_rbtree_t           trees[2];        /* by DNS or IP name, by record */
+    ngx_rbtree_node_t      sentinels[2];
+    ngx_certctl_list_t     lists[2];        /* unknown names, known ones */
     ngx_certctl_parser_t   parser;
 };
 
 
 void
-ngx_certctl_touch(ngx_certctl_t *certctl, const char *name)
+ngx_certctl_invalidate(const char *name, void *data)
 {
+    ngx_certctl_t *certctl = data;
+
     if (certctl->zone) {
-        ngx_certctl_zone_touch(certctl->zone, (u_char *) name,
-                               ngx_strlen(name));
+        ngx_certctl_zone_invalidate(certctl->zone, (u_char *) name,
+                                    ngx_strlen(name));
     }
 }
 
 
-void
-ngx_certctl_touched(const char *name, void *certctl)
-{
-    ngx_certctl_touch(certctl, name);
-}
-
-
 ngx_certctl_cache_t *
-ngx_certctl_cache_create(ngx_conf_t *cf,
-    ngx_certctl_t *certctl)
+ngx_certctl_cache_create(ngx_conf_t *cf, ngx_certctl_t *certctl,
+    ngx_uint_t facts)
 {
+    ngx_uint_t            i;
     ngx_certctl_cache_t  *cache;
 
     cache = ngx_pcalloc(cf->pool, sizeof(ngx_certctl_cache_t));
@@ -94,43 +85,27 @@ ngx_certctl_cache_create(ngx_conf_t *cf,
     }
 
     cache->certctl = certctl;
-    cache->known.max = certctl->cache_max;
-    cache->unknown.max = NGX_CERTCTL_UNKNOWN_MAX;
+    cache->lists[0].max = NGX_CERTCTL_UNKNOWN_MAX;
+    cache->lists[1].max = facts ? NGX_CERTCTL_FACTS_MAX : certctl->cache_max;
 
-    ngx_rbtree_init(&cache->tree, &cache->sentinel,
-                    ngx_str_rbtree_insert_value);
-    ngx_queue_init(&cache->known.queue);
-    ngx_queue_init(&cache->unknown.queue);
-    ngx_certctl_parser_init(&cache->parser);
-
-    return cache;
-}
-
-
-ngx_certctl_cache_t *
-ngx_certctl_cache_facts(ngx_conf_t *cf,
-    ngx_certctl_t *certctl)
-{
-    ngx_certctl_cache_t  *cache;
-
-    cache = ngx_certctl_cache_create(cf, certctl);
-
-    if (cache) {
-        cache->known.max = NGX_CERTCTL_FACTS_MAX;
-        cache->parser.facts = 1;
+    for (i = 0; i < 2; i++) {
+        ngx_rbtree_init(&cache->trees[i], &cache->sentinels[i],
+                        ngx_str_rbtree_insert_value);
+        ngx_queue_init(&cache->lists[i].queue);
     }
+
+    ngx_certctl_parser_init(&cache->parser, facts);
 
     return cache;
 }
 
 
 static void
-ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry)
+ngx_certctl_entry_free(ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry)
 {
     ngx_uint_t  i;
 
-    ngx_rbtree_delete(&cache->tree, &entry->node.node);
+    ngx_rbtree_delete(&cache->trees[entry->record], &entry->node.node);
 
     ngx_queue_remove(&entry->queue);
     entry->list->n--;
@@ -146,23 +121,20 @@ ngx_certctl_entry_free(ngx_certctl_cache_t *cache,
 void
 ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
 {
-    ngx_uint_t           i;
-    ngx_queue_t         *q;
-    ngx_certctl_list_t  *lists[2];
+    ngx_uint_t    i;
+    ngx_queue_t  *q;
 
     if (cache == NULL) {
         return;
     }
 
-    lists[0] = &cache->known;
-    lists[1] = &cache->unknown;
-
     for (i = 0; i < 2; i++) {
 
-        while (!ngx_queue_empty(&lists[i]->queue)) {
-            q = ngx_queue_head(&lists[i]->queue);
+        while (!ngx_queue_empty(&cache->lists[i].queue)) {
+            q = ngx_queue_head(&cache->lists[i].queue);
             ngx_certctl_entry_free(cache,
-                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
+                                   ngx_queue_data(q, ngx_certctl_entry_t,
+                                                  queue));
         }
     }
 
@@ -170,57 +142,48 @@ ngx_certctl_cache_destroy(ngx_certctl_cache_t *cache)
 }
 
 
-/* Writes the key of name to key->data, and returns its hash. */
-
-static uint32_t
-ngx_certctl_entry_key(ngx_str_t *key, ngx_str_t *name, ngx_uint_t record)
-{
-    key->len = name->len + 1;
-    key->data[0] = record ? NGX_CERTCTL_RECORD_MARK : ' ';
-    ngx_memcpy(key->data + 1, name->data, name->len);
-
-    return ngx_crc32_short(key->data, key->len);
-}
-
-
 static ngx_certctl_entry_t *
-ngx_certctl_entry_find(ngx_certctl_cache_t *cache, ngx_str_t *key,
-    uint32_t hash)
+ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *name,
+    uint32_t hash, ngx_uint_t record)
 {
-    return (ngx_certctl_entry_t *)
-               ngx_str_rbtree_lookup(&cache->tree, key, hash);
-}
-
-
-static ngx_certctl_entry_t *
-ngx_certctl_entry_create(ngx_certctl_cache_t *cache, ngx_str_t *key,
-    uint32_t hash)
-{
-    u_char               *p;
     ngx_certctl_entry_t  *entry;
 
-    entry = ngx_calloc(sizeof(ngx_certctl_entry_t) + key->len + 1,
+    entry = ngx_calloc(sizeof(ngx_certctl_entry_t) + name->len + 1,
                        ngx_cycle->log);
     if (entry == NULL) {
         return NULL;
     }
 
-    p = (u_char *) (entry + 1);
-    ngx_memcpy(p, key->data, key->len);
-
     entry->node.node.key = hash;
-    entry->node.str.data = p;
-    entry->node.str.len = key->len;
-    entry->name.data = p + 1;
-    entry->name.len = key->len - 1;
-    entry->record = (p[0] == NGX_CERTCTL_RECORD_MARK);
-    entry->counter = ngx_certctl_zone_counter(cache->certctl->zone,
-                                              entry->name.data,
-                                              entry->name.len);
+    entry->node.str.data = (u_char *) (entry + 1);
+    entry->node.str.len = name->len;
+    ngx_memcpy(entry->node.str.data, name->data, name->len);
 
-    ngx_rbtree_insert(&cache->tree, &entry->node.node);
+    entry->record = record;
+    entry->counter = ngx_certctl_zone_counter(cache->certctl->zone,
+                                              name->data, name->len);
+
+    ngx_rbtree_insert(&cache->trees[record], &entry->node.node);
 
     return entry;
+}
+
+
+/* A record that is asked for by its own name may have changed its kind. */
+
+static void
+ngx_certctl_entry_clear(ngx_certctl_cache_t *cache,
+    ngx_certctl_entry_t *entry, certctl_kind_e kind)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (i == kind || entry->record) {
+            ngx_certctl_release(&cache->parser, entry->stored[i]);
+            entry->stored[i] = NULL;
+        }
+    }
 }
 
 
@@ -228,7 +191,6 @@ static ngx_int_t
 ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, certctl_record_t *rec)
 {
-    ngx_uint_t             i;
     const char            *why;
     ngx_certctl_stored_t  *stored;
 
@@ -237,20 +199,12 @@ ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
     if (stored == NULL) {
         ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                       "the stored certificate for \"%V\" is not used: %s",
-                      &entry->name, why);
+                      &entry->node.str, why);
         (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
         return NGX_ERROR;
     }
 
-    /* a record that is asked for by its own name may have changed its kind */
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (i == stored->cert.kind || entry->record) {
-            ngx_certctl_release(&cache->parser, entry->stored[i]);
-            entry->stored[i] = NULL;
-        }
-    }
+    ngx_certctl_entry_clear(cache, entry, stored->cert.kind);
 
     stored->outdated = 0;
     entry->stored[stored->cert.kind] = stored;
@@ -262,79 +216,58 @@ ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
 /*
  * NGX_ERROR when the store could not be read: what was there is kept, because
  * a certificate that worked is better than none.  For the same reason a file
- * that is gone, while nobody said that it was deleted, changes nothing.
+ * that is gone, while no counter says that it was deleted, changes nothing.
  */
 
 static ngx_int_t
 ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t told)
+    ngx_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t changed)
 {
-    int               rc;
-    ngx_int_t         ret;
-    const char       *name;
-    certctl_record_t  rec;
+    int                    rc;
+    ngx_int_t              ret;
+    const char            *name;
+    certctl_record_t       rec;
+    ngx_certctl_stored_t  *stored;
 
     ngx_memzero(&rec, sizeof(certctl_record_t));
-    name = (const char *) entry->name.data;
+    name = (const char *) entry->node.str.data;
 
-    if (!entry->record) {
-        rc = certctl_store_find(cache->certctl->store, kind, name, &rec);
+    rc = entry->record ? certctl_store_read(cache->certctl->store, name, &rec)
+                       : certctl_store_find(cache->certctl->store, kind, name,
+                                            &rec);
 
-    } else if (kind == CERTCTL_KIND_ECDSA) {
-        rc = certctl_store_read(cache->certctl->store, name, &rec);
-
-    } else {
-        /* one record is of one kind, and the first turn has read it */
-        return NGX_OK;
-    }
-
-    switch (rc) {
-
-    case CERTCTL_STORE_OK:
+    if (rc == CERTCTL_STORE_OK) {
         ret = ngx_certctl_entry_take(cache, entry, &rec);
         certctl_record_free(&rec);
         return ret;
+    }
 
-    case CERTCTL_STORE_NOT_FOUND:
+    if (rc == CERTCTL_STORE_NOT_FOUND) {
 
-        if (told) {
-            ngx_certctl_release(&cache->parser, entry->stored[kind]);
-            entry->stored[kind] = NULL;
-
-            if (entry->record) {
-                ngx_certctl_release(&cache->parser,
-                                         entry->stored[CERTCTL_KIND_RSA]);
-                entry->stored[CERTCTL_KIND_RSA] = NULL;
-            }
+        if (changed) {
+            ngx_certctl_entry_clear(cache, entry, kind);
         }
 
         return NGX_OK;
-
-    case CERTCTL_STORE_DAMAGED:
-        ret = NGX_OK;                       /* it will not heal by itself */
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
-                      "the stored certificate for \"%V\" is damaged%s",
-                      &entry->name,
-                      entry->stored[kind] ? ", the last good copy is served"
-                                          : "");
-        break;
-
-    default:
-        ret = NGX_ERROR;
-        ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, ngx_errno,
-                      "the stored certificate for \"%V\" cannot be read%s",
-                      &entry->name,
-                      entry->stored[kind] ? ", the last good copy is served"
-                                          : "");
     }
+
+    stored = entry->stored[kind];
+
+    ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log,
+                  rc == CERTCTL_STORE_DAMAGED ? 0 : ngx_errno,
+                  "the stored certificate for \"%V\" %s%s", &entry->node.str,
+                  rc == CERTCTL_STORE_DAMAGED ? "is damaged" : "cannot be read",
+                  stored ? ", the last good copy is served" : "");
 
     (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
 
-    if (entry->stored[kind]) {
-        entry->stored[kind]->outdated = 1;
+    if (stored) {
+        stored->outdated = 1;
     }
 
-    return ret;
+    /* a damaged one is not read again: it does not heal by itself */
+
+    return rc == CERTCTL_STORE_DAMAGED ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -365,7 +298,7 @@ static void
 ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, time_t now)
 {
-    ngx_uint_t         i, told;
+    ngx_uint_t         i, changed;
     ngx_atomic_uint_t  counter;
 
     /* the counter first: what changes while we read is read again */
@@ -373,20 +306,19 @@ ngx_certctl_entry_read(ngx_certctl_cache_t *cache,
     counter = *entry->counter;
     ngx_memory_barrier();
 
-    told = (entry->told || counter != entry->seen);
+    changed = (entry->changed || counter != entry->seen);
 
     entry->seen = counter;
     entry->checked = now;
-    entry->told = 0;
+    entry->changed = 0;
 
-    for (i = 0; i < CERTCTL_KINDS; i++) {
+    /* a record is read once: it is of one kind */
 
-        if (ngx_certctl_entry_read_kind(cache, entry, i, told)
-            != NGX_OK)
-        {
-            entry->checked = now - NGX_CERTCTL_RECHECK
-                             + NGX_CERTCTL_RETRY;
-            entry->told = told;
+    for (i = 0; i < (entry->record ? 1 : CERTCTL_KINDS); i++) {
+
+        if (ngx_certctl_entry_read_kind(cache, entry, i, changed) != NGX_OK) {
+            entry->checked = now - NGX_CERTCTL_RECHECK + NGX_CERTCTL_RETRY;
+            entry->changed = changed;
         }
     }
 
@@ -409,23 +341,24 @@ ngx_certctl_entry_same(ngx_certctl_cache_t *cache,
 
     store = cache->certctl->store;
     stored = entry->stored[kind];
-    name = (const char *) entry->name.data;
+    name = (const char *) entry->node.str.data;
 
     if (stored) {
         record = (const char *) stored->cert.name.data;
 
-        return certctl_store_same(store, record, &stored->file)
+        return certctl_store_is_file(store, record, &stored->file)
                && (entry->record
-                   || certctl_store_leads(store, kind, name, record));
+                   || certctl_store_tries_first(store, kind, name, record));
     }
 
-    return !entry->record && !certctl_store_leads(store, kind, name, NULL);
+    return !entry->record
+           && !certctl_store_tries_first(store, kind, name, NULL);
 }
 
 
 /*
- * A writer that was killed between rename and counter told nobody: so each
- * file is looked at once a minute.
+ * A writer that was killed between rename and counter has changed no counter:
+ * so each file is checked once a minute.
  */
 
 static ngx_uint_t
@@ -467,26 +400,18 @@ ngx_certctl_entry_fresh(ngx_certctl_cache_t *cache,
    full. */
 
 static void
-ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
-    ngx_certctl_entry_t *entry)
+ngx_certctl_entry_place(ngx_certctl_cache_t *cache, ngx_certctl_entry_t *entry)
 {
-    ngx_uint_t           i;
     ngx_queue_t         *q;
     ngx_certctl_list_t  *list;
-
-    list = &cache->unknown;
-
-    for (i = 0; i < CERTCTL_KINDS; i++) {
-
-        if (entry->stored[i]) {
-            list = &cache->known;
-        }
-    }
 
     if (entry->list) {
         ngx_queue_remove(&entry->queue);
         entry->list->n--;
     }
+
+    list = &cache->lists[entry->stored[CERTCTL_KIND_ECDSA]
+                         || entry->stored[CERTCTL_KIND_RSA]];
 
     entry->list = list;
     ngx_queue_insert_head(&list->queue, &entry->queue);
@@ -494,19 +419,16 @@ ngx_certctl_entry_place(ngx_certctl_cache_t *cache,
     if (++list->n > list->max) {
         q = ngx_queue_last(&list->queue);
         ngx_certctl_entry_free(cache,
-                          ngx_queue_data(q, ngx_certctl_entry_t, queue));
+                               ngx_queue_data(q, ngx_certctl_entry_t, queue));
     }
 }
 
 
 ngx_certctl_stored_t **
-ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
-    ngx_uint_t record)
+ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name, ngx_uint_t record)
 {
-    u_char                data[CERTCTL_NAME_MAX + 1];
     time_t                now;
     uint32_t              hash;
-    ngx_str_t             key;
     ngx_certctl_cache_t  *cache;
     ngx_certctl_entry_t  *entry;
 
@@ -514,22 +436,21 @@ ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
         return NULL;
     }
 
-    key.data = data;
-    hash = ngx_certctl_entry_key(&key, name, record);
-
     now = ngx_time();
     cache = certctl->cache;
-    entry = ngx_certctl_entry_find(cache, &key, hash);
+    hash = ngx_crc32_short(name->data, name->len);
+
+    entry = (ngx_certctl_entry_t *)
+                ngx_str_rbtree_lookup(&cache->trees[record], name, hash);
 
     if (entry == NULL) {
-        entry = ngx_certctl_entry_create(cache, &key, hash);
+        entry = ngx_certctl_entry_create(cache, name, hash, record);
         if (entry == NULL) {
             return NULL;
         }
+    }
 
-        ngx_certctl_entry_read(cache, entry, now);
-
-    } else if (!ngx_certctl_entry_fresh(cache, entry, now)) {
+    if (!ngx_certctl_entry_fresh(cache, entry, now)) {
         ngx_certctl_entry_read(cache, entry, now);
     }
 
@@ -540,15 +461,14 @@ ngx_certctl_lookup(ngx_certctl_t *certctl, ngx_str_t *name,
 
 
 void
-ngx_certctl_hold(ngx_certctl_stored_t *stored)
+ngx_certctl_ref(ngx_certctl_stored_t *stored)
 {
     stored->refs++;
 }
 
 
 void
-ngx_certctl_unhold(ngx_certctl_t *certctl,
-    ngx_certctl_stored_t *stored)
+ngx_certctl_unref(ngx_certctl_t *certctl, ngx_certctl_stored_t *stored)
 {
     ngx_certctl_release(&certctl->cache->parser, stored);
 }

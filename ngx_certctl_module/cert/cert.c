@@ -6,7 +6,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cert.h"
+#include "cert/certctl.h"
 
 
 const char  *ngx_certctl_source_text[NGX_CERTCTL_SOURCES] = {

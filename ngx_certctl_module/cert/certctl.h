@@ -1,7 +1,7 @@
 
 /*
  * What the HTTP and the stream module share: the store with its parsed copies,
- * the servers that are looked after, and how a certificate is chosen.
+ * the servers that have certctl on, and how a certificate is chosen.
  */
 
 #ifndef _NGX_CERTCTL_H_INCLUDED_
@@ -90,7 +90,7 @@ typedef struct {
 
     ngx_certctl_compressed_t   *compressed; /* NULL: not made yet */
 
-    time_t                      staple_read;    /* when it was looked for */
+    time_t                      staple_read;    /* when it was last read */
     ngx_atomic_uint_t           staple_seen;    /* and its counter then */
 } ngx_certctl_cert_t;
 
@@ -169,7 +169,7 @@ struct ngx_certctl_server_s {
 
 /*
  * One configuration's view of the store.  The HTTP module's main configuration
- * holds it; stream servers, which no control request reaches, borrow it.
+ * owns it; stream servers, which no control request reaches, borrow it.
  */
 
 struct ngx_certctl_s {
@@ -182,7 +182,7 @@ struct ngx_certctl_s {
     ngx_uint_t                  cache_max;
     ngx_certctl_cache_t        *cache;      /* a worker's parsed copies */
     ngx_certctl_cache_t        *facts;      /* and what its reports know */
-    ngx_atomic_t                facts_busy; /* in the hands of a thread */
+    ngx_atomic_t                facts_busy; /* used by a thread */
 
     SSL_CTX                    *acme;       /* of TLS-ALPN-01 handshakes */
     ngx_array_t                 sessions;   /* of all TLS servers, see
@@ -205,14 +205,39 @@ struct ngx_certctl_s {
 };
 
 
+/* cert/cert.c */
+
+/* Fills what x509 says of itself; zeroes the rest.  x509 stays the caller's.
+   NULL, or the rule that x509 breaks. */
+const char *ngx_certctl_cert_fill(ngx_certctl_cert_t *cert, X509 *x509);
+
+/* Describes the current certificate of ctx, a static one; nothing of it is
+   owned, and X509 objects that NGINX made are never changed. */
+void ngx_certctl_cert_borrow(ngx_certctl_cert_t *cert, SSL_CTX *ctx);
+
+/* Frees the staple, the only thing a borrowed certificate owns. */
+void ngx_certctl_cert_unstaple(ngx_certctl_cert_t *cert);
+
+/* Frees its compressed forms. */
+void ngx_certctl_cert_uncompress(ngx_certctl_cert_t *cert);
+
+/* Whether cert may be served at now. */
+ngx_uint_t ngx_certctl_cert_valid(ngx_certctl_cert_t *cert, time_t now);
+
+
+/* cert/cache.c */
+
 /*
- * The answer for a record, DNS or IP name has changed: every worker looks
- * again at its next handshake.  Atomic operations only, so from any thread.
- * After a commit both the names the store reports and the record's own name
- * are touched; the second form fits certctl_changed_pt, data is the certctl.
+ * The answer for a record, DNS or IP name has changed: every worker reads the
+ * store again at its next handshake.  Atomic operations only, so from any
+ * thread.  A certctl_changed_pt; data is the certctl.
  */
-void ngx_certctl_touch(ngx_certctl_t *certctl, const char *name);
-void ngx_certctl_touched(const char *name, void *certctl);
+void ngx_certctl_invalidate(const char *name, void *data);
+
+/* The record of this name, or NULL; borrowed until the next lookup.  Event loop
+   only. */
+ngx_certctl_cert_t *ngx_certctl_record(ngx_certctl_t *certctl,
+    ngx_str_t *name);
 
 
 /* tls/choose.c */
@@ -224,13 +249,6 @@ void ngx_certctl_touched(const char *name, void *certctl);
  */
 void ngx_certctl_choose(ngx_certctl_server_t *server, ngx_str_t *name,
     ngx_certctl_choice_t *ret);
-
-
-/* cert/cache.c: the worker's parsed copies; event loop only */
-
-/* The record of this name, or NULL; borrowed until the next lookup. */
-ngx_certctl_cert_t *ngx_certctl_record(ngx_certctl_t *certctl,
-    ngx_str_t *name);
 
 
 /* tls/staple.c */

@@ -7,7 +7,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cert.h"
 #include "cert/parse.h"
 #include "x509_facts.h"
 #include "x509_read.h"
@@ -22,11 +21,18 @@ struct ngx_certctl_issuer_s {
 
 
 void
-ngx_certctl_parser_init(ngx_certctl_parser_t *parser)
+ngx_certctl_parser_init(ngx_certctl_parser_t *parser, ngx_uint_t facts)
 {
-    ngx_rbtree_init(&parser->stored, &parser->stored_end,
-                    ngx_str_rbtree_insert_value);
-    ngx_rbtree_init(&parser->issuers, &parser->issuers_end,
+    ngx_uint_t  i;
+
+    parser->facts = facts;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+        ngx_rbtree_init(&parser->stored[i], &parser->sentinel[i],
+                        ngx_str_rbtree_insert_value);
+    }
+
+    ngx_rbtree_init(&parser->issuers, &parser->sentinel[i],
                     ngx_str_rbtree_insert_value);
 }
 
@@ -35,31 +41,6 @@ void
 ngx_certctl_parser_free(ngx_certctl_parser_t *parser)
 {
     ngx_certctl_key_decoder_free(&parser->decoder);
-}
-
-
-/* A certificate of unusual shape is OpenSSL's to judge. */
-
-static const char *
-ngx_certctl_parse_slowly(ngx_certctl_cert_t *cert, certctl_record_t *rec)
-{
-    X509          *x509;
-    const char    *rule;
-    const u_char  *p;
-
-    p = rec->chain.data;
-
-    x509 = certctl_x509_read(&p, rec->chain.len);
-    if (x509 == NULL) {
-        return "its certificate cannot be read";
-    }
-
-    rule = ngx_certctl_cert_fill(cert, x509);
-
-    cert->x509 = NULL;
-    X509_free(x509);
-
-    return rule;
 }
 
 
@@ -77,27 +58,25 @@ ngx_certctl_parse_facts(ngx_certctl_stored_t *stored, certctl_record_t *rec)
 
     cert = &stored->cert;
 
-    if (certctl_x509_facts(rec->chain.data, rec->chain.len, &facts)
-        && EVP_Digest(rec->chain.data, facts.len, cert->digest, NULL,
-                      EVP_sha256(), NULL)
-           == 1)
-    {
-        certctl_hex(cert->digest, sizeof(cert->digest), cert->fingerprint);
-
-        cert->kind = rec->kind;
-        cert->not_before = facts.not_before;
-        cert->not_after = facts.not_after;
-        cert->must_staple = facts.must_staple;
-        cert->ocsp = facts.ocsp;
-
-    } else {
-        rule = ngx_certctl_parse_slowly(cert, rec);
-
-        if (rule) {
-            return rule;
-        }
+    rule = certctl_x509_facts_read(rec->chain.data, rec->chain.len, &facts);
+    if (rule) {
+        return rule;
     }
 
+    if (EVP_Digest(rec->chain.data, facts.len, cert->digest, NULL,
+                   EVP_sha256(), NULL)
+        != 1)
+    {
+        return "no memory";
+    }
+
+    certctl_hex(cert->digest, sizeof(cert->digest), cert->fingerprint);
+
+    cert->kind = rec->kind;
+    cert->not_before = facts.not_before;
+    cert->not_after = facts.not_after;
+    cert->must_staple = facts.must_staple;
+    cert->ocsp = facts.ocsp;
     cert->staple_withdrawn = (rec->staple_until == CERTCTL_STAPLE_WITHDRAWN);
 
     if (rec->staple.len) {
@@ -110,27 +89,6 @@ ngx_certctl_parse_facts(ngx_certctl_stored_t *stored, certctl_record_t *rec)
 }
 
 
-/* Length of the DER value at p with its header (X.690 8.1.3). */
-
-static ngx_int_t
-ngx_certctl_der_len(const u_char *p, size_t len)
-{
-    int            tag, class;
-    long           body;
-    const u_char  *start;
-
-    start = p;
-
-    if (len == 0 || len > LONG_MAX
-        || (ASN1_get_object(&p, &body, &tag, &class, len) & 0x80))
-    {
-        return NGX_ERROR;
-    }
-
-    return (p - start) + body;
-}
-
-
 /* A worker has thousands of leaves and a handful of issuers. */
 
 static ngx_certctl_issuer_t *
@@ -139,13 +97,13 @@ ngx_certctl_issuer_get(ngx_certctl_parser_t *parser,
 {
     u_char                 digest[32];
     uint32_t               hash;
-    ngx_int_t              n;
+    size_t                 n;
     ngx_str_t              key;
     ngx_certctl_issuer_t  *issuer;
 
-    n = ngx_certctl_der_len(*p, len);
+    n = certctl_der_len(*p, len);
 
-    if (n == NGX_ERROR
+    if (n == 0
         || EVP_Digest(*p, n, digest, NULL, EVP_sha256(), NULL) != 1)
     {
         return NULL;
@@ -254,22 +212,20 @@ ngx_certctl_parse_key(ngx_certctl_parser_t *parser, X509 *x509,
 /* It is checked when a client first asks for it, and then by the clock. */
 
 static const char *
-ngx_certctl_parse_staple(ngx_certctl_stored_t *stored,
-    certctl_record_t *rec)
+ngx_certctl_parse_staple(ngx_certctl_cert_t *cert, certctl_record_t *rec)
 {
     if (rec->staple.len == 0) {
         return NULL;
     }
 
-    stored->cert.staple.data = ngx_alloc(rec->staple.len, ngx_cycle->log);
-    if (stored->cert.staple.data == NULL) {
+    cert->staple.data = ngx_alloc(rec->staple.len, ngx_cycle->log);
+    if (cert->staple.data == NULL) {
         return "no memory";
     }
 
-    stored->cert.staple.len = rec->staple.len;
-    stored->cert.staple_withdrawn = (rec->staple_until
-                                     == CERTCTL_STAPLE_WITHDRAWN);
-    ngx_memcpy(stored->cert.staple.data, rec->staple.data, rec->staple.len);
+    cert->staple.len = rec->staple.len;
+    cert->staple_withdrawn = (rec->staple_until == CERTCTL_STAPLE_WITHDRAWN);
+    ngx_memcpy(cert->staple.data, rec->staple.data, rec->staple.len);
 
     return NULL;
 }
@@ -288,8 +244,7 @@ ngx_certctl_issuer_put(ngx_certctl_parser_t *parser,
 
 
 static void
-ngx_certctl_free(ngx_certctl_parser_t *parser,
-    ngx_certctl_stored_t *stored)
+ngx_certctl_free(ngx_certctl_parser_t *parser, ngx_certctl_stored_t *stored)
 {
     ngx_uint_t  i;
 
@@ -307,19 +262,45 @@ ngx_certctl_free(ngx_certctl_parser_t *parser,
 }
 
 
+static const char *
+ngx_certctl_parse_all(ngx_certctl_parser_t *parser,
+    ngx_certctl_stored_t *stored, certctl_record_t *rec)
+{
+    const char          *rule;
+    ngx_certctl_cert_t  *cert;
+
+    cert = &stored->cert;
+
+    rule = ngx_certctl_parse_chain(parser, stored, rec);
+    if (rule) {
+        return rule;
+    }
+
+    cert->key = ngx_certctl_parse_key(parser, cert->x509, &rec->key);
+    if (cert->key == NULL) {
+        return "its key cannot be read";
+    }
+
+    if (X509_check_private_key(cert->x509, cert->key) != 1) {
+        return "its key is not the certificate's";
+    }
+
+    return ngx_certctl_parse_staple(cert, rec);
+}
+
+
 static ngx_certctl_stored_t *
 ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
+    u_char                *p;
     size_t                 len, names;
     ngx_certctl_stored_t  *stored;
 
     len = ngx_strlen(rec->name);
     names = parser->facts ? rec->names.len : 0;
 
-    /* two more bytes than the name: its kind before it, NUL behind */
-
-    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 2 + names,
+    stored = ngx_calloc(sizeof(ngx_certctl_stored_t) + len + 1 + names,
                         ngx_cycle->log);
     if (stored == NULL) {
         *why = "no memory";
@@ -328,36 +309,11 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
 
     stored->refs = 1;
     stored->file = rec->file;
-    stored->node.str.data = (u_char *) (stored + 1);
-    ngx_memcpy(stored->node.str.data + 1, rec->name, len + 1);
-
-    if (names) {
-        stored->names.len = names;
-        stored->names.data = stored->node.str.data + len + 2;
-        ngx_memcpy(stored->names.data, rec->names.data, names);
-    }
 
     ERR_set_mark();
 
     *why = parser->facts ? ngx_certctl_parse_facts(stored, rec)
-                         : ngx_certctl_parse_chain(parser, stored, rec);
-
-    if (*why == NULL && !parser->facts) {
-        stored->cert.key = ngx_certctl_parse_key(parser,
-                                                      stored->cert.x509,
-                                                      &rec->key);
-        if (stored->cert.key == NULL) {
-            *why = "its key cannot be read";
-
-        } else if (X509_check_private_key(stored->cert.x509, stored->cert.key)
-                   != 1)
-        {
-            *why = "its key is not the certificate's";
-
-        } else {
-            *why = ngx_certctl_parse_staple(stored, rec);
-        }
-    }
+                         : ngx_certctl_parse_all(parser, stored, rec);
 
     ERR_pop_to_mark();
 
@@ -366,10 +322,19 @@ ngx_certctl_parse_new(ngx_certctl_parser_t *parser,
         return NULL;
     }
 
+    p = (u_char *) (stored + 1);
+
     stored->cert.source = NGX_CERTCTL_STORE;
     stored->cert.generation = rec->generation;
-    stored->cert.name.data = stored->node.str.data + 1;
+    stored->cert.name.data = p;
     stored->cert.name.len = len;
+    p = ngx_cpymem(p, rec->name, len + 1);
+
+    if (names) {
+        stored->names.len = names;
+        stored->names.data = p;
+        ngx_memcpy(p, rec->names.data, names);
+    }
 
     return stored;
 }
@@ -379,9 +344,9 @@ ngx_certctl_stored_t *
 ngx_certctl_parse(ngx_certctl_parser_t *parser,
     certctl_record_t *rec, const char **why)
 {
-    u_char                 key[sizeof(rec->name) + 1];
     uint32_t               hash;
     ngx_str_t              name;
+    ngx_rbtree_t          *tree;
     ngx_str_node_t        *node;
     ngx_certctl_stored_t  *stored, *known;
 
@@ -389,28 +354,22 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
         return ngx_certctl_parse_new(parser, rec, why);
     }
 
-    known = NULL;
-    name.data = key;
-    name.len = 1 + ngx_strlen(rec->name);
-
-    key[0] = (rec->kind == CERTCTL_KIND_RSA) ? 'R' : 'E';
-    ngx_memcpy(key + 1, rec->name, name.len);
+    name.data = (u_char *) rec->name;
+    name.len = ngx_strlen(rec->name);
 
     hash = ngx_crc32_short(name.data, name.len);
+    tree = &parser->stored[rec->kind];
+    node = ngx_str_rbtree_lookup(tree, &name, hash);
 
-    node = ngx_str_rbtree_lookup(&parser->stored, &name, hash);
+    known = node ? (ngx_certctl_stored_t *)
+                       ((u_char *) node - offsetof(ngx_certctl_stored_t, node))
+                 : NULL;
 
-    if (node) {
-        known = (ngx_certctl_stored_t *)
-                    ((u_char *) node
-                     - offsetof(ngx_certctl_stored_t, node));
-
-        if (known->cert.generation == rec->generation
-            && certctl_file_same(&known->file, &rec->file))
-        {
-            known->refs++;
-            return known;
-        }
+    if (known && known->cert.generation == rec->generation
+        && certctl_file_same(&known->file, &rec->file))
+    {
+        known->refs++;
+        return known;
     }
 
     stored = ngx_certctl_parse_new(parser, rec, why);
@@ -419,32 +378,31 @@ ngx_certctl_parse(ngx_certctl_parser_t *parser,
         return NULL;
     }
 
-    /* an older copy lives on with those who hold it, but is found no more */
+    /* an older copy lives while it has references, but is found no more */
 
     if (known) {
-        ngx_rbtree_delete(&parser->stored, &known->node.node);
-        known->node.str.len = 0;
+        ngx_rbtree_delete(tree, &known->node.node);
+        known->tree = NULL;
     }
 
+    stored->tree = tree;
     stored->node.node.key = hash;
-    stored->node.str.len = name.len;
-    stored->node.str.data[0] = key[0];
-    ngx_rbtree_insert(&parser->stored, &stored->node.node);
+    stored->node.str = stored->cert.name;
+    ngx_rbtree_insert(tree, &stored->node.node);
 
     return stored;
 }
 
 
 void
-ngx_certctl_release(ngx_certctl_parser_t *parser,
-    ngx_certctl_stored_t *stored)
+ngx_certctl_release(ngx_certctl_parser_t *parser, ngx_certctl_stored_t *stored)
 {
     if (stored == NULL || --stored->refs > 0) {
         return;
     }
 
-    if (stored->node.str.len) {
-        ngx_rbtree_delete(&parser->stored, &stored->node.node);
+    if (stored->tree) {
+        ngx_rbtree_delete(stored->tree, &stored->node.node);
     }
 
     ngx_certctl_free(parser, stored);

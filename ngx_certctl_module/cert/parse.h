@@ -21,8 +21,8 @@ typedef struct ngx_certctl_issuer_s  ngx_certctl_issuer_t;
 
 typedef struct {
     ngx_certctl_cert_t        cert;         /* first */
-    ngx_str_node_t            node;         /* in parser->stored: a letter for
-                                               the kind, and cert.name */
+    ngx_str_node_t            node;         /* cert.name, in ... */
+    ngx_rbtree_t             *tree;         /* of parser->stored; or NULL */
     ngx_uint_t                refs;
     unsigned                  outdated:1;   /* its record could not be read
                                                since */
@@ -42,10 +42,9 @@ typedef struct {
 /* What parsed records share. */
 
 typedef struct {
-    ngx_rbtree_t              stored;       /* by kind and name of record */
-    ngx_rbtree_node_t         stored_end;
+    ngx_rbtree_t              stored[CERTCTL_KINDS];    /* by record's name */
     ngx_rbtree_t              issuers;      /* by digest */
-    ngx_rbtree_node_t         issuers_end;
+    ngx_rbtree_node_t         sentinel[CERTCTL_KINDS + 1];
 
     unsigned                  facts:1;      /* neither key, chain nor X509 are
                                                kept: a report's, not served;
@@ -55,7 +54,7 @@ typedef struct {
 } ngx_certctl_parser_t;
 
 
-void ngx_certctl_parser_init(ngx_certctl_parser_t *parser);
+void ngx_certctl_parser_init(ngx_certctl_parser_t *parser, ngx_uint_t facts);
 void ngx_certctl_parser_free(ngx_certctl_parser_t *parser);
 
 /*
@@ -63,12 +62,10 @@ void ngx_certctl_parser_free(ngx_certctl_parser_t *parser);
  * when it was read from the same file, else a new one.  NULL with the rule
  * that rec breaks in *why; OpenSSL's error queue stays as it was.
  */
-ngx_certctl_stored_t *ngx_certctl_parse(
-    ngx_certctl_parser_t *parser, certctl_record_t *rec,
-    const char **why);
+ngx_certctl_stored_t *ngx_certctl_parse(ngx_certctl_parser_t *parser,
+    certctl_record_t *rec, const char **why);
 
-/* Gives a reference back; NULL is fine.  What has facts alone is of no parser:
-   any, or none, may be told. */
+/* Gives a reference back; NULL is fine. */
 void ngx_certctl_release(ngx_certctl_parser_t *parser,
     ngx_certctl_stored_t *stored);
 

@@ -7,8 +7,6 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include <openssl/x509v3.h>
-
 #include "cert/placeholder.h"
 #include "cert/self_signed.h"
 
@@ -17,60 +15,39 @@
 #define NGX_CERTCTL_YEARS  (10 * 365 * NGX_CERTCTL_DAY)
 
 
-/* the process's own: a configuration cycle borrows them */
+/* "data:" and PEM, the process's own: a configuration cycle borrows them */
 
+static u_char     ngx_certctl_placeholder_pem[2][2048];
 static ngx_str_t  ngx_certctl_placeholder_cert;
 static ngx_str_t  ngx_certctl_placeholder_key;
 
 
-static ngx_int_t
-ngx_certctl_placeholder_extend(X509 *x509, void *data)
-{
-    return ngx_certctl_self_signed_extend(x509, NID_subject_alt_name,
-                                          "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME);
-}
-
+static const ngx_certctl_extension_t  ngx_certctl_placeholder_extensions[] = {
+    { "subjectAltName", "DNS:" NGX_CERTCTL_PLACEHOLDER_NAME },
+    { NULL, NULL }
+};
 
 static const ngx_certctl_self_signed_t  ngx_certctl_placeholder_form = {
     NGX_CERTCTL_PLACEHOLDER_NAME, NGX_CERTCTL_DAY, NGX_CERTCTL_YEARS,
-    ngx_certctl_placeholder_extend, NULL
+    ngx_certctl_placeholder_extensions
 };
 
 
-static ngx_int_t
-ngx_certctl_placeholder_text(BIO *bio, ngx_str_t *text)
+static void
+ngx_certctl_placeholder_text(BIO *bio, u_char *pem, ngx_str_t *text)
 {
-    long   len;
-    char  *data;
-
-    len = BIO_get_mem_data(bio, &data);
-
-    text->data = malloc(len + 1);
-    if (text->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(text->data, data, len);
-    text->data[len] = '\0';
-    text->len = len;
-
-    return NGX_OK;
+    text->data = pem;
+    text->len = BIO_read(bio, pem, sizeof(ngx_certctl_placeholder_pem[0]) - 1);
 }
 
 
-ngx_int_t
-ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
+static ngx_int_t
+ngx_certctl_placeholder_make(void)
 {
     BIO        *cert_bio, *key_bio;
     X509       *x509;
     EVP_PKEY   *pkey;
     ngx_int_t   rc;
-
-    if (ngx_certctl_placeholder_key.data) {
-        *cert = ngx_certctl_placeholder_cert;
-        *key = ngx_certctl_placeholder_key;
-        return NGX_OK;
-    }
 
     rc = NGX_ERROR;
     x509 = NULL;
@@ -94,16 +71,11 @@ ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key)
         goto done;
     }
 
-    if (ngx_certctl_placeholder_text(cert_bio,
-                                          &ngx_certctl_placeholder_cert)
-        == NGX_OK)
-    {
-        rc = ngx_certctl_placeholder_text(key_bio,
-                                            &ngx_certctl_placeholder_key);
-    }
-
-    *cert = ngx_certctl_placeholder_cert;
-    *key = ngx_certctl_placeholder_key;
+    ngx_certctl_placeholder_text(cert_bio, ngx_certctl_placeholder_pem[0],
+                                 &ngx_certctl_placeholder_cert);
+    ngx_certctl_placeholder_text(key_bio, ngx_certctl_placeholder_pem[1],
+                                 &ngx_certctl_placeholder_key);
+    rc = NGX_OK;
 
 done:
 
@@ -136,11 +108,16 @@ ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
         return NGX_ERROR;
     }
 
-    if (ngx_certctl_placeholder(cert, key) != NGX_OK) {
+    if (ngx_certctl_placeholder_key.data == NULL
+        && ngx_certctl_placeholder_make() != NGX_OK)
+    {
         ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
                       "cannot make the placeholder certificate");
         return NGX_ERROR;
     }
+
+    *cert = ngx_certctl_placeholder_cert;
+    *key = ngx_certctl_placeholder_key;
 
     return NGX_OK;
 }
@@ -149,17 +126,8 @@ ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
 void
 ngx_certctl_placeholder_free(void)
 {
-    ngx_str_t  *key;
+    ngx_explicit_memzero(ngx_certctl_placeholder_pem,
+                         sizeof(ngx_certctl_placeholder_pem));
 
-    key = &ngx_certctl_placeholder_key;
-
-    if (key->data) {
-        ngx_explicit_memzero(key->data, key->len);
-    }
-
-    free(key->data);
-    free(ngx_certctl_placeholder_cert.data);
-
-    ngx_str_null(key);
-    ngx_str_null(&ngx_certctl_placeholder_cert);
+    ngx_str_null(&ngx_certctl_placeholder_key);
 }

@@ -15,18 +15,15 @@
 
 
 /*
- * Certificate and key in the form that ssl_certificate and ssl_certificate_key
- * take ("data:" and PEM).  Made at the first call and then the same until the
- * process ends, so that a reload does not change it (and with it the session
- * id context); in memory only.  NGX_ERROR without memory or randomness.
+ * Certificate and key as values of ssl_certificate and ssl_certificate_key
+ * ("data:" and PEM).  Made at the first call and then the same until the
+ * process exits, so that a reload does not change it (and with it the session
+ * id context); in memory only.  NGX_ERROR after logging why.
  */
-ngx_int_t ngx_certctl_placeholder(ngx_str_t *cert, ngx_str_t *key);
-
-/* The same as values of these directives.  NGX_ERROR after logging why. */
 ngx_int_t ngx_certctl_placeholder_values(ngx_conf_t *cf, ngx_array_t **certs,
     ngx_array_t **keys);
 
-/* At the end of a process: wipes the key's text. */
+/* When a process exits: wipes the key's text. */
 void ngx_certctl_placeholder_free(void);
 
 

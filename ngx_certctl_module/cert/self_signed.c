@@ -8,10 +8,18 @@
 #include <openssl/x509v3.h>
 
 #include "cert/self_signed.h"
+#include "x509_info.h"
 
 
-ngx_int_t
-ngx_certctl_self_signed_extend(X509 *x509, int nid, const char *value)
+#define NGX_CERTCTL_ACME_DAY  (24 * 3600)
+
+/* id-pe-acmeIdentifier, critical: an OCTET STRING of 32 bytes in DER */
+#define NGX_CERTCTL_ACME_IDENTIFIER  "1.3.6.1.5.5.7.1.31"
+#define NGX_CERTCTL_ACME_DIGEST      "critical,DER:0420"
+
+
+static ngx_int_t
+ngx_certctl_self_signed_extend(X509 *x509, const ngx_certctl_extension_t *form)
 {
     int              ok;
     X509V3_CTX       ctx;
@@ -19,15 +27,18 @@ ngx_certctl_self_signed_extend(X509 *x509, int nid, const char *value)
 
     X509V3_set_ctx(&ctx, x509, x509, NULL, NULL, 0);
 
-    ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-    if (ext == NULL) {
-        return NGX_ERROR;
+    for ( /* void */ ; form->name; form++) {
+
+        ext = X509V3_EXT_nconf(NULL, &ctx, form->name, form->value);
+        ok = ext ? X509_add_ext(x509, ext, -1) : 0;
+        X509_EXTENSION_free(ext);
+
+        if (ok != 1) {
+            return NGX_ERROR;
+        }
     }
 
-    ok = X509_add_ext(x509, ext, -1);
-    X509_EXTENSION_free(ext);
-
-    return ok == 1 ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 
@@ -59,7 +70,7 @@ ngx_certctl_self_signed(EVP_PKEY *key, const ngx_certctl_self_signed_t *form)
            != 1
         || X509_set_issuer_name(x509, name) != 1
         || X509_set_pubkey(x509, key) != 1
-        || form->extend(x509, form->data) != NGX_OK
+        || ngx_certctl_self_signed_extend(x509, form->extensions) != NGX_OK
         || X509_sign(x509, key, EVP_sha256()) == 0)
     {
         X509_free(x509);
@@ -67,4 +78,44 @@ ngx_certctl_self_signed(EVP_PKEY *key, const ngx_certctl_self_signed_t *form)
     }
 
     return x509;
+}
+
+
+X509 *
+ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key)
+{
+    char       san[sizeof("DNS:") + NGX_CERTCTL_HOST_MAX];
+    char       digest[sizeof(NGX_CERTCTL_ACME_DIGEST) + CERTCTL_HEX256];
+    char       addr[INET6_ADDRSTRLEN];
+    ngx_str_t  host;
+
+    /* exactly one name: the identifier that is validated */
+
+    const ngx_certctl_extension_t    extensions[] = {
+        { "subjectAltName", san },
+        { NGX_CERTCTL_ACME_IDENTIFIER, digest },
+        { NULL, NULL }
+    };
+
+    const ngx_certctl_self_signed_t  form = {
+        "certctl ACME challenge", NGX_CERTCTL_ACME_DAY, NGX_CERTCTL_ACME_DAY,
+        extensions
+    };
+
+    if (challenge->addr_len) {
+        (void) inet_ntop(challenge->addr_len == 4 ? AF_INET : AF_INET6,
+                         challenge->addr, addr, sizeof(addr));
+        (void) ngx_sprintf((u_char *) san, "IP:%s%Z", addr);
+
+    } else {
+        host.data = challenge->key;
+        host.len = challenge->key_len;
+        (void) ngx_sprintf((u_char *) san, "DNS:%V%Z", &host);
+    }
+
+    certctl_hex(challenge->value, 32,
+                (char *) ngx_cpymem(digest, NGX_CERTCTL_ACME_DIGEST,
+                                    sizeof(NGX_CERTCTL_ACME_DIGEST) - 1));
+
+    return ngx_certctl_self_signed(key, &form);
 }

@@ -10,6 +10,13 @@
 
 #include <openssl/x509.h>
 
+#include "zone/challenge.h"
+
+
+typedef struct {
+    const char   *name;         /* NULL behind the last one */
+    const char   *value;        /* in the syntax of x509v3_config(5) */
+} ngx_certctl_extension_t;
 
 typedef struct {
     const char   *cn;           /* subject and issuer */
@@ -17,9 +24,7 @@ typedef struct {
                                    clocks of clients differ */
     time_t        lifetime;     /* seconds from now to notAfter */
 
-    /* adds the extensions; NGX_ERROR when it cannot */
-    ngx_int_t   (*extend)(X509 *x509, void *data);
-    void         *data;
+    const ngx_certctl_extension_t  *extensions;
 } ngx_certctl_self_signed_t;
 
 
@@ -31,9 +36,9 @@ typedef struct {
 X509 *ngx_certctl_self_signed(EVP_PKEY *key,
     const ngx_certctl_self_signed_t *form);
 
-/* Adds one extension in the syntax of x509v3_config(5). */
-ngx_int_t ngx_certctl_self_signed_extend(X509 *x509, int nid,
-    const char *value);
+/* The same: the certificate that answers a TLS-ALPN-01 challenge (RFC 8737 3,
+   RFC 8738 6). */
+X509 *ngx_certctl_acme_cert(ngx_certctl_challenge_t *challenge, EVP_PKEY *key);
 
 
 #endif /* _NGX_CERTCTL_SELF_SIGNED_H_INCLUDED_ */

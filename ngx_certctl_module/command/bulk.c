@@ -191,7 +191,7 @@ ngx_http_certctl_bulk_store(ngx_http_certctl_bulk_t *bulk, ngx_uint_t n)
     }
 
     certctl_store_put_many(certctl->store, stores, k, bulk->locks,
-                           ngx_certctl_touched, certctl);
+                           ngx_certctl_invalidate, certctl);
 
     for (i = 0; i < k; i++) {
 

@@ -167,7 +167,7 @@ ngx_http_certctl_request_rollback(ngx_http_certctl_call_t *call)
     }
 
     rc = certctl_store_rollback(call->mcf->certctl.store, call->name, replaces,
-                                &generation, ngx_certctl_touched,
+                                &generation, ngx_certctl_invalidate,
                                 &call->mcf->certctl);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
@@ -196,7 +196,7 @@ ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call)
     }
 
     rc = certctl_store_delete(call->mcf->certctl.store, call->name, replaces,
-                              ngx_certctl_touched, &call->mcf->certctl);
+                              ngx_certctl_invalidate, &call->mcf->certctl);
 
     if (ngx_http_certctl_record_changed(call, rc) == NGX_OK) {
         call->done = "deleted";

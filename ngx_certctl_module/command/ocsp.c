@@ -223,7 +223,7 @@ ngx_http_certctl_ocsp_write(ngx_http_certctl_ocsp_t *ocsp)
 
     rc = certctl_store_staple(ocsp->call->mcf->certctl.store, record->name,
                               ocsp->digest, &ocsp->der, until,
-                              &ocsp->generation, ngx_certctl_touched,
+                              &ocsp->generation, ngx_certctl_invalidate,
                               &ocsp->call->mcf->certctl);
 
     return ngx_http_certctl_ocsp_written(ocsp, rc, &record->staple);
@@ -289,7 +289,7 @@ ngx_http_certctl_ocsp_static(ngx_http_certctl_ocsp_t *ocsp)
 
         rc = certctl_store_static_staple_put(certctl->store, ocsp->digest,
                                        ocsp->der.len ? &ocsp->der : &old,
-                                       until, ngx_certctl_touched, certctl);
+                                       until, ngx_certctl_invalidate, certctl);
 
     } else if (rc == CERTCTL_STORE_NOT_FOUND) {
         return NGX_OK;

@@ -133,8 +133,7 @@ ngx_http_certctl_challenge_change(ngx_http_certctl_call_t *call,
     }
 
     if (ngx_certctl_challenge_delete(&call->mcf->certctl.zone->challenges,
-                                     challenge->type, challenge->key,
-                                     challenge->key_len, time(NULL))
+                                     challenge, time(NULL))
         == NGX_OK)
     {
         ngx_http_certctl_answer_deleted(call);

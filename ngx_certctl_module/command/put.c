@@ -179,7 +179,7 @@ ngx_http_certctl_put_again(ngx_http_certctl_put_t *put)
     rc = certctl_store_staple(put->mcf->certctl.store, put->name,
                               put->chain.leaf.digest, staple,
                               put->record.staple_until, &put->generation,
-                              ngx_certctl_touched, &put->mcf->certctl);
+                              ngx_certctl_invalidate, &put->mcf->certctl);
 
     if (rc == CERTCTL_STORE_NOT_FOUND) {
         return ngx_http_certctl_put_refuse(put, NGX_HTTP_CONFLICT,
@@ -426,7 +426,7 @@ ngx_http_certctl_put_commit(ngx_http_certctl_put_t *put)
         CERTCTL_POINT("put.before_commit");
 
         rc = certctl_store_put(put->mcf->certctl.store, &put->record,
-                               &generation, ngx_certctl_touched,
+                               &generation, ngx_certctl_invalidate,
                                &put->mcf->certctl);
 
         if (rc != CERTCTL_STORE_CONFLICT) {

@@ -97,7 +97,7 @@ ngx_http_certctl_put_ip(ngx_http_certctl_put_t *put)
     }
 
     certctl = put->mcf->certctl;
-    certctl.cache = ngx_certctl_cache_facts(&cf, &certctl);
+    certctl.cache = ngx_certctl_cache_create(&cf, &certctl, 1);
 
     served = certctl.cache == NULL
              || ngx_http_certctl_put_ip_served(put, &certctl);

@@ -73,7 +73,7 @@ ngx_http_certctl_trust(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
 static void
 ngx_http_certctl_healed(void *zone)
 {
-    ngx_certctl_zone_touch_all(zone);
+    ngx_certctl_zone_invalidate_all(zone);
 }
 
 
@@ -235,8 +235,8 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
     cln->handler = ngx_http_certctl_cleanup;
     cln->data = mcf;
 
-    mcf->certctl.cache = ngx_certctl_cache_create(cf, &mcf->certctl);
-    mcf->certctl.facts = ngx_certctl_cache_facts(cf, &mcf->certctl);
+    mcf->certctl.cache = ngx_certctl_cache_create(cf, &mcf->certctl, 0);
+    mcf->certctl.facts = ngx_certctl_cache_create(cf, &mcf->certctl, 1);
 
     if (mcf->certctl.cache == NULL
         || mcf->certctl.facts == NULL

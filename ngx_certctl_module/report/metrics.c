@@ -346,7 +346,7 @@ ngx_http_certctl_metrics_lag(ngx_http_certctl_json_t *out,
                       "certctl_event_loop_late_max_us{worker=\"%i\"}", i)
             = '\0';
         ngx_http_certctl_metrics_value(out, (char *) label,
-                                       zone->workers[i].late);
+                                       zone->workers[i].max_lag);
     }
 
     ngx_http_certctl_metrics_family(out, "certctl_event_loop_stalls_total",

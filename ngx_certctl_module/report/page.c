@@ -60,7 +60,7 @@ ngx_http_certctl_report_ipv6(ngx_http_certctl_report_t *report)
         return;
     }
 
-    ngx_certctl_name(NULL, &report->name, name);
+    ngx_certctl_name(&report->name, name);
 
     report->name.data = name->data;
     report->name.len = name->len;

@@ -29,14 +29,14 @@ ngx_http_certctl_report_caches(ngx_http_certctl_report_t *report)
     cf.log = ngx_cycle->log;
 
     report->full.cache_max = NGX_HTTP_CERTCTL_REPORT_CACHE;
-    report->full.cache = ngx_certctl_cache_create(&cf, &report->full);
+    report->full.cache = ngx_certctl_cache_create(&cf, &report->full, 0);
 
     if (ngx_atomic_cmp_set(&report->conf->facts_busy, 0, 1)) {
         report->brief.cache = report->conf->facts;
         report->borrowed = 1;
 
     } else {
-        report->brief.cache = ngx_certctl_cache_facts(&cf, report->conf);
+        report->brief.cache = ngx_certctl_cache_create(&cf, report->conf, 1);
     }
 
     return report->full.cache && report->brief.cache ? NGX_OK : NGX_ERROR;

@@ -10,7 +10,6 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "report/report.h"
-#include "cert/cert.h"
 #include "tls/address.h"
 
 
@@ -80,9 +79,9 @@ ngx_http_certctl_served_by(ngx_http_certctl_report_t *report,
     if (ngx_http_certctl_served_simply(server)
         && ngx_certctl_cert_valid(cert, report->now))
     {
-        return certctl_store_leads(report->conf->store, cert->kind,
-                                   (char *) name->data,
-                                   (char *) cert->name.data);
+        return certctl_store_tries_first(report->conf->store, cert->kind,
+                                         (char *) name->data,
+                                         (char *) cert->name.data);
     }
 
     copy = *server;

@@ -11,7 +11,6 @@
 #include <ngx_http.h>
 #include "report/report.h"
 #include "cert/cache.h"
-#include "cert/cert.h"
 #include "tls/choose.h"
 
 
@@ -424,9 +423,9 @@ ngx_http_certctl_report_record(ngx_http_certctl_report_t *report,
 
     stored = (ngx_certctl_stored_t *) cert;
 
-    ngx_certctl_hold(stored);
+    ngx_certctl_ref(stored);
     ngx_http_certctl_report_stored_record(report, stored, pool);
-    ngx_certctl_unhold(&report->brief, stored);
+    ngx_certctl_unref(&report->brief, stored);
 }
 
 

@@ -15,49 +15,23 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-#include <openssl/err.h>
-#include <openssl/x509.h>
 
 #include "x509_facts.h"
 
 
-static int64_t
-seconds_of(const ASN1_TIME *time)
-{
-    struct tm  tm;
-
-    return ASN1_TIME_to_tm(time, &tm) ? timegm(&tm) : 0;
-}
-
-
 void
 certctl_candidate_set(certctl_candidate_t *candidate,
-    const certctl_sealed_t *record)
+    const certctl_record_t *record)
 {
-    X509                       *x509;
-    const certctl_blob_t       *chain = &record->blob[CERTCTL_BLOB_CHAIN];
-    const u_char               *p = chain->data;
-    struct certctl_x509_facts   facts;
+    struct certctl_x509_facts  facts = { 0 };
+
+    (void) certctl_x509_facts_read(record->chain.data, record->chain.len,
+                                   &facts);
 
     memcpy(candidate->record, record->name, sizeof(candidate->record));
-
-    if (certctl_x509_facts(chain->data, chain->len, &facts)) {
-        candidate->not_before = facts.not_before;
-        candidate->not_after = facts.not_after;
-        return;
-    }
-
-    ERR_set_mark();
-    x509 = d2i_X509(NULL, &p, chain->len);
-    ERR_pop_to_mark();
-
-    candidate->not_before = x509 ? seconds_of(X509_get0_notBefore(x509)) : 0;
-    candidate->not_after = x509 ? seconds_of(X509_get0_notAfter(x509)) : 0;
-
-    X509_free(x509);
+    candidate->not_before = facts.not_before;
+    candidate->not_after = facts.not_after;
 }
 
 
@@ -196,12 +170,14 @@ certctl_candidates_read(int folder, const char *path,
     list->len = n > 0 ? n : 0;
     parse(list);
 
-    if (n < 0) {
-        return errno == ENOENT || errno == ENOTDIR || errno == EINVAL
-               ? CERTCTL_STORE_NOT_FOUND : CERTCTL_STORE_ERROR;
+    if (list->n) {
+        return CERTCTL_STORE_OK;
     }
 
-    return list->n ? CERTCTL_STORE_OK : CERTCTL_STORE_NOT_FOUND;
+    list->partial = 0;
+
+    return n >= 0 || errno == ENOENT || errno == ENOTDIR || errno == EINVAL
+           ? CERTCTL_STORE_NOT_FOUND : CERTCTL_STORE_ERROR;
 }
 
 

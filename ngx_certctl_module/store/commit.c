@@ -63,15 +63,13 @@ certctl_write_end(certctl_write_t *w)
 {
     int  err = errno;
 
-    if (w->folder >= 0) {
-        close(w->folder);
-    }
+    certctl_close(w->folder);
 
     if (w->lock.fd >= 0) {
         certctl_unlock(w->store, &w->lock);
     }
 
-    certctl_sealed_free(&w->live);
+    certctl_record_free(&w->live);
     errno = err;
 }
 
@@ -80,24 +78,16 @@ void
 certctl_move_to_damaged(certctl_store_t *store, int folder, const char *name,
     char mark)
 {
-    int       tries;
     char      path[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
-    unsigned  salt;
+    uint64_t  salt;
+
+    if (RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
+        return;
+    }
 
     certctl_path(path, name, mark);
-
-    for (tries = 0; tries < 8; tries++) {
-        if (RAND_bytes((u_char *) &salt, sizeof(salt)) != 1) {
-            return;
-        }
-
-        (void) snprintf(to, sizeof(to), "%.200s+%lld-%08x", name,
-                        (long long) time(NULL), salt);
-
-        if (faccessat(store->damaged, to, F_OK, AT_SYMLINK_NOFOLLOW) != 0) {
-            break;
-        }
-    }
+    (void) snprintf(to, sizeof(to), "%.200s+%lld-%016llx", name,
+                    (long long) time(NULL), (unsigned long long) salt);
 
     CERTCTL_POINT("store.damaged.before_rename");
 
@@ -229,7 +219,7 @@ finish(certctl_write_t *w, int sync)
 
 
 int
-certctl_write_stage(certctl_write_t *w, const certctl_sealed_t *new,
+certctl_write_stage(certctl_write_t *w, const certctl_record_t *new,
     int keep_prev, int sync)
 {
     w->new = new;
@@ -306,28 +296,8 @@ certctl_write_clean(certctl_write_t *w)
 
 
 int
-certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
-    int keep_prev)
-{
-    int  rc;
-
-    rc = certctl_write_stage(w, new, keep_prev, 1);
-
-    if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_write_publish(w, 1);
-    }
-
-    if (rc == CERTCTL_STORE_OK) {
-        certctl_write_clean(w);
-    }
-
-    return rc;
-}
-
-
-int
 certctl_write_sealed(certctl_store_t *store, int parent,
-    const certctl_sealed_t *in, certctl_check_pt check)
+    const certctl_record_t *in, certctl_check_pt check)
 {
     int              rc, folder;
     certctl_write_t  w;
@@ -343,10 +313,7 @@ certctl_write_sealed(certctl_store_t *store, int parent,
         folder = certctl_folder_open(store, parent, in->name, 1);
         rc = folder < 0 ? certctl_store_code()
                         : certctl_sealed_replace(store, folder, in);
-
-        if (folder >= 0) {
-            close(folder);
-        }
+        certctl_close(folder);
     }
 
     certctl_write_end(&w);

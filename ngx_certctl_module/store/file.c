@@ -1,17 +1,20 @@
 
-/* Files of the store: bounded reads, durable writes, the marks of a name. */
+/*
+ * Files of the store: bounded reads, durable writes, the marks of a name; and
+ * sealed ones, which are read, and replaced by others.
+ */
 
-
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* O_NOATIME, sync_file_range() */
-#endif
 
 #include "store/store_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+
+#define READ_TRIES  8                   /* replaced meanwhile each time? */
 
 
 /* An inode's number is used again when its file has gone: hence the time. */
@@ -112,11 +115,11 @@ read_open(int fd, u_char **buf, size_t *len, certctl_file_t *file)
  * O_NOATIME: a reader must not wait for the journal; it is for owners only.
  */
 
-int
-certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
+static int
+read_file(int folder, const char *path, u_char **buf, size_t *len,
     certctl_file_t *file)
 {
-    int  fd, rc, err, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
+    int  fd, rc, flags = O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC;
 
     fd = openat(folder, path, flags|O_NOATIME);
 
@@ -131,12 +134,71 @@ certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
     }
 
     rc = read_open(fd, buf, len, file);
-
-    err = errno;
-    close(fd);
-    errno = err;
+    certctl_close(fd);
 
     return rc;
+}
+
+
+/*
+ * What is removed is overwritten where it lies, also under a reader that has
+ * it open.  So damaged is only what is there still when it has been read; else
+ * what took its place is read, or found to be nothing.
+ */
+
+int
+certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
+    certctl_sealed_e type, const char *name, certctl_record_t *ret)
+{
+    int              rc, tries = 0;
+    size_t           len;
+    u_char          *buf;
+    certctl_file_t   file;
+
+    do {
+        memset(&file, 0, sizeof(file));
+        rc = read_file(folder, path, &buf, &len, &file);
+
+        if (rc == CERTCTL_STORE_OK) {
+            rc = certctl_unseal(store, type, name, buf, len, ret);
+        }
+
+    } while (rc == CERTCTL_STORE_DAMAGED
+             && ++tries < READ_TRIES
+             && !certctl_file_is(folder, path, &file));
+
+    if (rc == CERTCTL_STORE_OK) {
+        ret->file = file;
+    }
+
+    return rc;
+}
+
+
+int
+certctl_sealed_load(certctl_store_t *store, int parent,
+    certctl_sealed_e type, const char *name, char mark, certctl_record_t *ret)
+{
+    char  path[CERTCTL_PATH_SIZE];
+
+    if (parent < 0
+        || !certctl_name_valid((const u_char *) name, strlen(name)))
+    {
+        return CERTCTL_STORE_NOT_FOUND;
+    }
+
+    certctl_path(path, name, mark);
+
+    return certctl_sealed_read(store, parent, path, type, name, ret);
+}
+
+
+int
+certctl_store_load(certctl_store_t *store, const char *name, char mark,
+    certctl_record_t *ret)
+{
+    return certctl_sealed_load(store, store->certs, CERTCTL_SEALED_RECORD,
+                               name, mark, ret);
 }
 
 
@@ -170,8 +232,8 @@ write_all(int fd, const u_char *data, size_t len)
  * second try: the file goes, and the caller gets the error.
  */
 
-int
-certctl_file_write(certctl_store_t *store, int folder, const char *name,
+static int
+write_file(certctl_store_t *store, int folder, const char *name,
     const u_char *data, size_t len, int sync)
 {
     int          fd, rc, err;
@@ -216,6 +278,25 @@ certctl_file_write(certctl_store_t *store, int folder, const char *name,
 
 
 int
+certctl_sealed_write(certctl_store_t *store, int folder,
+    const certctl_record_t *in, int sync)
+{
+    int      rc;
+    size_t   len;
+    u_char  *data;
+
+    rc = certctl_seal(store, in, &data, &len);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = write_file(store, folder, in->name, data, len, sync);
+        free(data);
+    }
+
+    return rc;
+}
+
+
+int
 certctl_file_rename(int folder, const char *name, char from, char to)
 {
     char  old[CERTCTL_PATH_SIZE], new[CERTCTL_PATH_SIZE];
@@ -250,6 +331,32 @@ certctl_file_unlink(int folder, const char *name, char mark)
 
     return unlinkat(folder, certctl_base(path), 0) == 0 || errno == ENOENT
            ? CERTCTL_STORE_OK : certctl_store_code();
+}
+
+
+int
+certctl_sealed_replace(certctl_store_t *store, int folder,
+    const certctl_record_t *in)
+{
+    int  rc;
+
+    rc = certctl_sealed_write(store, folder, in, 1);
+    if (rc != CERTCTL_STORE_OK) {
+        return rc;
+    }
+
+    CERTCTL_POINT("store.replace.before_rename");
+
+    rc = certctl_file_rename(folder, in->name, CERTCTL_MARK_NEW, 0);
+
+    if (rc != CERTCTL_STORE_OK) {
+        (void) certctl_file_unlink(folder, in->name, CERTCTL_MARK_NEW);
+        return rc;
+    }
+
+    CERTCTL_POINT("store.replace.after_rename");
+
+    return certctl_folder_sync(folder);
 }
 
 

@@ -30,6 +30,19 @@ certctl_chown_to_workers(certctl_store_t *store, int fd)
 }
 
 
+void
+certctl_close(int fd)
+{
+    int  err = errno;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+
+    errno = err;
+}
+
+
 int
 certctl_folder_sync(int fd)
 {
@@ -52,7 +65,7 @@ int
 certctl_folder_open(certctl_store_t *store, int parent, const char *name,
     int create)
 {
-    int       fd, made, err;
+    int       fd, made;
     char      path[3];
     unsigned  hash = certctl_path_hash(name);
 
@@ -74,9 +87,7 @@ certctl_folder_open(certctl_store_t *store, int parent, const char *name,
     if (fd >= 0 && made
         && (certctl_chown_to_workers(store, fd) != 0 || fsync(parent) != 0))
     {
-        err = errno;
-        close(fd);
-        errno = err;
+        certctl_close(fd);
         return -1;
     }
 
@@ -100,10 +111,7 @@ certctl_folder_each(int fd, certctl_entry_pt fn, void *data)
     struct dirent  *entry;
 
     if (dir == NULL) {
-        if (fd >= 0) {
-            close(fd);
-        }
-
+        certctl_close(fd);
         return CERTCTL_STORE_ERROR;
     }
 
@@ -120,4 +128,34 @@ certctl_folder_each(int fd, certctl_entry_pt fn, void *data)
     errno = err;
 
     return rc;
+}
+
+
+int
+certctl_folder_each_hash(int parent, certctl_entry_pt fn, void *data)
+{
+    int  i, fd, rc, ret = CERTCTL_STORE_OK, err = errno;
+
+    for (i = 0; parent >= 0 && i < CERTCTL_FOLDERS; i++) {
+        fd = certctl_folder_number(parent, i);
+
+        if (fd < 0 && errno == ENOENT) {
+            continue;
+        }
+
+        rc = certctl_folder_each(fd, fn, data);
+
+        if (rc < 0) {
+            ret = rc;
+            err = errno;
+
+        } else if (rc > 0) {
+            ret = ret < 0 ? ret : rc;
+            break;
+        }
+    }
+
+    errno = err;
+
+    return ret;
 }

@@ -66,12 +66,12 @@ static void
 finish_undo(certctl_store_t *store, int folder, const char *name)
 {
     int               rc;
-    certctl_sealed_t  sealed;
+    certctl_record_t  sealed;
 
     rc = certctl_store_load(store, name, CERTCTL_MARK_UNDO, &sealed);
 
     if (rc == CERTCTL_STORE_OK) {
-        certctl_sealed_free(&sealed);
+        certctl_record_free(&sealed);
     }
 
     if (rc == CERTCTL_STORE_DAMAGED
@@ -88,7 +88,7 @@ finish_undo(certctl_store_t *store, int folder, const char *name)
 static void
 finish_names(certctl_store_t *store, const char *name)
 {
-    certctl_sealed_t   live, prev, *old = NULL;
+    certctl_record_t   live, prev, *old = NULL;
 
     if (certctl_store_load(store, name, 0, &live) != CERTCTL_STORE_OK) {
         return;
@@ -104,10 +104,10 @@ finish_names(certctl_store_t *store, const char *name)
     (void) certctl_names_change(store, old, &live, 1);
 
     if (old) {
-        certctl_sealed_free(old);
+        certctl_record_free(old);
     }
 
-    certctl_sealed_free(&live);
+    certctl_record_free(&live);
 }
 
 

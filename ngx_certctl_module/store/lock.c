@@ -3,6 +3,9 @@
  * One writer for each name, among all threads and processes.  The lock is the
  * kernel's, so it ends with its owner; the file it is on is removed when the
  * write is complete, so one that is found belongs to a write that is not.
+ *
+ * A pool has locks of no name, which one thread keeps to become those of its
+ * next names: a lock of its own file needs a new one each time.
  */
 
 
@@ -10,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,9 +56,7 @@ link_lock(certctl_store_t *store, const char *name)
         (void) unlinkat(store->writes, name, 0);
     }
 
-    if (fd >= 0) {
-        close(fd);
-    }
+    certctl_close(fd);
 
     return -1;
 }
@@ -110,15 +113,6 @@ certctl_lock_is_file(int fd, int folder, const char *path)
 }
 
 
-/* Whether the file we locked is still the one that others will lock. */
-
-static int
-is_current(certctl_store_t *store, const char *name, int fd)
-{
-    return certctl_lock_is_file(fd, store->writes, name) == 1;
-}
-
-
 static void
 pause_step(void)
 {
@@ -168,7 +162,7 @@ wait_lock(certctl_store_t *store, const char *name, int fd, unsigned *left_ms)
             return -1;
         }
 
-        if (!is_current(store, name, fd)) {
+        if (certctl_lock_is_file(fd, store->writes, name) != 1) {
             return 0;
         }
 
@@ -181,7 +175,7 @@ wait_lock(certctl_store_t *store, const char *name, int fd, unsigned *left_ms)
         *left_ms -= LOCK_STEP_MS;
     }
 
-    return is_current(store, name, fd);
+    return certctl_lock_is_file(fd, store->writes, name) == 1;
 }
 
 
@@ -189,37 +183,143 @@ static int
 own_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     unsigned wait_ms)
 {
-    int  fd, rc, err;
+    int  fd, rc;
 
     for ( ;; ) {
         fd = open_lock(store, name, &lock->stale);
 
-        if (fd < 0) {
-            if (errno == ENOENT && lock->stale) {
-                continue;               /* its owner has just finished */
-            }
+        if (fd < 0 && errno == ENOENT && lock->stale) {
+            continue;                   /* its owner has just finished */
+        }
 
+        if (fd < 0) {
             return certctl_store_code();
         }
 
         rc = wait_lock(store, name, fd, &wait_ms);
 
         if (rc == 1) {
-            break;
+            lock->fd = fd;
+            return CERTCTL_STORE_OK;
         }
 
-        err = errno;
-        close(fd);
-        errno = err;
+        certctl_close(fd);
 
         if (rc < 0) {
             return CERTCTL_STORE_ERROR;
         }
     }
+}
 
-    lock->fd = fd;
 
-    return CERTCTL_STORE_OK;
+certctl_lock_pool_t *
+certctl_lock_pool_create(void (*on_step)(void))
+{
+    certctl_lock_pool_t  *pool = calloc(1, sizeof(certctl_lock_pool_t));
+
+    if (pool != NULL) {
+        pool->on_step = on_step;
+    }
+
+    return pool;
+}
+
+
+static void
+drop_last(certctl_store_t *store, certctl_lock_pool_t *pool)
+{
+    certctl_pooled_lock_t  *last = &pool->of[--pool->n];
+
+    (void) unlinkat(store->writes, last->name, 0);
+    close(last->fd);
+}
+
+
+void
+certctl_lock_pool_destroy(certctl_store_t *store, certctl_lock_pool_t *pool)
+{
+    while (pool != NULL && pool->n > 0) {
+        drop_last(store, pool);
+    }
+
+    free(pool);
+}
+
+
+/* 1: lock is one of its pool now, under its own name. */
+
+static int
+take_pooled(certctl_store_t *store, certctl_lock_t *lock)
+{
+    certctl_lock_pool_t    *pool = lock->pool;
+    certctl_pooled_lock_t  *last;
+
+    if (pool == NULL || pool->n == 0) {
+        return 0;
+    }
+
+    last = &pool->of[pool->n - 1];
+
+    if (renameat2(store->writes, last->name, store->writes, lock->name,
+                  RENAME_NOREPLACE)
+        != 0)
+    {
+        /* the name has a lock: no more descriptors than there are names */
+
+        drop_last(store, pool);
+        return 0;
+    }
+
+    CERTCTL_POINT("store.lock_pool.after_take");
+
+    pool->n--;
+    lock->fd = last->fd;
+    lock->stale = 0;
+
+    return 1;
+}
+
+
+/*
+ * 1: lock is in its pool.  Not where the write came to nothing: its lock is of
+ * what is live still.
+ */
+
+static int
+put_pooled(certctl_store_t *store, certctl_lock_t *lock)
+{
+    char                    path[CERTCTL_PATH_SIZE];
+    static unsigned         number;
+    certctl_lock_pool_t    *pool = lock->pool;
+    certctl_pooled_lock_t  *next;
+
+    certctl_path(path, lock->name, 0);
+
+    if (pool == NULL || pool->n == CERTCTL_STORE_MANY
+        || certctl_lock_is_file(lock->fd, store->certs, path) != 0)
+    {
+        return 0;
+    }
+
+    next = &pool->of[pool->n];
+
+    (void) snprintf(next->name, sizeof(next->name), "%c%d-%u",
+                    CERTCTL_MARK_NEW, (int) getpid(),
+                    __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+
+    if (renameat2(store->writes, lock->name, store->writes, next->name,
+                  RENAME_NOREPLACE)
+        != 0)
+    {
+        return 0;
+    }
+
+    CERTCTL_POINT("store.lock_pool.after_put");
+
+    next->fd = lock->fd;
+    pool->n++;
+
+    return 1;
 }
 
 
@@ -227,23 +327,13 @@ int
 certctl_lock(certctl_store_t *store, const char *name, certctl_lock_t *lock,
     unsigned wait_ms, certctl_lock_pool_t *pool)
 {
-    int  rc;
-
+    lock->fd = -1;
     lock->pool = pool;
     lock->unfinished = 0;
     memcpy(lock->name, name, strlen(name) + 1);
 
-    if (certctl_lock_pool_take(store, lock)) {
-        return CERTCTL_STORE_OK;
-    }
-
-    rc = own_lock(store, name, lock, wait_ms);
-
-    if (rc != CERTCTL_STORE_OK) {
-        lock->fd = -1;
-    }
-
-    return rc;
+    return take_pooled(store, lock) ? CERTCTL_STORE_OK
+                                    : own_lock(store, name, lock, wait_ms);
 }
 
 
@@ -256,7 +346,7 @@ certctl_unlock(certctl_store_t *store, certctl_lock_t *lock)
 
     CERTCTL_POINT("store.before_unlock");
 
-    if (lock->unfinished || !certctl_lock_pool_put(store, lock)) {
+    if (lock->unfinished || !put_pooled(store, lock)) {
         if (!lock->unfinished) {
             (void) unlinkat(store->writes, lock->name, 0);
         }
@@ -269,4 +359,24 @@ certctl_unlock(certctl_store_t *store, certctl_lock_t *lock)
     CERTCTL_POINT("store.after_unlock");
 
     errno = err;
+}
+
+
+void
+certctl_lock_pool_heal(certctl_store_t *store, const char *base)
+{
+    int  fd = openat(store->writes, base,
+                     O_RDWR|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+
+    if (fd < 0) {
+        return;
+    }
+
+    if (certctl_flock(fd, 0) == 0
+        && certctl_lock_is_file(fd, store->writes, base) == 1)
+    {
+        (void) unlinkat(store->writes, base, 0);
+    }
+
+    close(fd);
 }

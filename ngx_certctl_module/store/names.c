@@ -14,15 +14,11 @@
  */
 
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* renameat2() */
-#endif
-
 #include "store/store_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,6 +38,22 @@ typedef struct {
     const certctl_candidates_t  *all;       /* every record with the name */
 } change_t;
 
+/* Names whose list is partial, and all records that carry each of them. */
+
+typedef struct {
+    const char           *key;
+    certctl_candidates_t  found;
+} partial_t;
+
+typedef struct {
+    certctl_store_t  *store;
+    certctl_kind_e    kind;
+    int               rc;
+    size_t            n;
+    partial_t        *of;
+} search_t;
+
+
 int
 certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
     const char *key, certctl_candidates_t *list)
@@ -56,14 +68,14 @@ certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
 
 int
 certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
-    const char *key, const char *record, certctl_sealed_t *ret)
+    const char *key, const char *record, certctl_record_t *ret)
 {
     int  rc;
 
     rc = certctl_store_load(store, record, 0, ret);
 
     if (rc == CERTCTL_STORE_OK && !certctl_record_carries(ret, kind, key)) {
-        certctl_sealed_free(ret);
+        certctl_record_free(ret);
         rc = CERTCTL_STORE_NOT_FOUND;
     }
 
@@ -104,7 +116,7 @@ refresh(certctl_store_t *store, const change_t *change,
 {
     int                   rc;
     size_t                i, n = list->n;
-    certctl_sealed_t      record;
+    certctl_record_t      record;
     certctl_candidate_t   candidates[CERTCTL_CANDIDATES];
 
     memcpy(candidates, list->of, n * sizeof(candidates[0]));
@@ -120,7 +132,7 @@ refresh(certctl_store_t *store, const change_t *change,
 
         if (rc == CERTCTL_STORE_OK) {
             certctl_candidate_set(&candidates[i], &record);
-            certctl_sealed_free(&record);
+            certctl_record_free(&record);
 
         } else if (rc == CERTCTL_STORE_DAMAGED) {
             candidates[i].not_before = INT64_MIN;
@@ -152,10 +164,7 @@ change_entry(names_t *names, int folder, const change_t *change)
 
     rc = certctl_candidates_read(folder, certctl_base(path), &list);
 
-    if (rc == CERTCTL_STORE_NOT_FOUND) {
-        list.partial = 0;
-
-    } else if (rc != CERTCTL_STORE_OK) {
+    if (rc == CERTCTL_STORE_ERROR) {
         return rc;
     }
 
@@ -184,8 +193,8 @@ change_entry(names_t *names, int folder, const change_t *change)
         return CERTCTL_STORE_OK;
     }
 
-    /* a lost fingerprint only makes somebody look through all records: not
-       worth a sync with each renewal */
+    /* a lost fingerprint only costs a search through all records: not worth a
+       sync with each renewal */
 
     if (!certctl_is_fingerprint(change->key)) {
         names->changed[change->kind][certctl_path_hash(change->key)] = 1;
@@ -204,7 +213,7 @@ change_entry(names_t *names, int folder, const change_t *change)
 static int
 change_locked(names_t *names, const change_t *change)
 {
-    int  folder, rc, err, create = change->candidate || change->all;
+    int  folder, rc, create = change->candidate || change->all;
 
     folder = certctl_folder_open(names->store,
                                  names->store->names[change->kind],
@@ -217,9 +226,7 @@ change_locked(names_t *names, const change_t *change)
     rc = certctl_flock(folder, CERTCTL_LOCK_WAIT) == 0
          ? change_entry(names, folder, change) : CERTCTL_STORE_ERROR;
 
-    err = errno;
-    close(folder);
-    errno = err;
+    certctl_close(folder);
 
     return rc;
 }
@@ -249,8 +256,8 @@ is_right(names_t *names, const change_t *change)
 /* Each name of record that other does not carry. */
 
 static int
-change_missing(names_t *names, const certctl_sealed_t *record,
-    const certctl_sealed_t *other, const certctl_candidate_t *candidate)
+change_missing(names_t *names, const certctl_record_t *record,
+    const certctl_record_t *other, const certctl_candidate_t *candidate)
 {
     int          rc = CERTCTL_STORE_OK;
     change_t     change = { .candidate = candidate };
@@ -275,7 +282,7 @@ change_missing(names_t *names, const certctl_sealed_t *record,
 
 
 static int
-enter(names_t *names, const certctl_sealed_t *record)
+enter(names_t *names, const certctl_record_t *record)
 {
     certctl_candidate_t  candidate;
 
@@ -317,27 +324,98 @@ sync_folders(names_t *names)
 }
 
 
-/* Until it changes the record is live, and so among what is found. */
+static int
+add_record(const char *name, void *data)
+{
+    size_t               i;
+    search_t            *search = data;
+    certctl_record_t     record;
+    certctl_candidate_t  candidate;
+
+    search->rc = certctl_store_load(search->store, name, 0, &record);
+
+    if (search->rc != CERTCTL_STORE_OK) {
+        return search->rc == CERTCTL_STORE_ERROR;
+    }
+
+    certctl_candidate_set(&candidate, &record);
+
+    for (i = 0; i < search->n; i++) {
+        if (certctl_record_carries(&record, search->kind, search->of[i].key)) {
+            certctl_candidates_add(&search->of[i].found, &candidate);
+        }
+    }
+
+    certctl_record_free(&record);
+
+    return 0;
+}
+
+
+/* The names that are lost with old, or by it, and may have other candidates. */
 
 static int
-complete(names_t *names, const certctl_sealed_t *old,
-    const certctl_sealed_t *new)
+find_partial(search_t *search, const certctl_record_t *old,
+    const certctl_record_t *new)
 {
-    int               rc;
-    size_t            i;
-    change_t          change = { .record = "" };
-    certctl_search_t  search;
+    void                  *grown;
+    const char            *key = NULL;
+    certctl_candidates_t   list;
 
-    rc = certctl_search(names->store, old, new, &search);
+    while ((key = certctl_record_missing(old, new, key)) != NULL) {
+        if (certctl_names_read(search->store, old->kind, key, &list)
+            == CERTCTL_STORE_ERROR)
+        {
+            return CERTCTL_STORE_ERROR;
+        }
+
+        if (!list.partial || certctl_is_fingerprint(key)) {
+            continue;
+        }
+
+        grown = realloc(search->of, (search->n + 1) * sizeof(partial_t));
+        if (grown == NULL) {
+            return CERTCTL_STORE_ERROR;
+        }
+
+        search->kind = old->kind;
+        search->of = grown;
+        search->of[search->n++] = (partial_t) { .key = key };
+    }
+
+    return CERTCTL_STORE_OK;
+}
+
+
+/*
+ * A partial list of a name that is lost becomes whole: all records are searched
+ * for it.  Until it changes the record is live, and so among what is found.
+ */
+
+static int
+complete(names_t *names, const certctl_record_t *old,
+    const certctl_record_t *new)
+{
+    int       rc;
+    size_t    i;
+    change_t  change = { .record = "" };
+    search_t  search = { .store = names->store };
+
+    rc = find_partial(&search, old, new);
+
+    if (rc == CERTCTL_STORE_OK && search.n) {
+        rc = certctl_store_each(names->store, add_record, &search);
+        rc = search.rc == CERTCTL_STORE_ERROR ? search.rc : rc;
+    }
 
     for (i = 0; rc == CERTCTL_STORE_OK && i < search.n; i++) {
         change.kind = search.kind;
-        change.key = search.keys[i];
-        change.all = &search.found[i];
+        change.key = search.of[i].key;
+        change.all = &search.of[i].found;
         rc = change_locked(names, &change);
     }
 
-    certctl_search_free(&search);
+    free(search.of);
 
     return rc;
 }
@@ -351,8 +429,8 @@ complete(names_t *names, const certctl_sealed_t *old,
  */
 
 static void
-move_fingerprint(names_t *names, const certctl_sealed_t *old,
-    const certctl_sealed_t *new)
+move_fingerprint(names_t *names, const certctl_record_t *old,
+    const certctl_record_t *new)
 {
     int                   folder, parent;
     char                  from[CERTCTL_PATH_SIZE], to[CERTCTL_PATH_SIZE];
@@ -392,8 +470,8 @@ move_fingerprint(names_t *names, const certctl_sealed_t *old,
 
 
 int
-certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync)
+certctl_names_prepare(certctl_store_t *store, const certctl_record_t *old,
+    const certctl_record_t *new, int sync)
 {
     int      rc;
     names_t  names = { .store = store };
@@ -411,8 +489,8 @@ certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
 
 
 int
-certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync)
+certctl_names_change(certctl_store_t *store, const certctl_record_t *old,
+    const certctl_record_t *new, int sync)
 {
     int      rc;
     names_t  names = { .store = store };
@@ -426,28 +504,4 @@ certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
     }
 
     return rc == CERTCTL_STORE_OK && sync ? sync_folders(&names) : rc;
-}
-
-
-static void
-notify_missing(const certctl_sealed_t *record, const certctl_sealed_t *other,
-    certctl_changed_pt changed, void *data)
-{
-    const char  *key = NULL;
-
-    while ((key = certctl_record_missing(record, other, key)) != NULL) {
-        changed(key, data);
-    }
-}
-
-
-void
-certctl_names_notify(const char *name, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_changed_pt changed, void *data)
-{
-    if (changed != NULL) {
-        changed(name, data);
-        notify_missing(new, NULL, changed, data);
-        notify_missing(old, new, changed, data);
-    }
 }

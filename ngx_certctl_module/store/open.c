@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/utsname.h>
 
 #include <openssl/err.h>
 
@@ -119,8 +120,8 @@ open_folders(certctl_store_t *store, int create, char *why, size_t why_len)
         if (folders[i].fd != NO_FD) {
             *folder_fd(store, folders[i].fd) = fd;
 
-        } else if (fd >= 0) {
-            close(fd);
+        } else {
+            certctl_close(fd);
         }
 
         if (reason != NULL) {
@@ -177,6 +178,57 @@ open_top(certctl_store_t *store, const char *path, int create, char *why,
 }
 
 
+/*
+ * Before Linux 5.8 syncfs() did not report write errors; and a folder may be
+ * another file system.
+ */
+
+static int
+shares_sync(certctl_store_t *store)
+{
+    int             major, minor, kind;
+    struct stat     certs, names;
+    struct utsname  os;
+
+    if (store->certs < 0 || uname(&os) != 0
+        || sscanf(os.release, "%d.%d", &major, &minor) != 2
+        || major < 5 || (major == 5 && minor < 8)
+        || fstat(store->certs, &certs) != 0)
+    {
+        return 0;
+    }
+
+    for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+        if (store->names[kind] < 0 || fstat(store->names[kind], &names) != 0
+            || names.st_dev != certs.st_dev)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+void
+certctl_store_close(certctl_store_t *store)
+{
+    size_t  i;
+
+    for (i = 0; i < FOLDERS; i++) {
+        if (folders[i].fd != NO_FD) {
+            certctl_close(*folder_fd(store, folders[i].fd));
+        }
+    }
+
+    certctl_close(store->top);
+
+    EVP_MAC_CTX_free(store->mac);
+    EVP_CIPHER_free(store->cipher);
+    free(store);
+}
+
+
 certctl_store_t *
 certctl_store_open(const char *path, int create, uid_t uid, gid_t gid,
     char *why, size_t why_len)
@@ -210,53 +262,30 @@ certctl_store_open(const char *path, int create, uid_t uid, gid_t gid,
 
     if (store->cipher == NULL) {
         (void) snprintf(why, why_len, "OpenSSL has no AES-256-GCM");
-        certctl_store_close(store);
-        return NULL;
+        goto failed;
     }
 
     rc = open_top(store, path, create, why, why_len);
 
-    if (rc == 1
-        && (open_folders(store, create, why, why_len) != 0
-            || certctl_seal_key_load(store, create, why, why_len) != 0))
+    if (rc < 0
+        || (rc == 1
+            && (open_folders(store, create, why, why_len) != 0
+                || certctl_seal_key_load(store, create, why, why_len) != 0)))
     {
-        rc = -1;
+        goto failed;
     }
 
-    if (rc < 0) {
-        certctl_store_close(store);
-        return NULL;
-    }
-
-    store->shared_sync = certctl_many_shares(store);
+    store->shared_sync = shares_sync(store);
 
     if (create) {
         certctl_store_heal(store);
     }
 
     return store;
-}
 
+failed:
 
-void
-certctl_store_close(certctl_store_t *store)
-{
-    int     fd;
-    size_t  i;
+    certctl_store_close(store);
 
-    for (i = 0; i < FOLDERS; i++) {
-        fd = folders[i].fd == NO_FD ? -1 : *folder_fd(store, folders[i].fd);
-
-        if (fd >= 0) {
-            close(fd);
-        }
-    }
-
-    if (store->top >= 0) {
-        close(store->top);
-    }
-
-    EVP_MAC_CTX_free(store->mac);
-    EVP_CIPHER_free(store->cipher);
-    free(store);
+    return NULL;
 }

@@ -21,10 +21,9 @@
 static int
 key_digest(const certctl_blob_t *der, u_char *spki)
 {
-    int            len, good;
-    u_char        *text = NULL;
-    EVP_PKEY      *key;
-    unsigned int   n;
+    int        len, good;
+    u_char    *text = NULL;
+    EVP_PKEY  *key;
 
     key = certctl_key_from_der(der->data, der->len);
     if (key == NULL) {
@@ -34,7 +33,7 @@ key_digest(const certctl_blob_t *der, u_char *spki)
     ERR_set_mark();
 
     len = i2d_PUBKEY(key, &text);
-    good = len > 0 && EVP_Digest(text, len, spki, &n, EVP_sha256(), NULL);
+    good = len > 0 && EVP_Digest(text, len, spki, NULL, EVP_sha256(), NULL);
 
     OPENSSL_free(text);
     EVP_PKEY_free(key);
@@ -48,9 +47,11 @@ int
 certctl_store_pending_put(certctl_store_t *store,
     const certctl_pending_t *pending)
 {
-    certctl_sealed_t  in;
-
-    memset(&in, 0, sizeof(in));
+    certctl_record_t  in = { .type = CERTCTL_SEALED_PENDING,
+                             .stored = pending->made,
+                             .key = pending->key,
+                             .chain = pending->csr,
+                             .names = pending->sans };
 
     if (!certctl_name_valid((const u_char *) pending->name,
                             strnlen(pending->name, sizeof(pending->name)))
@@ -61,14 +62,8 @@ certctl_store_pending_put(certctl_store_t *store,
     }
 
     memcpy(in.name, pending->name, sizeof(in.name));
-    in.type = CERTCTL_SEALED_PENDING;
-    in.stored = pending->made;
-    in.blob[CERTCTL_BLOB_KEY] = pending->key;
-    in.blob[CERTCTL_BLOB_CSR] = pending->csr;
-    in.blob[CERTCTL_BLOB_SANS] = pending->sans;
-    in.blob[CERTCTL_BLOB_TYPE].data = (u_char *) pending->key_type;
-    in.blob[CERTCTL_BLOB_TYPE].len = strnlen(pending->key_type,
-                                             sizeof(pending->key_type) - 1);
+    in.staple.data = (u_char *) pending->key_type;
+    in.staple.len = strnlen(pending->key_type, sizeof(pending->key_type) - 1);
 
     return certctl_write_sealed(store, store->pending, &in, NULL);
 }
@@ -78,9 +73,9 @@ int
 certctl_store_pending_get(certctl_store_t *store, const char *name,
     certctl_pending_t *ret)
 {
-    int                rc;
-    certctl_blob_t    *type, *sans;
-    certctl_sealed_t   sealed;
+    int               rc;
+    certctl_blob_t   *type, *sans;
+    certctl_record_t  sealed;
 
     rc = certctl_sealed_load(store, store->pending, CERTCTL_SEALED_PENDING,
                              name, 0, &sealed);
@@ -88,26 +83,26 @@ certctl_store_pending_get(certctl_store_t *store, const char *name,
         return rc;
     }
 
-    type = &sealed.blob[CERTCTL_BLOB_TYPE];
-    sans = &sealed.blob[CERTCTL_BLOB_SANS];
+    type = &sealed.staple;
+    sans = &sealed.names;
 
     if (type->len >= sizeof(ret->key_type)
         || (sans->len && sans->data[sans->len - 1] != '\0'))
     {
-        certctl_sealed_free(&sealed);
+        certctl_record_free(&sealed);
         return CERTCTL_STORE_DAMAGED;
     }
 
-    memset(ret, 0, sizeof(*ret));
+    *ret = (certctl_pending_t) { .made = sealed.stored,
+                                 .key = sealed.key,
+                                 .csr = sealed.chain,
+                                 .sans = *sans,
+                                 .buf = sealed.buf,
+                                 .buf_len = sealed.buf_len };
+
     memcpy(ret->name, sealed.name, sizeof(ret->name));
     memcpy(ret->key_type, type->data, type->len);
     memcpy(ret->spki, sealed.spki, sizeof(ret->spki));
-    ret->made = sealed.stored;
-    ret->key = sealed.blob[CERTCTL_BLOB_KEY];
-    ret->csr = sealed.blob[CERTCTL_BLOB_CSR];
-    ret->sans = *sans;
-    ret->buf = sealed.buf;
-    ret->buf_len = sealed.buf_len;
 
     return CERTCTL_STORE_OK;
 }
@@ -129,7 +124,7 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
     const u_char *spki)
 {
     int                err = errno, folder, same;
-    certctl_sealed_t   sealed;
+    certctl_record_t   sealed;
 
     same = spki == NULL;
 
@@ -139,7 +134,7 @@ certctl_pending_remove(certctl_store_t *store, const char *name,
            == CERTCTL_STORE_OK)
     {
         same = memcmp(sealed.spki, spki, sizeof(sealed.spki)) == 0;
-        certctl_sealed_free(&sealed);
+        certctl_record_free(&sealed);
     }
 
     folder = same ? certctl_folder_open(store, store->pending, name, 0) : -1;

@@ -9,18 +9,11 @@
  */
 
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* syncfs() */
-#endif
-
 #include "store/store_impl.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <sys/utsname.h>
 
 
 typedef enum {
@@ -37,43 +30,19 @@ typedef struct {
 } one_t;
 
 
-/*
- * Before Linux 5.8 syncfs() did not report write errors; and a folder may be
- * another file system.
- */
-
-int
-certctl_many_shares(certctl_store_t *store)
-{
-    int             major, minor, kind;
-    struct stat     certs, names;
-    struct utsname  os;
-
-    if (store->certs < 0 || uname(&os) != 0
-        || sscanf(os.release, "%d.%d", &major, &minor) != 2
-        || major < 5 || (major == 5 && minor < 8)
-        || fstat(store->certs, &certs) != 0)
-    {
-        return 0;
-    }
-
-    for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-        if (store->names[kind] < 0 || fstat(store->names[kind], &names) != 0
-            || names.st_dev != certs.st_dev)
-        {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
+/* What became of a step: the next one, or the answer. */
 
 static void
-failed(one_t *one, int rc)
+advance(one_t *one, int rc, step_e next)
 {
-    one->asked->rc = rc;
-    one->asked->err = errno;
+    if (rc == CERTCTL_STORE_OK) {
+        one->step = next;
+
+    } else {
+        one->asked->rc = rc;
+        one->asked->err = errno;
+        one->step = one->step == STEP_NONE ? STEP_NONE : STEP_BEGUN;
+    }
 }
 
 
@@ -102,29 +71,7 @@ begin(certctl_store_t *store, one_t *one, certctl_lock_pool_t *pool)
         rc = CERTCTL_STORE_CONFLICT;        /* somebody has its lock */
     }
 
-    if (rc != CERTCTL_STORE_OK) {
-        failed(one, rc);
-        return;
-    }
-
-    one->step = STEP_STAGED;
-}
-
-
-static void
-publish(one_t *one)
-{
-    int  rc;
-
-    rc = certctl_write_publish(&one->put.w, 0);
-
-    if (rc != CERTCTL_STORE_OK) {
-        one->step = STEP_BEGUN;
-        failed(one, rc);
-        return;
-    }
-
-    one->step = STEP_PUBLISHED;
+    advance(one, rc, STEP_STAGED);
 }
 
 
@@ -151,8 +98,7 @@ revert_all(one_t *ones, size_t n, step_e step, void (*undo)(certctl_write_t *w),
         if (ones[i].step == step) {
             undo(&ones[i].put.w);
             errno = err;
-            failed(&ones[i], rc);
-            ones[i].step = STEP_BEGUN;
+            advance(&ones[i], rc, step);
         }
     }
 }
@@ -183,7 +129,8 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
 
     for (i = 0; i < n; i++) {
         if (ones[i].step == STEP_STAGED) {
-            publish(&ones[i]);
+            advance(&ones[i], certctl_write_publish(&ones[i].put.w, 0),
+                    STEP_PUBLISHED);
             step(pool);
         }
     }
@@ -201,8 +148,7 @@ run(certctl_store_t *store, int fd, one_t *ones, size_t n,
 
 
 static void
-end(certctl_store_t *store, one_t *one, certctl_changed_pt changed,
-    void *data)
+end(certctl_store_t *store, one_t *one, certctl_changed_pt changed, void *data)
 {
     certctl_put_t  *put = &one->put;
 

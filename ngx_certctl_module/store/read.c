@@ -1,10 +1,14 @@
 
-/* Reading records, by their names. */
+/*
+ * Reading records: by their own names, or by a DNS or IP name or a fingerprint
+ * of their certificates.
+ */
 
 
 #include "store/store_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,6 +18,9 @@
 #include "x509_leaf.h"
 
 
+#define FIND_TRIES  8                   /* changed meanwhile each time? */
+
+
 typedef struct {
     int        (*fn)(const char *name, void *data);
     void        *data;
@@ -21,47 +28,16 @@ typedef struct {
 } each_t;
 
 
-void
-certctl_record_of(certctl_record_t *ret, const certctl_sealed_t *from)
-{
-    memset(ret, 0, sizeof(*ret));
-    memcpy(ret->name, from->name, sizeof(ret->name));
-    memcpy(ret->spki, from->spki, sizeof(ret->spki));
-
-    ret->generation = from->generation;
-    ret->stored = from->stored;
-    ret->kind = from->kind;
-    ret->reused_key = from->reused_key;
-    ret->chain = from->blob[CERTCTL_BLOB_CHAIN];
-    ret->key = from->blob[CERTCTL_BLOB_KEY];
-    ret->staple = from->blob[CERTCTL_BLOB_STAPLE];
-    ret->staple_until = from->until;
-    ret->names = from->blob[CERTCTL_BLOB_NAMES];
-    ret->buf = from->buf;
-    ret->buf_len = from->buf_len;
-    ret->file = from->file;
-}
-
-
 int
 certctl_store_read(certctl_store_t *store, const char *name,
     certctl_record_t *ret)
 {
-    int               rc;
-    certctl_sealed_t  sealed;
-
-    rc = certctl_store_load(store, name, 0, &sealed);
-
-    if (rc == CERTCTL_STORE_OK) {
-        certctl_record_of(ret, &sealed);
-    }
-
-    return rc;
+    return certctl_store_load(store, name, 0, ret);
 }
 
 
 int
-certctl_store_same(certctl_store_t *store, const char *name,
+certctl_store_is_file(certctl_store_t *store, const char *name,
     const certctl_file_t *file)
 {
     char  path[CERTCTL_PATH_SIZE];
@@ -96,6 +72,131 @@ certctl_record_free(certctl_record_t *rec)
 }
 
 
+/* As a client sees it: valid, like a handshake's check of the cached copy. */
+
+static int
+is_valid(const certctl_record_t *record, time_t now)
+{
+    certctl_candidate_t  candidate;
+
+    certctl_candidate_set(&candidate, record);
+
+    return candidate.not_before <= now && now < candidate.not_after;
+}
+
+
+/*
+ * The first candidate that is valid; else, unless one cannot be read, the
+ * first.  The link only says where to look; the record's own list of names,
+ * sealed with it, says whether it answers.
+ */
+
+static int
+find_candidate(certctl_store_t *store, certctl_kind_e kind, const char *key,
+    const certctl_candidates_t *list, certctl_record_t *ret)
+{
+    int               rc, err = errno, unread = CERTCTL_STORE_NOT_FOUND;
+    size_t            i;
+    time_t            now = time(NULL);
+    certctl_record_t  record, expired = { .buf = NULL };
+
+    for (i = 0; i < list->n; i++) {
+        rc = certctl_names_load(store, kind, key, list->of[i].record, &record);
+
+        if (rc == CERTCTL_STORE_OK
+            && (list->n == 1 || is_valid(&record, now)))
+        {
+            certctl_record_free(&expired);
+            *ret = record;
+            return rc;
+        }
+
+        if (rc == CERTCTL_STORE_OK && expired.buf == NULL) {
+            expired = record;
+
+        } else if (rc == CERTCTL_STORE_OK) {
+            certctl_record_free(&record);
+
+        } else if (rc != CERTCTL_STORE_NOT_FOUND) {
+            unread = rc;
+            err = errno;
+        }
+    }
+
+    if (unread == CERTCTL_STORE_NOT_FOUND && expired.buf != NULL) {
+        *ret = expired;
+        return CERTCTL_STORE_OK;
+    }
+
+    certctl_record_free(&expired);
+    errno = err;
+
+    return unread;
+}
+
+
+/* 1: the list of key has changed since it was read. */
+
+static int
+has_changed(certctl_store_t *store, certctl_kind_e kind, const char *key,
+    const certctl_candidates_t *list)
+{
+    certctl_candidates_t  now;
+
+    (void) certctl_names_read(store, kind, key, &now);
+
+    return now.len != list->len || memcmp(now.text, list->text, now.len) != 0;
+}
+
+
+int
+certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
+    const char *name, certctl_record_t *ret)
+{
+    int                   rc, tries = 0;
+    char                  key[CERTCTL_NAME_SIZE];
+    certctl_candidates_t  list;
+
+    if (store->names[kind] < 0 || !certctl_host_key(name, key)) {
+        return CERTCTL_STORE_NOT_FOUND;
+    }
+
+    do {
+        rc = certctl_names_read(store, kind, key, &list);
+
+        if (rc == CERTCTL_STORE_OK) {
+            rc = find_candidate(store, kind, key, &list, ret);
+        }
+
+    } while (rc == CERTCTL_STORE_NOT_FOUND
+             && list.n
+             && ++tries < FIND_TRIES
+             && has_changed(store, kind, key, &list));
+
+    return rc;
+}
+
+
+int
+certctl_store_tries_first(certctl_store_t *store, certctl_kind_e kind,
+    const char *name, const char *record)
+{
+    int                   rc;
+    char                  key[CERTCTL_NAME_SIZE];
+    certctl_candidates_t  list;
+
+    if (store->names[kind] < 0 || !certctl_host_key(name, key)) {
+        return 0;
+    }
+
+    rc = certctl_names_read(store, kind, key, &list);
+
+    return record ? rc == CERTCTL_STORE_OK
+                    && strcmp(list.of[0].record, record) == 0
+                  : rc != CERTCTL_STORE_NOT_FOUND;
+}
+
+
 static int
 each_name(int folder, const char *base, void *data)
 {
@@ -115,24 +216,41 @@ int
 certctl_store_each(certctl_store_t *store,
     int (*fn)(const char *name, void *data), void *data)
 {
-    int     i, fd;
     each_t  each = { .fn = fn, .data = data };
 
-    for (i = 0; store->certs >= 0 && i < CERTCTL_FOLDERS; i++) {
-        fd = certctl_folder_number(store->certs, i);
+    return certctl_folder_each_hash(store->certs, each_name, &each) < 0
+           ? CERTCTL_STORE_ERROR : CERTCTL_STORE_OK;
+}
 
-        if (fd < 0 && errno == ENOENT) {
-            continue;
-        }
 
-        if (certctl_folder_each(fd, each_name, &each) < 0) {
-            return CERTCTL_STORE_ERROR;
-        }
+static int
+add_size(int folder, const char *base, void *data)
+{
+    uint64_t     *bytes = data;
+    struct stat   st;
 
-        if (each.stopped) {
-            break;
-        }
+    if (fstatat(folder, base, &st, AT_SYMLINK_NOFOLLOW) == 0
+        && S_ISREG(st.st_mode))
+    {
+        *bytes += st.st_size;
     }
 
-    return CERTCTL_STORE_OK;
+    return 0;
+}
+
+
+uint64_t
+certctl_store_bytes(certctl_store_t *store)
+{
+    uint64_t  bytes = 0;
+
+    (void) certctl_folder_each_hash(store->certs, add_size, &bytes);
+    (void) certctl_folder_each_hash(store->pending, add_size, &bytes);
+    (void) certctl_folder_each_hash(store->staples, add_size, &bytes);
+    (void) certctl_folder_each(certctl_folder_again(store->damaged), add_size,
+                               &bytes);
+    (void) certctl_folder_each(certctl_folder_again(store->sessions), add_size,
+                               &bytes);
+
+    return bytes;
 }

@@ -55,18 +55,21 @@ static const u_char  sealed_magic[8] = {
 static const char    sealed_label[] = "certctl sealed file 1";
 
 
-static void
-put_be(u_char *p, uint64_t value, size_t n)
+u_char *
+certctl_put_be(u_char *p, uint64_t value, size_t n)
 {
-    while (n--) {
-        p[n] = (u_char) value;
-        value >>= 8;
+    size_t  i;
+
+    for (i = n; i-- > 0; value >>= 8) {
+        p[i] = (u_char) value;
     }
+
+    return p + n;
 }
 
 
-static uint64_t
-get_be(const u_char *p, size_t n)
+uint64_t
+certctl_get_be(const u_char *p, size_t n)
 {
     uint64_t  value = 0;
 
@@ -154,7 +157,7 @@ done:
 
 
 static size_t
-write_head(u_char *p, const certctl_sealed_t *in)
+write_head(u_char *p, const certctl_record_t *in)
 {
     size_t  i, n = strlen(in->name);
 
@@ -163,13 +166,13 @@ write_head(u_char *p, const certctl_sealed_t *in)
     p[9] = in->type;
     p[10] = in->kind;
     p[11] = in->reused_key ? SEALED_REUSED : 0;
-    put_be(p + 12, n, 4);
-    put_be(p + 16, in->generation, 8);
-    put_be(p + 24, in->stored, 8);
-    put_be(p + 32, in->until, 8);
+    certctl_put_be(p + 12, n, 4);
+    certctl_put_be(p + 16, in->generation, 8);
+    certctl_put_be(p + 24, in->stored, 8);
+    certctl_put_be(p + 32, in->staple_until, 8);
 
-    for (i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
-        put_be(p + 40 + 4 * i, in->blob[i].len, 4);
+    for (i = 0; i < CERTCTL_BLOBS; i++) {
+        certctl_put_be(p + 40 + 4 * i, in->blob[i].len, 4);
     }
 
     memcpy(p + 56, in->spki, sizeof(in->spki));
@@ -180,28 +183,22 @@ write_head(u_char *p, const certctl_sealed_t *in)
 
 
 int
-certctl_seal(certctl_store_t *store, const certctl_sealed_t *in, u_char **out,
+certctl_seal(certctl_store_t *store, const certctl_record_t *in, u_char **out,
     size_t *len)
 {
     u_char  *buf, *body, *p;
-    size_t   head, total = SEALED_TAG, i;
+    size_t   head, total, i;
 
     head = SEALED_HEAD + strlen(in->name);
+    total = head + SEALED_TAG;
 
-    for (i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
-        if (in->blob[i].len > CERTCTL_FILE_MAX) {
+    for (i = 0; i < CERTCTL_BLOBS; i++) {
+        if (in->blob[i].len > CERTCTL_FILE_MAX - total) {
             errno = EFBIG;
             return CERTCTL_STORE_ERROR;
         }
 
         total += in->blob[i].len;
-    }
-
-    total += head;
-
-    if (total > CERTCTL_FILE_MAX) {
-        errno = EFBIG;
-        return CERTCTL_STORE_ERROR;
     }
 
     buf = calloc(1, total);
@@ -211,7 +208,7 @@ certctl_seal(certctl_store_t *store, const certctl_sealed_t *in, u_char **out,
 
     body = p = buf + write_head(buf, in);
 
-    for (i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
+    for (i = 0; i < CERTCTL_BLOBS; i++) {
         if (in->blob[i].len) {
             memcpy(p, in->blob[i].data, in->blob[i].len);
             p += in->blob[i].len;
@@ -238,7 +235,7 @@ certctl_seal(certctl_store_t *store, const certctl_sealed_t *in, u_char **out,
 
 static int
 read_head(const u_char *p, size_t len, certctl_sealed_e type,
-    const char *name, certctl_sealed_t *ret)
+    const char *name, certctl_record_t *ret)
 {
     size_t    n, i;
     uint64_t  total;
@@ -251,11 +248,11 @@ read_head(const u_char *p, size_t len, certctl_sealed_e type,
         return 0;
     }
 
-    n = get_be(p + 12, 4);
+    n = certctl_get_be(p + 12, 4);
     total = SEALED_HEAD + (uint64_t) n + SEALED_TAG;
 
-    for (i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
-        ret->blob[i].len = get_be(p + 40 + 4 * i, 4);
+    for (i = 0; i < CERTCTL_BLOBS; i++) {
+        ret->blob[i].len = certctl_get_be(p + 40 + 4 * i, 4);
         total += ret->blob[i].len;
     }
 
@@ -270,9 +267,9 @@ read_head(const u_char *p, size_t len, certctl_sealed_e type,
     ret->type = type;
     ret->kind = p[10];
     ret->reused_key = p[11] & SEALED_REUSED;
-    ret->generation = get_be(p + 16, 8);
-    ret->stored = get_be(p + 24, 8);
-    ret->until = get_be(p + 32, 8);
+    ret->generation = certctl_get_be(p + 16, 8);
+    ret->stored = certctl_get_be(p + 24, 8);
+    ret->staple_until = certctl_get_be(p + 32, 8);
 
     return 1;
 }
@@ -280,9 +277,9 @@ read_head(const u_char *p, size_t len, certctl_sealed_e type,
 
 int
 certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
-    const char *name, u_char *buf, size_t len, certctl_sealed_t *ret)
+    const char *name, u_char *buf, size_t len, certctl_record_t *ret)
 {
-    certctl_sealed_t   sealed;
+    certctl_record_t   sealed;
     size_t             i, head;
     u_char            *p;
     int                rc = 0;
@@ -309,7 +306,7 @@ certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
 
     p = buf + SEALED_HEAD + strlen(name);
 
-    for (i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
+    for (i = 0; i < CERTCTL_BLOBS; i++) {
         sealed.blob[i].data = p;
         p += sealed.blob[i].len;
     }
@@ -319,15 +316,4 @@ certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
     *ret = sealed;
 
     return CERTCTL_STORE_OK;
-}
-
-
-void
-certctl_sealed_free(certctl_sealed_t *sealed)
-{
-    if (sealed->buf != NULL) {
-        OPENSSL_cleanse(sealed->buf, sealed->buf_len);
-        free(sealed->buf);
-        sealed->buf = NULL;
-    }
 }

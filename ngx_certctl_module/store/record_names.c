@@ -13,7 +13,6 @@
 
 typedef struct {
     certctl_blob_t   names;
-    size_t           size;
     int              failed;
 } names_t;
 
@@ -21,18 +20,13 @@ typedef struct {
 int
 certctl_record_has_name(const certctl_blob_t *names, const char *name)
 {
-    const char  *at;
+    const char  *at = NULL;
 
-    for (at = certctl_record_next_name(names, NULL);
-         at != NULL;
-         at = certctl_record_next_name(names, at))
-    {
-        if (strcmp(at, name) == 0) {
-            return 1;
-        }
-    }
+    do {
+        at = certctl_record_next_name(names, at);
+    } while (at != NULL && strcmp(at, name) != 0);
 
-    return 0;
+    return at != NULL;
 }
 
 
@@ -61,7 +55,7 @@ certctl_record_next_name(const certctl_blob_t *names, const char *at)
 /* Names that begin with "_" are no host names: the agent's own identity. */
 
 int
-certctl_record_is_public(const certctl_sealed_t *record)
+certctl_record_is_public(const certctl_record_t *record)
 {
     return record != NULL && record->name[0] != '_';
 }
@@ -77,24 +71,24 @@ certctl_is_fingerprint(const char *key)
 
 
 int
-certctl_record_carries(const certctl_sealed_t *record, certctl_kind_e kind,
+certctl_record_carries(const certctl_record_t *record, certctl_kind_e kind,
     const char *key)
 {
     return certctl_record_is_public(record) && record->kind == kind
-           && certctl_record_has_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+           && certctl_record_has_name(&record->names, key);
 }
 
 
 const char *
-certctl_record_missing(const certctl_sealed_t *record,
-    const certctl_sealed_t *other, const char *key)
+certctl_record_missing(const certctl_record_t *record,
+    const certctl_record_t *other, const char *key)
 {
     if (!certctl_record_is_public(record)) {
         return NULL;
     }
 
     do {
-        key = certctl_record_next_name(&record->blob[CERTCTL_BLOB_NAMES], key);
+        key = certctl_record_next_name(&record->names, key);
     } while (key != NULL && certctl_record_carries(other, record->kind, key));
 
     return key;
@@ -102,7 +96,7 @@ certctl_record_missing(const certctl_sealed_t *record,
 
 
 const char *
-certctl_record_fingerprint(const certctl_sealed_t *record)
+certctl_record_fingerprint(const certctl_record_t *record)
 {
     const char  *key = NULL;
 
@@ -133,18 +127,14 @@ collect(const char *kind, const char *text, void *data)
 
     len = strlen(key) + 1;
 
-    if (to->names.len + len > to->size) {
-        grown = realloc(to->names.data, to->size * 2 + len);
+    grown = realloc(to->names.data, to->names.len + len);
 
-        if (grown == NULL) {
-            to->failed = 1;
-            return false;
-        }
-
-        to->names.data = grown;
-        to->size = to->size * 2 + len;
+    if (grown == NULL) {
+        to->failed = 1;
+        return false;
     }
 
+    to->names.data = grown;
     memcpy(to->names.data + to->names.len, key, len);
     to->names.len += len;
 
@@ -156,7 +146,7 @@ int
 certctl_record_names(const struct certctl_leaf *leaf, certctl_blob_t *names)
 {
     char     hex[CERTCTL_HEX256];
-    names_t  to = { { NULL, 0 }, 0, 0 };
+    names_t  to = { { NULL, 0 }, 0 };
 
     (void) certctl_names_each(leaf->names, collect, &to);
 

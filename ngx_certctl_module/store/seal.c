@@ -81,10 +81,7 @@ make_key(certctl_store_t *store)
     rc = fd >= 0 && write(fd, data, sizeof(data)) == sizeof(data)
          && fsync(fd) == 0;
     OPENSSL_cleanse(data, sizeof(data));
-
-    if (fd >= 0) {
-        close(fd);
-    }
+    certctl_close(fd);
 
     CERTCTL_POINT("store.seal.before_link");
 
@@ -209,10 +206,7 @@ certctl_seal_key_load(certctl_store_t *store, int create, char *why,
 
         } else {
             reason = make_key(store);
-
-            if (reason == NULL) {
-                fd = openat(store->top, SEAL_FILE, flags);
-            }
+            fd = openat(store->top, SEAL_FILE, flags);
         }
     }
 
@@ -224,9 +218,7 @@ certctl_seal_key_load(certctl_store_t *store, int create, char *why,
         (void) snprintf(why, why_len, "%s", reason);
     }
 
-    if (fd >= 0) {
-        close(fd);
-    }
+    certctl_close(fd);
 
     return reason ? -1 : 0;
 }

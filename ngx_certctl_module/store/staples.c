@@ -8,10 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#include <openssl/asn1.h>
-
 #include "x509_facts.h"
 #include "x509_info.h"
+#include "x509_read.h"
 
 
 int
@@ -35,42 +34,24 @@ certctl_staple_replaces(const certctl_blob_t *staple, int64_t until,
 static int
 same_leaf(const certctl_blob_t *one, const certctl_blob_t *other)
 {
-    int            tag, class;
-    long           len;
-    size_t         whole;
-    const u_char  *p = one->data;
+    size_t  len = certctl_der_len(one->data, one->len);
 
-    if (ASN1_get_object(&p, &len, &tag, &class, one->len) & 0x80) {
-        return 0;
-    }
-
-    whole = p - one->data + len;
-
-    return whole <= other->len
-           && memcmp(one->data, other->data, whole) == 0;
+    return len && len <= other->len
+           && memcmp(one->data, other->data, len) == 0;
 }
 
 
 void
-certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new)
+certctl_staple_keep(const certctl_record_t *old, certctl_record_t *new)
 {
-    const certctl_blob_t  *kept, *staple;
-
-    if (old == NULL
-        || !same_leaf(&new->blob[CERTCTL_BLOB_CHAIN],
-                      &old->blob[CERTCTL_BLOB_CHAIN]))
+    if (old != NULL
+        && same_leaf(&new->chain, &old->chain)
+        && (new->staple.len == 0
+            || !certctl_staple_replaces(&new->staple, new->staple_until,
+                                        &old->staple, old->staple_until)))
     {
-        return;
-    }
-
-    kept = &old->blob[CERTCTL_BLOB_STAPLE];
-    staple = &new->blob[CERTCTL_BLOB_STAPLE];
-
-    if (staple->len == 0
-        || !certctl_staple_replaces(staple, new->until, kept, old->until))
-    {
-        new->blob[CERTCTL_BLOB_STAPLE] = *kept;
-        new->until = old->until;
+        new->staple = old->staple;
+        new->staple_until = old->staple_until;
     }
 }
 
@@ -78,23 +59,22 @@ certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new)
 /* Of a static certificate's staples the later one is kept; under its lock. */
 
 static int
-check_later(certctl_store_t *store, const certctl_sealed_t *in)
+check_later(certctl_store_t *store, const certctl_record_t *in)
 {
     int                rc;
-    certctl_sealed_t   old;
+    certctl_record_t   old;
 
-    if (certctl_sealed_load(store, store->staples, in->type, in->name, 0,
-                            &old)
-           != CERTCTL_STORE_OK)
+    if (certctl_sealed_load(store, store->staples, in->type, in->name, 0, &old)
+        != CERTCTL_STORE_OK)
     {
         return CERTCTL_STORE_OK;
     }
 
-    rc = certctl_staple_replaces(&in->blob[CERTCTL_BLOB_STAPLE], in->until,
-                                 &old.blob[CERTCTL_BLOB_STAPLE], old.until)
+    rc = certctl_staple_replaces(&in->staple, in->staple_until,
+                                 &old.staple, old.staple_until)
          ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
 
-    certctl_sealed_free(&old);
+    certctl_record_free(&old);
 
     return rc;
 }
@@ -106,14 +86,12 @@ certctl_store_static_staple_put(certctl_store_t *store,
     certctl_changed_pt changed, void *data)
 {
     int               rc;
-    certctl_sealed_t  in;
+    certctl_record_t  in = { .type = CERTCTL_SEALED_STAPLE,
+                             .stored = time(NULL),
+                             .staple_until = until,
+                             .staple = *staple };
 
-    memset(&in, 0, sizeof(in));
     certctl_hex(fingerprint, 32, in.name);
-    in.type = CERTCTL_SEALED_STAPLE;
-    in.stored = time(NULL);
-    in.until = until;
-    in.blob[CERTCTL_BLOB_STAPLE] = *staple;
 
     rc = certctl_write_sealed(store, store->staples, &in, check_later);
 
@@ -134,28 +112,26 @@ certctl_store_static_staple_get(certctl_store_t *store,
     int                rc;
     char               name[CERTCTL_HEX256];
     u_char            *data;
-    certctl_blob_t    *staple;
-    certctl_sealed_t   sealed;
+    certctl_record_t   kept;
 
     certctl_hex(fingerprint, 32, name);
 
     rc = certctl_sealed_load(store, store->staples, CERTCTL_SEALED_STAPLE,
-                             name, 0, &sealed);
+                             name, 0, &kept);
     if (rc != CERTCTL_STORE_OK) {
         return rc;
     }
 
-    staple = &sealed.blob[CERTCTL_BLOB_STAPLE];
-    data = malloc(staple->len + 1);
+    data = malloc(kept.staple.len + 1);
 
     if (data != NULL) {
-        memcpy(data, staple->data, staple->len);
+        memcpy(data, kept.staple.data, kept.staple.len);
         ret->data = data;
-        ret->len = staple->len;
-        *until = sealed.until;
+        ret->len = kept.staple.len;
+        *until = kept.staple_until;
     }
 
-    certctl_sealed_free(&sealed);
+    certctl_record_free(&kept);
 
     return data ? CERTCTL_STORE_OK : CERTCTL_STORE_ERROR;
 }

@@ -26,7 +26,7 @@
 #define CERTCTL_STORE_ERROR       -4    /* see errno: EINVAL for a record
                                            that makes no sense, EFBIG,
                                            ETIMEDOUT when another writer
-                                           holds this name for 10 s */
+                                           locks this name for 10 s */
 #define CERTCTL_STORE_CONFLICT    -5    /* another write came first */
 #define CERTCTL_STORE_OLDER       -6    /* a later staple is kept */
 
@@ -62,9 +62,12 @@ typedef struct {
 } certctl_file_t;
 
 
+#define CERTCTL_BLOBS  4
+
 /* What one file holds.  All blobs point into buf. */
 
 typedef struct {
+    char            type;               /* of the file; the store sets it */
     char            name[254];
     uint64_t        generation;         /* grows with each write of it */
     int64_t         stored;             /* when, in seconds since 1970 */
@@ -74,14 +77,21 @@ typedef struct {
     const struct certctl_leaf  *leaf;   /* for put(): of the first in chain,
                                            when the caller has validated it;
                                            NULL: put() reads it */
-    certctl_blob_t  chain;              /* DER certificates, leaf first, one
+    int64_t         staple_until;       /* nextUpdate, or WITHDRAWN */
+
+    union {
+        certctl_blob_t      blob[CERTCTL_BLOBS];
+
+        struct {
+            certctl_blob_t  chain;      /* DER certificates, leaf first, one
                                            behind the other */
-    certctl_blob_t  key;                /* PKCS#8 DER, empty in a listing */
-    certctl_blob_t  staple;             /* DER OCSP response, may be empty */
-    int64_t         staple_until;       /* its nextUpdate, or WITHDRAWN */
-    certctl_blob_t  names;              /* when read: its DNS and IP names in
+            certctl_blob_t  key;        /* PKCS#8 DER */
+            certctl_blob_t  staple;     /* DER OCSP response, may be empty */
+            certctl_blob_t  names;      /* when read: its DNS and IP names in
                                            lower case, and its fingerprint,
                                            NUL-terminated */
+        };
+    };
 
     u_char          spki[32];           /* SHA-256, authenticated; put() works
                                            it out from the leaf */
@@ -162,11 +172,11 @@ int certctl_store_find(certctl_store_t *store, certctl_kind_e kind,
 
 /* Whether find() tries record first for this kind and DNS or IP name; NULL:
    whether it tries any.  1, 0.  No file is read: it may find another one. */
-int certctl_store_leads(certctl_store_t *store, certctl_kind_e kind,
+int certctl_store_tries_first(certctl_store_t *store, certctl_kind_e kind,
     const char *name, const char *record);
 
-/* Whether the record of this name is still in the file that was read: 1, 0. */
-int certctl_store_same(certctl_store_t *store, const char *name,
+/* Whether the record of this name is in this file, which was read: 1, 0. */
+int certctl_store_is_file(certctl_store_t *store, const char *name,
     const certctl_file_t *file);
 /* Whether two were one file: 1, 0. */
 int certctl_file_same(const certctl_file_t *one, const certctl_file_t *other);
@@ -324,9 +334,9 @@ int certctl_store_ticket_set(certctl_store_t *store,
 
 /*
  * Replaces the kept set by a pushed one; OLDER, with the kept generation, when
- * it is not newer.  The same one again is OK.  Sessions are flushed to its epoch,
- * unless this host was flushed later; epoch is the host's then, unchanged where
- * the set has none.
+ * it is not newer.  The same one again is OK.  Sessions are flushed to its
+ * epoch, unless this host was flushed later; epoch is the host's then, and
+ * unchanged where the set has none.
  */
 int certctl_store_ticket_set_put(certctl_store_t *store,
     const certctl_ticket_set_t *set, uint64_t *generation, uint64_t *epoch);

@@ -11,7 +11,7 @@
  *   staples/<hh>/<hex>       a static certificate's staple
  *   writes/<name>            lock of a write in progress, where there is a live
  *                            record another name of it; one that is left
- *                            over tells of a writer that died
+ *                            is of a writer that was killed
  *   writes/+<number>         lock that waits for its next name
  *   sessions/flushed         when TLS sessions were flushed
  *   sessions/tickets         session ticket keys
@@ -26,6 +26,10 @@
 #define _NGX_CERTCTL_STORE_IMPL_H_INCLUDED_
 
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE                         /* renameat2(), syncfs(), ... */
+#endif
+
 #include "store/store.h"
 #include "point.h"
 
@@ -34,7 +38,6 @@
 
 #define CERTCTL_SEAL_KEY      32
 #define CERTCTL_SEAL_HOST     16
-#define CERTCTL_SEAL_BLOBS    4
 
 #define CERTCTL_LOCK_WAIT     10000         /* ms */
 #define CERTCTL_FILE_MAX      (256 * 1024)
@@ -62,8 +65,7 @@ struct certctl_store_s {
     int          damaged;
     int          sessions;
 
-    int          shared_sync;               /* whether syncfs() may be trusted:
-                                               store/put_many.c */
+    int          shared_sync;               /* syncfs() may be trusted */
     uid_t        uid;                       /* who owns what we make */
     gid_t        gid;
 
@@ -77,7 +79,10 @@ struct certctl_store_s {
 };
 
 
-/* What every sealed file holds; see store/record.c for the bytes. */
+/*
+ * The types of sealed files.  Each is read into a certctl_record_t; see
+ * store/record.c for the bytes.
+ */
 
 typedef enum {
     CERTCTL_SEALED_RECORD = 'R',            /* chain, key, staple, names */
@@ -87,42 +92,20 @@ typedef enum {
     CERTCTL_SEALED_TICKETS = 'T'            /* ticket keys, whose they are */
 } certctl_sealed_e;
 
-enum {
-    CERTCTL_BLOB_CHAIN = 0,
-    CERTCTL_BLOB_KEY,
-    CERTCTL_BLOB_STAPLE,
-    CERTCTL_BLOB_NAMES,
 
-    CERTCTL_BLOB_CSR = CERTCTL_BLOB_CHAIN,  /* of a pending key */
-    CERTCTL_BLOB_TYPE = CERTCTL_BLOB_STAPLE,
-    CERTCTL_BLOB_SANS = CERTCTL_BLOB_NAMES
-};
+/* store/record.c */
 
-typedef struct {
-    certctl_sealed_e  type;
-    char              name[CERTCTL_NAME_SIZE];
-    uint64_t          generation;
-    int64_t           stored;
-    int64_t           until;
-    certctl_kind_e    kind;
-    unsigned          reused_key:1;
-    u_char            spki[32];
-    certctl_blob_t    blob[CERTCTL_SEAL_BLOBS];
+/* Big-endian numbers of n bytes; put returns what is behind. */
+u_char *certctl_put_be(u_char *p, uint64_t value, size_t n);
+uint64_t certctl_get_be(const u_char *p, size_t n);
 
-    u_char           *buf;                  /* when read: blobs point into it */
-    size_t            buf_len;
-    certctl_file_t    file;
-} certctl_sealed_t;
+/* Sealing: 0, or a code of store/store.h. */
 
-
-/* store/record.c: sealing.  0, or a code of store/store.h. */
-
-int certctl_seal(certctl_store_t *store, const certctl_sealed_t *in,
+int certctl_seal(certctl_store_t *store, const certctl_record_t *in,
     u_char **out, size_t *len);
 /* Takes buf over, on failure too. */
 int certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
-    const char *name, u_char *buf, size_t len, certctl_sealed_t *ret);
-void certctl_sealed_free(certctl_sealed_t *sealed);
+    const char *name, u_char *buf, size_t len, certctl_record_t *ret);
 
 
 /* store/record_names.c: the lower-case names that a record carries,
@@ -137,14 +120,14 @@ const char *certctl_record_next_name(const certctl_blob_t *names,
     const char *at);
 
 /* Whether links lead to record, which may be NULL, at all; and for key. */
-int certctl_record_is_public(const certctl_sealed_t *record);
-int certctl_record_carries(const certctl_sealed_t *record,
+int certctl_record_is_public(const certctl_record_t *record);
+int certctl_record_carries(const certctl_record_t *record,
     certctl_kind_e kind, const char *key);
 /* The next name of record, behind key, that other does not carry. */
-const char *certctl_record_missing(const certctl_sealed_t *record,
-    const certctl_sealed_t *other, const char *key);
+const char *certctl_record_missing(const certctl_record_t *record,
+    const certctl_record_t *other, const char *key);
 int certctl_is_fingerprint(const char *key);
-const char *certctl_record_fingerprint(const certctl_sealed_t *record);
+const char *certctl_record_fingerprint(const certctl_record_t *record);
 
 
 /* store/name.c */
@@ -174,6 +157,9 @@ int certctl_folder_again(int folder);
  */
 typedef int (*certctl_entry_pt)(int folder, const char *base, void *data);
 int certctl_folder_each(int fd, certctl_entry_pt fn, void *data);
+/* The same with each entry of the folders <hh> in parent, which may be -1; goes
+   on after an error. */
+int certctl_folder_each_hash(int parent, certctl_entry_pt fn, void *data);
 int certctl_folder_sync(int fd);
 
 /* What root has made becomes the workers' user's; 0, or -1 with errno. */
@@ -181,6 +167,8 @@ int certctl_chown_to_workers(certctl_store_t *store, int fd);
 
 /* The code for errno. */
 int certctl_store_code(void);
+/* Closes fd, unless it is -1; errno stays. */
+void certctl_close(int fd);
 
 
 /* store/file.c */
@@ -189,11 +177,6 @@ certctl_file_t certctl_file_of(const struct stat *st);
 /* Whether there is this file under path: 1, 0. */
 int certctl_file_is(int folder, const char *path, const certctl_file_t *file);
 
-int certctl_file_read(int folder, const char *path, u_char **buf, size_t *len,
-    certctl_file_t *file);
-/* Writes the file of name with CERTCTL_MARK_NEW. */
-int certctl_file_write(certctl_store_t *store, int folder, const char *name,
-    const u_char *data, size_t len, int sync);
 int certctl_file_rename(int folder, const char *name, char from, char to);
 int certctl_file_link(int folder, const char *name, char from, char to);
 /* OK also when there is none. */
@@ -204,30 +187,21 @@ void certctl_file_wipe(int folder, const char *name, int sync);
 /* Gone at once for who opens it, and only then overwritten. */
 int certctl_file_remove(int folder, const char *name, char mark, int sync);
 
-
-/* store/sealed.c */
-
 /* Reads and unseals the file under path. */
 int certctl_sealed_read(certctl_store_t *store, int folder, const char *path,
-    certctl_sealed_e type, const char *name, certctl_sealed_t *ret);
+    certctl_sealed_e type, const char *name, certctl_record_t *ret);
 /* By name, below parent, which may be -1. */
 int certctl_sealed_load(certctl_store_t *store, int parent,
-    certctl_sealed_e type, const char *name, char mark, certctl_sealed_t *ret);
+    certctl_sealed_e type, const char *name, char mark, certctl_record_t *ret);
 /* The same of a record. */
 int certctl_store_load(certctl_store_t *store, const char *name, char mark,
-    certctl_sealed_t *ret);
+    certctl_record_t *ret);
 /* Seals in, and writes it with CERTCTL_MARK_NEW. */
 int certctl_sealed_write(certctl_store_t *store, int folder,
-    const certctl_sealed_t *in, int sync);
+    const certctl_record_t *in, int sync);
 /* The same, and durably in the place of what was there. */
 int certctl_sealed_replace(certctl_store_t *store, int folder,
-    const certctl_sealed_t *in);
-
-
-/* store/read.c */
-
-/* The caller's record takes over the buffer of the sealed one. */
-void certctl_record_of(certctl_record_t *ret, const certctl_sealed_t *from);
+    const certctl_record_t *in);
 
 
 /* store/lock.c */
@@ -261,14 +235,7 @@ int certctl_lock(certctl_store_t *store, const char *name,
 void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);
 /* Whether fd is open on the file under path: 1, 0, -1 with errno. */
 int certctl_lock_is_file(int fd, int folder, const char *path);
-
-
-/* store/lock_pool.c */
-
-/* 1 when lock is one of its pool now, for lock->name; or is in the pool. */
-int certctl_lock_pool_take(certctl_store_t *store, certctl_lock_t *lock);
-int certctl_lock_pool_put(certctl_store_t *store, certctl_lock_t *lock);
-/* Removes the lock of a process that died. */
+/* Removes the pooled lock of a process that died. */
 void certctl_lock_pool_heal(certctl_store_t *store, const char *base);
 
 
@@ -297,7 +264,7 @@ typedef struct {
 
 /* Name and validity of a record, from its chain. */
 void certctl_candidate_set(certctl_candidate_t *candidate,
-    const certctl_sealed_t *record);
+    const certctl_record_t *record);
 
 /* Reads a link: OK with at least one candidate, whose times are not known. */
 int certctl_candidates_read(int folder, const char *path,
@@ -320,40 +287,16 @@ void certctl_candidates_add(certctl_candidates_t *list,
  * that it loses keep their other candidates; and where it changes its kind, it
  * becomes a candidate of the new kind before it is of it.
  */
-int certctl_names_prepare(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync);
+int certctl_names_prepare(certctl_store_t *store, const certctl_record_t *old,
+    const certctl_record_t *new, int sync);
 /* A record was changed from old to new: its names follow. */
-int certctl_names_change(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, int sync);
+int certctl_names_change(certctl_store_t *store, const certctl_record_t *old,
+    const certctl_record_t *new, int sync);
 int certctl_names_read(certctl_store_t *store, certctl_kind_e kind,
     const char *key, certctl_candidates_t *list);
 /* Loads a record; NOT_FOUND when it does not carry key. */
 int certctl_names_load(certctl_store_t *store, certctl_kind_e kind,
-    const char *key, const char *record, certctl_sealed_t *ret);
-/*
- * Calls changed for all names of both.  Under the record's lock: when a writer
- * is killed before, its lock is left, and who finds that invalidates all.
- */
-void certctl_names_notify(const char *name, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_changed_pt changed, void *data);
-
-
-/* store/search.c */
-
-typedef struct {
-    certctl_store_t       *store;
-    certctl_kind_e         kind;
-    int                    rc;
-    size_t                 n;
-    const char           **keys;            /* n names, and for each of them */
-    certctl_candidates_t  *found;           /* ... all records that carry it */
-} certctl_search_t;
-
-/* For the names that are lost with old, or by it when it becomes new, and whose
-   list is partial; search is to be freed, also on failure. */
-int certctl_search(certctl_store_t *store, const certctl_sealed_t *old,
-    const certctl_sealed_t *new, certctl_search_t *search);
-void certctl_search_free(certctl_search_t *search);
+    const char *key, const char *record, certctl_record_t *ret);
 
 
 /* store/commit.c */
@@ -363,9 +306,9 @@ typedef struct {
     certctl_lock_t     lock;
     int                folder;              /* certs/<hh> */
     int                found;               /* what reading the live one said */
-    certctl_sealed_t   live;                /* when it was OK */
-    certctl_sealed_t  *old;                 /* &live then, else NULL */
-    const certctl_sealed_t  *new;           /* when it was prepared */
+    certctl_record_t   live;                /* when it was OK */
+    certctl_record_t  *old;                 /* &live then, else NULL */
+    const certctl_record_t  *new;           /* when it was prepared */
     unsigned           keep_prev:1;
     unsigned           committed:1;         /* readers may have seen the new */
     unsigned           names_unknown:1;     /* the live one was damaged */
@@ -379,29 +322,14 @@ int certctl_write_begin(certctl_store_t *store, const char *name, int create,
     unsigned wait_ms, certctl_lock_pool_t *pool, certctl_write_t *w);
 void certctl_write_end(certctl_write_t *w);
 
-/* The generation of new and its time: later than what it replaces. */
-void certctl_write_number(certctl_write_t *w, certctl_sealed_t *new);
-
-/* Calls changed for all names whose answer this write may have changed. */
-void certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed,
-    void *data);
-
 /*
- * Makes new the live record, durably, or leaves what was there.  With
- * keep_prev the version before the live one stays, else the live one takes
- * its place.
+ * The steps: new is written beside the live record, takes its place, and the
+ * backup is removed.  With keep_prev the version before the live one stays,
+ * else the live one takes its place.  Without sync the caller syncs what a step
+ * has written before the next one.  stage() and publish() leave nothing when
+ * they fail; unstage() takes a stage() back, revert() a publish().
  */
-int certctl_write_commit(certctl_write_t *w, const certctl_sealed_t *new,
-    int keep_prev);
-
-/*
- * Its steps, for who commits many at a time: the new version is written beside
- * the live one, takes its place, and the backup is removed.  Without sync the
- * caller syncs what a step has written before the next one.  stage() and
- * publish() leave nothing when they fail; unstage() takes a stage() back,
- * revert() a publish().
- */
-int certctl_write_stage(certctl_write_t *w, const certctl_sealed_t *new,
+int certctl_write_stage(certctl_write_t *w, const certctl_record_t *new,
     int keep_prev, int sync);
 void certctl_write_unstage(certctl_write_t *w);
 int certctl_write_publish(certctl_write_t *w, int sync);
@@ -411,9 +339,9 @@ void certctl_write_clean(certctl_write_t *w);
 /* Puts in below parent, under its lock; what check returns then, where it is
    given, is an error unless OK. */
 typedef int (*certctl_check_pt)(certctl_store_t *store,
-    const certctl_sealed_t *in);
+    const certctl_record_t *in);
 int certctl_write_sealed(certctl_store_t *store, int parent,
-    const certctl_sealed_t *in, certctl_check_pt check);
+    const certctl_record_t *in, certctl_check_pt check);
 
 /* Moves a file that cannot be read to damaged/. */
 void certctl_move_to_damaged(certctl_store_t *store, int folder,
@@ -424,11 +352,22 @@ void certctl_move_to_damaged(certctl_store_t *store, int folder,
 
 typedef struct {
     certctl_write_t    w;
-    certctl_sealed_t   new;                 /* points into the record given */
+    certctl_record_t   new;                 /* points into the record given */
 } certctl_put_t;
 
 /* Later than last, and than all before. */
 uint64_t certctl_next_generation(uint64_t last);
+
+/* The generation of new and its time: later than what it replaces. */
+void certctl_write_number(certctl_write_t *w, certctl_record_t *new);
+
+/*
+ * Calls changed for all names whose answer this write may have changed.  Under
+ * the record's lock: when a writer is killed before, its lock is left, and who
+ * finds that invalidates all.
+ */
+void certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed,
+    void *data);
 
 /* put_end() is called only when it has succeeded. */
 int certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
@@ -439,7 +378,7 @@ void certctl_put_end(certctl_put_t *put);
 /* store/staples.c */
 
 /* new keeps the staple of old if that is later, and the leaf is the same. */
-void certctl_staple_keep(const certctl_sealed_t *old, certctl_sealed_t *new);
+void certctl_staple_keep(const certctl_record_t *old, certctl_record_t *new);
 
 
 /* store/pending.c */
@@ -449,17 +388,12 @@ void certctl_pending_remove(certctl_store_t *store, const char *name,
     const u_char *spki);
 
 
-/* store/flushed.c: the files of sessions/, by the name that is in them. */
+/* store/ticket_set.c */
 
-int certctl_sessions_read(certctl_store_t *store, certctl_sealed_e type,
-    const char *name, certctl_sealed_t *ret);
-/* A descriptor that holds the lock of all of them until it is closed; -1. */
-int certctl_sessions_lock(certctl_store_t *store);
-/* The next two need the lock.  Replaces the file of in, and its time. */
-int certctl_sessions_write(certctl_store_t *store, certctl_sealed_t *in);
-/* Flushes at epoch, unless it was later; 0: now.  The epoch since in ret. */
-int certctl_sessions_flush(certctl_store_t *store, uint64_t epoch,
-    uint64_t *ret);
+/* NULL, or the rule that data breaks; and the octets of set, their number. */
+const char *certctl_ticket_set_read(const u_char *data, size_t len,
+    certctl_ticket_set_t *ret);
+size_t certctl_ticket_set_write(const certctl_ticket_set_t *set, u_char *p);
 
 
 /* store/heal.c */
@@ -468,11 +402,6 @@ int certctl_sessions_flush(certctl_store_t *store, uint64_t epoch,
 void certctl_heal(certctl_store_t *store, const char *name);
 /* The answer of any name may be another now. */
 void certctl_invalidate_all(certctl_store_t *store);
-
-
-/* store/put_many.c */
-
-int certctl_many_shares(certctl_store_t *store);
 
 
 /* store/seal.c */

@@ -33,14 +33,6 @@ certctl_next_generation(uint64_t last)
 }
 
 
-static int
-refuse(int err)
-{
-    errno = err;
-    return CERTCTL_STORE_ERROR;
-}
-
-
 /* Whether what is live is what the caller wants to replace. */
 
 static int
@@ -52,7 +44,7 @@ replaces_live(certctl_write_t *w, uint64_t replaces)
 
 
 void
-certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
+certctl_write_number(certctl_write_t *w, certctl_record_t *new)
 {
     uint64_t  last = w->old ? w->old->generation : 0;
 
@@ -65,10 +57,26 @@ certctl_write_number(certctl_write_t *w, certctl_sealed_t *new)
 }
 
 
+static void
+notify_missing(const certctl_record_t *record, const certctl_record_t *other,
+    certctl_changed_pt changed, void *data)
+{
+    const char  *key = NULL;
+
+    while ((key = certctl_record_missing(record, other, key)) != NULL) {
+        changed(key, data);
+    }
+}
+
+
 void
 certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed, void *data)
 {
-    certctl_names_notify(w->lock.name, w->old, w->new, changed, data);
+    if (changed != NULL) {
+        changed(w->lock.name, data);
+        notify_missing(w->new, NULL, changed, data);
+        notify_missing(w->old, w->new, changed, data);
+    }
 
     if (w->names_unknown) {
         certctl_invalidate_all(w->store);
@@ -76,17 +84,29 @@ certctl_write_notify(certctl_write_t *w, certctl_changed_pt changed, void *data)
 }
 
 
-/* Commits, and notifies also when readers may have seen what was undone. */
+/*
+ * Makes new the live record, durably, or leaves what was there.  Notifies also
+ * when readers may have seen what was undone.
+ */
 
 static int
-commit(certctl_write_t *w, certctl_sealed_t *new, int keep_prev,
+commit(certctl_write_t *w, certctl_record_t *new, int keep_prev,
     uint64_t *generation, certctl_changed_pt changed, void *data)
 {
     int  rc, err;
 
     certctl_write_number(w, new);
 
-    rc = certctl_write_commit(w, new, keep_prev);
+    rc = certctl_write_stage(w, new, keep_prev, 1);
+
+    if (rc == CERTCTL_STORE_OK) {
+        rc = certctl_write_publish(w, 1);
+    }
+
+    if (rc == CERTCTL_STORE_OK) {
+        certctl_write_clean(w);
+    }
+
     err = errno;
 
     if (w->committed) {
@@ -131,34 +151,27 @@ certctl_put_begin(certctl_store_t *store, const certctl_record_t *rec,
     unsigned wait_ms, certctl_lock_pool_t *pool, certctl_put_t *put)
 {
     int                rc;
-    certctl_blob_t     names;
-    certctl_sealed_t  *new = &put->new;
+    certctl_record_t  *new = &put->new;
 
-    memset(new, 0, sizeof(*new));
+    *new = *rec;
+    new->type = CERTCTL_SEALED_RECORD;
+    new->generation = 0;
+    new->staple_until = rec->staple.len ? rec->staple_until : 0;
+    new->buf = NULL;                        /* the caller's */
 
-    if (!describe(rec, new->spki, &names)) {
-        return refuse(EINVAL);
+    if (rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
+        || !describe(rec, new->spki, &new->names))
+    {
+        errno = EINVAL;
+        return CERTCTL_STORE_ERROR;
     }
 
-    rc = rec->key.len == 0 || rec->kind >= CERTCTL_KINDS
-         ? refuse(EINVAL)
-         : certctl_write_begin(store, rec->name, 1, wait_ms, pool,
-                               &put->w);
+    rc = certctl_write_begin(store, rec->name, 1, wait_ms, pool, &put->w);
 
     if (rc != CERTCTL_STORE_OK) {
-        free(names.data);
+        free(new->names.data);
         return rc;
     }
-
-    memcpy(new->name, put->w.lock.name, sizeof(new->name));
-    new->type = CERTCTL_SEALED_RECORD;
-    new->kind = rec->kind;
-    new->reused_key = rec->reused_key;
-    new->until = rec->staple.len ? rec->staple_until : 0;
-    new->blob[CERTCTL_BLOB_CHAIN] = rec->chain;
-    new->blob[CERTCTL_BLOB_KEY] = rec->key;
-    new->blob[CERTCTL_BLOB_STAPLE] = rec->staple;
-    new->blob[CERTCTL_BLOB_NAMES] = names;
 
     if (!replaces_live(&put->w, rec->generation)) {
         certctl_put_end(put);
@@ -175,7 +188,7 @@ void
 certctl_put_end(certctl_put_t *put)
 {
     certctl_write_end(&put->w);
-    free(put->new.blob[CERTCTL_BLOB_NAMES].data);
+    free(put->new.names.data);
 }
 
 
@@ -210,7 +223,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
 {
     int                rc;
     certctl_write_t    w;
-    certctl_sealed_t   prev;
+    certctl_record_t   prev;
 
     rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
     if (rc != CERTCTL_STORE_OK) {
@@ -224,7 +237,7 @@ certctl_store_rollback(certctl_store_t *store, const char *name,
     if (rc == CERTCTL_STORE_OK) {
         certctl_staple_keep(w.old, &prev);
         rc = commit(&w, &prev, 0, generation, changed, data);
-        certctl_sealed_free(&prev);
+        certctl_record_free(&prev);
     }
 
     certctl_write_end(&w);
@@ -240,7 +253,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
 {
     int                   rc;
     certctl_write_t       w;
-    certctl_sealed_t      new;
+    certctl_record_t      new;
     struct certctl_leaf   leaf = { 0 };
 
     rc = certctl_write_begin(store, name, 0, CERTCTL_LOCK_WAIT, NULL, &w);
@@ -253,10 +266,7 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     if (rc == CERTCTL_STORE_OK) {
         new = w.live;
 
-        if (certctl_leaf_read(new.blob[CERTCTL_BLOB_CHAIN].data,
-                              new.blob[CERTCTL_BLOB_CHAIN].len, &leaf)
-            != NULL)
-        {
+        if (certctl_leaf_read(new.chain.data, new.chain.len, &leaf)) {
             rc = CERTCTL_STORE_DAMAGED;
 
         } else if (memcmp(leaf.digest, fingerprint, sizeof(leaf.digest)) != 0) {
@@ -267,15 +277,15 @@ certctl_store_staple(certctl_store_t *store, const char *name,
     }
 
     if (rc == CERTCTL_STORE_OK && staple->len == 0) {
-        new.until = CERTCTL_STAPLE_WITHDRAWN;
+        new.staple_until = CERTCTL_STAPLE_WITHDRAWN;
 
     } else if (rc == CERTCTL_STORE_OK) {
-        rc = certctl_staple_replaces(staple, until,
-                                     &new.blob[CERTCTL_BLOB_STAPLE], new.until)
+        rc = certctl_staple_replaces(staple, until, &new.staple,
+                                     new.staple_until)
              ? CERTCTL_STORE_OK : CERTCTL_STORE_OLDER;
 
-        new.blob[CERTCTL_BLOB_STAPLE] = *staple;
-        new.until = until;
+        new.staple = *staple;
+        new.staple_until = until;
     }
 
     if (rc == CERTCTL_STORE_OK) {

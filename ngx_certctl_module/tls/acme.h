@@ -7,7 +7,8 @@
 #define _NGX_CERTCTL_ACME_H_INCLUDED_
 
 
-#include "cert/acme_cert.h"
+#include "cert/certctl.h"
+#include "cert/self_signed.h"
 
 
 /* Creates certctl->acme.  NGX_ERROR after logging why. */

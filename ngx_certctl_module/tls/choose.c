@@ -10,7 +10,6 @@
 #include <arpa/inet.h>
 
 #include "cert/cache.h"
-#include "cert/cert.h"
 #include "tls/choose.h"
 
 
@@ -77,8 +76,8 @@ ngx_certctl_name_ipv6(u_char *p, size_t len, ngx_certctl_name_t *ret)
 }
 
 
-static void
-ngx_certctl_name_set(ngx_str_t *text, ngx_certctl_name_t *ret)
+void
+ngx_certctl_name(ngx_str_t *text, ngx_certctl_name_t *ret)
 {
     size_t   len;
     u_char  *p;
@@ -134,7 +133,7 @@ ngx_certctl_name_first(ngx_certctl_server_t *server, ngx_certctl_name_t *ret)
     for (i = 0; i < server->names.nelts && ret->len == 0; i++) {
 
         if (name[i].data[name[i].len - 1] != '*') {
-            ngx_certctl_name_set(&name[i], ret);
+            ngx_certctl_name(&name[i], ret);
         }
     }
 }
@@ -436,7 +435,7 @@ ngx_certctl_choose_first(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_memzero(ret, sizeof(ngx_certctl_choice_t));
 
     if (sni->len) {
-        ngx_certctl_name_set(sni, name);
+        ngx_certctl_name(sni, name);
 
     } else {
         ngx_certctl_name_first(server, name);

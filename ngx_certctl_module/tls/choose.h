@@ -19,6 +19,9 @@ typedef struct {
 } ngx_certctl_name_t;
 
 
+/* What text, of a client or of a server_name, is in the store. */
+void ngx_certctl_name(ngx_str_t *text, ngx_certctl_name_t *ret);
+
 /* ngx_certctl_choose() without what ngx_certctl_choose_second() adds.  name is
    what was looked for: sni; the server's first without one, or the default
    server's first where that one's certificate is served. */

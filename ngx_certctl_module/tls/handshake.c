@@ -125,7 +125,7 @@ ngx_certctl_handshake_cleanup(void *data)
     ngx_uint_t  i;
 
     for (i = 0; i < CERTCTL_KINDS; i++) {
-        ngx_certctl_unhold(hs->certctl, hs->stored[i]);
+        ngx_certctl_unref(hs->certctl, hs->stored[i]);
     }
 }
 
@@ -177,10 +177,10 @@ ngx_certctl_handshake_set_stored(ngx_certctl_handshake_t *hs,
 
         if (choice->cert[i] && choice->cert[i]->source == NGX_CERTCTL_STORE) {
             hs->stored[i] = (ngx_certctl_stored_t *) choice->cert[i];
-            ngx_certctl_hold(hs->stored[i]);
+            ngx_certctl_ref(hs->stored[i]);
         }
 
-        ngx_certctl_unhold(hs->certctl, old);
+        ngx_certctl_unref(hs->certctl, old);
     }
 }
 

@@ -6,7 +6,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cert.h"
 #include "cert/placeholder.h"
 #include "tls/acme.h"
 #include "tls/handshake.h"

@@ -8,7 +8,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cert.h"
 #include "tls/handshake.h"
 
 

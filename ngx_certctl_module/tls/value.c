@@ -9,7 +9,6 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "cert/cert.h"
 #include "tls/conf.h"
 #include "tls/handshake.h"
 #include "tls/server.h"

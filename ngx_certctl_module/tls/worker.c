@@ -36,7 +36,7 @@ ngx_certctl_worker_update(ngx_certctl_zone_t *zone)
 
     worker->pid = ngx_pid;
     worker->generation = zone->generation;
-    worker->looked = ngx_time();
+    worker->last_active = ngx_time();
 }
 
 
@@ -100,7 +100,7 @@ ngx_certctl_worker_at(ngx_certctl_worker_t *worker,
 {
     time_t  ago;
 
-    ago = time(NULL) - (time_t) worker->looked;
+    ago = time(NULL) - (time_t) worker->last_active;
 
     return worker->pid && worker->generation >= generation
            && ago <= NGX_CERTCTL_WORKER_TIMEOUT;

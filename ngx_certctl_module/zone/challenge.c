@@ -125,31 +125,49 @@ ngx_certctl_challenge_is(ngx_certctl_challenge_t *challenge,
 }
 
 
-/* For the writer that has the lock: no other process changes a slot. */
+/*
+ * Writes new in the slot of challenge's type and key, or in a free one; NULL
+ * wipes it.
+ */
 
-static ngx_uint_t
-ngx_certctl_challenge_slot(ngx_certctl_challenges_t *table,
-    ngx_certctl_challenge_e type, u_char *key, size_t len)
+static ngx_int_t
+ngx_certctl_challenge_change(ngx_certctl_challenges_t *table,
+    ngx_certctl_challenge_t *challenge, ngx_certctl_challenge_t *new,
+    time_t now)
 {
-    ngx_uint_t  n;
+    ngx_uint_t  n, slot;
+
+    if (ngx_certctl_challenge_lock(table) != NGX_OK) {
+        return NGX_AGAIN;
+    }
+
+    ngx_certctl_challenge_expire(table, now);
+
+    slot = NGX_CERTCTL_CHALLENGES;
 
     for (n = 0; n < NGX_CERTCTL_CHALLENGES; n++) {
-        if (ngx_certctl_challenge_is(&table->slots[n].challenge, type, key,
-                                     len))
+
+        if (ngx_certctl_challenge_is(&table->slots[n].challenge,
+                                     challenge->type, challenge->key,
+                                     challenge->key_len))
         {
+            slot = n;
             break;
+        }
+
+        if (new && table->tags[n] == 0 && slot == NGX_CERTCTL_CHALLENGES) {
+            slot = n;
         }
     }
 
-    return n;
-}
+    if (slot < NGX_CERTCTL_CHALLENGES) {
+        ngx_certctl_challenge_write(table, slot, new);
+    }
 
-
-static void
-ngx_certctl_challenge_unlock(ngx_certctl_challenges_t *table)
-{
     ngx_memory_barrier();
     table->writer = 0;
+
+    return slot < NGX_CERTCTL_CHALLENGES ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -157,58 +175,16 @@ ngx_int_t
 ngx_certctl_challenge_put(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_t *challenge, time_t now)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  n;
-
-    if (ngx_certctl_challenge_lock(table) != NGX_OK) {
-        return NGX_AGAIN;
-    }
-
-    ngx_certctl_challenge_expire(table, now);
-
-    n = ngx_certctl_challenge_slot(table, challenge->type, challenge->key,
-                                   challenge->key_len);
-
-    if (n == NGX_CERTCTL_CHALLENGES) {
-        for (n = 0; n < NGX_CERTCTL_CHALLENGES && table->tags[n]; n++) {
-            /* void */
-        }
-    }
-
-    rc = NGX_DECLINED;
-
-    if (n < NGX_CERTCTL_CHALLENGES) {
-        ngx_certctl_challenge_write(table, n, challenge);
-        rc = NGX_OK;
-    }
-
-    ngx_certctl_challenge_unlock(table);
-
-    return rc;
+    return ngx_certctl_challenge_change(table, challenge, challenge, now);
 }
 
 
 ngx_int_t
 ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
-    ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now)
+    ngx_certctl_challenge_t *challenge, time_t now)
 {
-    ngx_uint_t  n;
-
-    if (ngx_certctl_challenge_lock(table) != NGX_OK) {
-        return NGX_AGAIN;
-    }
-
-    ngx_certctl_challenge_expire(table, now);
-
-    n = ngx_certctl_challenge_slot(table, type, key, len);
-
-    if (n < NGX_CERTCTL_CHALLENGES) {
-        ngx_certctl_challenge_write(table, n, NULL);
-    }
-
-    ngx_certctl_challenge_unlock(table);
-
-    return NGX_OK;
+    return ngx_certctl_challenge_change(table, challenge, NULL, now)
+           == NGX_AGAIN ? NGX_AGAIN : NGX_OK;
 }
 
 

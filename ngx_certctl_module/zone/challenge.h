@@ -85,9 +85,10 @@ typedef struct {
 ngx_int_t ngx_certctl_challenge_put(ngx_certctl_challenges_t *table,
     ngx_certctl_challenge_t *challenge, time_t now);
 
-/* Wipes it; NGX_OK too when there is none.  NGX_AGAIN as above; may sleep. */
+/* Wipes the one of its type and key; NGX_OK too when there is none.  NGX_AGAIN
+   as above; may sleep. */
 ngx_int_t ngx_certctl_challenge_delete(ngx_certctl_challenges_t *table,
-    ngx_certctl_challenge_e type, u_char *key, size_t len, time_t now);
+    ngx_certctl_challenge_t *challenge, time_t now);
 
 /*
  * Copies the pending challenge to *ret, or returns NGX_DECLINED.  Waits at most

@@ -28,7 +28,7 @@ ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name, size_t len)
 
 
 void
-ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name, size_t len)
+ngx_certctl_zone_invalidate(ngx_certctl_zone_t *zone, u_char *name, size_t len)
 {
     ngx_memory_barrier();
 
@@ -38,7 +38,7 @@ ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name, size_t len)
 
 
 void
-ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone)
+ngx_certctl_zone_invalidate_all(ngx_certctl_zone_t *zone)
 {
     ngx_uint_t  i;
 
@@ -52,32 +52,34 @@ ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone)
 }
 
 
-static ngx_atomic_uint_t
-ngx_certctl_zone_tag(const u_char *digest)
-{
-    ngx_atomic_uint_t  tag;
-
-    ngx_memcpy(&tag, digest, sizeof(tag));
-
-    return tag ? tag : 1;
-}
-
+/* The place of the certificate, which has its tag; else the one to be taken:
+   that of the certificate that was served longest ago. */
 
 static ngx_certctl_use_t *
-ngx_certctl_zone_find(ngx_certctl_zone_t *zone, ngx_atomic_uint_t tag)
+ngx_certctl_zone_find(ngx_certctl_zone_t *zone, const u_char *digest,
+    ngx_atomic_uint_t *tag)
 {
     ngx_uint_t          i;
-    ngx_certctl_use_t  *use;
+    ngx_certctl_use_t  *use, *oldest;
+
+    ngx_memcpy(tag, digest, sizeof(*tag));
+
+    *tag = *tag ? *tag : 1;
+    oldest = NULL;
 
     for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
-        use = &zone->uses[(tag + i) & (NGX_CERTCTL_USES - 1)];
+        use = &zone->uses[(*tag + i) & (NGX_CERTCTL_USES - 1)];
 
-        if (use->tag == tag) {
+        if (use->tag == *tag) {
             return use;
+        }
+
+        if (oldest == NULL || use->last < oldest->last) {
+            oldest = use;
         }
     }
 
-    return NULL;
+    return oldest;
 }
 
 
@@ -85,27 +87,13 @@ void
 ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
     time_t now)
 {
-    ngx_uint_t          i, n;
     ngx_atomic_uint_t   tag, old;
-    ngx_certctl_use_t  *use, *oldest;
+    ngx_certctl_use_t  *use;
 
-    tag = ngx_certctl_zone_tag(digest);
-    use = ngx_certctl_zone_find(zone, tag);
+    use = ngx_certctl_zone_find(zone, digest, &tag);
+    old = use->tag;
 
-    if (use == NULL) {
-        oldest = NULL;
-
-        for (i = 0; i < NGX_CERTCTL_PROBES; i++) {
-            n = (tag + i) & (NGX_CERTCTL_USES - 1);
-            use = &zone->uses[n];
-
-            if (oldest == NULL || use->last < oldest->last) {
-                oldest = use;
-            }
-        }
-
-        use = oldest;
-        old = use->tag;
+    if (old != tag) {
 
         if (!ngx_atomic_cmp_set(&use->tag, old, tag)) {
             /* another worker took the slot: this handshake is not counted */
@@ -124,10 +112,11 @@ void
 ngx_certctl_zone_used(ngx_certctl_zone_t *zone, const u_char *digest,
     uint64_t *handshakes, time_t *last)
 {
+    ngx_atomic_uint_t   tag;
     ngx_certctl_use_t  *use;
 
-    use = ngx_certctl_zone_find(zone, ngx_certctl_zone_tag(digest));
+    use = ngx_certctl_zone_find(zone, digest, &tag);
 
-    *handshakes = use ? use->handshakes : 0;
-    *last = use ? (time_t) use->last : 0;
+    *handshakes = (use->tag == tag) ? use->handshakes : 0;
+    *last = (use->tag == tag) ? (time_t) use->last : 0;
 }

@@ -35,9 +35,9 @@ typedef struct {
 typedef struct {
     ngx_atomic_t  pid;
     ngx_atomic_t  generation;             /* of the store, last seen */
-    ngx_atomic_t  looked;                 /* when, in seconds since 1970 */
+    ngx_atomic_t  last_active;            /* seconds since 1970 */
     ngx_atomic_t  sessions;               /* the epoch that it follows */
-    ngx_atomic_t  late;                   /* longest delay of its event loop
+    ngx_atomic_t  max_lag;                /* longest delay of its event loop
                                              while control requests were in
                                              progress, in microseconds */
     ngx_atomic_t  stalls;                 /* delays of more than 5 ms */
@@ -81,16 +81,16 @@ ngx_atomic_t *ngx_certctl_zone_counter(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
 
 /* Workers read the records of name again at its next handshake. */
-void ngx_certctl_zone_touch(ngx_certctl_zone_t *zone, u_char *name,
+void ngx_certctl_zone_invalidate(ngx_certctl_zone_t *zone, u_char *name,
     size_t len);
 
 /* The same for every name. */
-void ngx_certctl_zone_touch_all(ngx_certctl_zone_t *zone);
+void ngx_certctl_zone_invalidate_all(ngx_certctl_zone_t *zone);
 
 /*
- * Counts a handshake with the certificate of this SHA-256 digest, and looks it
- * up.  The table is bounded: a new certificate replaces the one that was served
- * longest ago, whose count is lost.
+ * Counts a handshake with the certificate of this SHA-256 digest, and reads its
+ * count.  The table is bounded: a new certificate replaces the one that was
+ * served longest ago, whose count is lost.
  */
 void ngx_certctl_zone_use(ngx_certctl_zone_t *zone, const u_char *digest,
     time_t now);

@@ -8,7 +8,6 @@
 #include "tls/client.c"
 #include "tls/acme.c"
 #include "cert/self_signed.c"
-#include "cert/acme_cert.c"
 #include "zone/challenge.c"
 #include "zone/challenge_names.c"
 #include "store/store_impl.h"

@@ -27,33 +27,33 @@ store(void)
 }
 
 static void
-take_apart(certctl_sealed_t *sealed)
+take_apart(certctl_record_t *sealed)
 {
     const char           *at = NULL;
     EVP_PKEY             *key;
     size_t                n = 0;
     struct certctl_leaf   leaf;
 
-    while ((at = certctl_record_next_name(&sealed->blob[CERTCTL_BLOB_NAMES],
+    while ((at = certctl_record_next_name(&sealed->names,
                                           at)) != NULL)
     {
         n += strlen(at) + 1;
     }
 
-    FUZZ_MUST(n <= sealed->blob[CERTCTL_BLOB_NAMES].len);
-    (void) certctl_record_has_name(&sealed->blob[CERTCTL_BLOB_NAMES], NAME);
+    FUZZ_MUST(n <= sealed->names.len);
+    (void) certctl_record_has_name(&sealed->names, NAME);
 
-    if (certctl_leaf_read(sealed->blob[CERTCTL_BLOB_CHAIN].data,
-                          sealed->blob[CERTCTL_BLOB_CHAIN].len, &leaf)
+    if (certctl_leaf_read(sealed->chain.data,
+                          sealed->chain.len, &leaf)
         == NULL)
     {
         certctl_leaf_free(&leaf);
     }
 
-    key = certctl_key_from_der(sealed->blob[CERTCTL_BLOB_KEY].data,
-                               sealed->blob[CERTCTL_BLOB_KEY].len);
+    key = certctl_key_from_der(sealed->key.data,
+                               sealed->key.len);
     EVP_PKEY_free(key);
-    certctl_sealed_free(sealed);
+    certctl_record_free(sealed);
 }
 
 static void
@@ -61,7 +61,7 @@ open_file(const uint8_t *data, size_t len)
 {
     static const certctl_sealed_e  types[] = { CERTCTL_SEALED_RECORD,
         CERTCTL_SEALED_PENDING, CERTCTL_SEALED_STAPLE };
-    certctl_sealed_t               sealed;
+    certctl_record_t               sealed;
     int                            rc;
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -78,12 +78,12 @@ open_file(const uint8_t *data, size_t len)
 static void
 seal_and_open(const uint8_t *data, size_t len)
 {
-    certctl_sealed_t   in = { .type = CERTCTL_SEALED_RECORD, .name = NAME }, out;
+    certctl_record_t   in = { .type = CERTCTL_SEALED_RECORD, .name = NAME }, out;
     const uint8_t     *p = data + 8, *end = data + len;
     u_char            *file, *bad;
     size_t             file_len, bit;
 
-    for (int i = 0; i < CERTCTL_SEAL_BLOBS; i++) {
+    for (int i = 0; i < CERTCTL_BLOBS; i++) {
         in.blob[i].len = data[2 * i] << 8 | data[2 * i + 1];
 
         if (in.blob[i].len > (size_t) (end - p)) {

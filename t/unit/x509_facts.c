@@ -71,7 +71,7 @@ static void
 flipped(void)
 {
     char                       url[256];
-    int                        len, read = 0, wrong = 0;
+    int                        len, read = 0, wrong = 0, unusual = 0;
     struct pki                 p = PKI(NULL, .cn = "f", .ext = {
                                    { NID_tlsfeature, "status_request" },
                                    { NID_info_access, "OCSP;URI:http://o.example" } });
@@ -88,12 +88,14 @@ flipped(void)
         at = der;
         cert = d2i_X509(NULL, &at, len);
 
-        if (certctl_x509_facts(der, len, &facts) && cert != NULL
-            && certctl_x509_info(cert, &info) == NULL)
+        if (cert != NULL && certctl_x509_info(cert, &info) == NULL
+            && certctl_x509_facts_read(der, len, &facts) == NULL)
         {
             read++;
+            unusual += !certctl_x509_facts(der, len, &facts);
             certctl_x509_ocsp_url(cert, url, sizeof(url));
-            wrong += facts.not_before != info.not_before || facts.not_after != info.not_after
+            wrong += facts.len != (size_t) (at - der)
+                     || facts.not_before != info.not_before || facts.not_after != info.not_after
                      || facts.must_staple != info.must_staple
                      || facts.ocsp != (url[0] != '\0');
         }
@@ -104,6 +106,7 @@ flipped(void)
     }
 
     ok(read > 1000, "%d of %d flipped bits leave a certificate", read, len * 8);
+    ok(unusual > 0, "%d of them are not of the usual shape", unusual);
     is_int(wrong, 0, "none is read another way");
     OPENSSL_free(der);
     pki_free(&p);
