@@ -42,34 +42,33 @@ typedef enum {
 } ngx_http_certctl_discovery_limit_e;
 
 
-/* A file, and what it contains.  Of a private key only a digest of its public
-   half. */
+/* A private key: of its public half a digest. */
 
 typedef struct {
-    const char      *name;          /* in its directory */
-    struct stat      st;
-    u_char          *data;          /* of st.st_size; wiped when freed */
+    const char             *name;       /* of its file */
+    mode_t                  mode;
+    u_char                  spki[32];
+    unsigned                known:1;    /* 0: encrypted, not to be read, or one
+                                           too many */
+} ngx_http_certctl_key_t;
 
-    const char      *format;        /* "pem", "der", "pkcs12"; NULL: none */
-    const char      *why;           /* it was not understood, or NULL */
-    char             text[CERTCTL_RULE_MAX];
-    STACK_OF(X509)  *certs;         /* owned; NULL when there are none */
 
-    u_char           spki[NGX_HTTP_CERTCTL_FILE_KEYS][32];
-    ngx_uint_t       keys;
-    int64_t          work;          /* iterations to open its PKCS#12 */
-    unsigned         unknown:1;     /* a key is encrypted, or one too many */
+/* A file, and what it contains. */
+
+typedef struct {
+    const char             *name;       /* in its directory */
+    struct stat             st;
+    u_char                 *data;       /* of st.st_size; wiped when freed */
+
+    const char             *format;     /* "pem", "der", "pkcs12"; or NULL */
+    const char             *why;        /* it was not understood, or NULL */
+    char                    text[CERTCTL_RULE_MAX];
+    STACK_OF(X509)         *certs;      /* owned; NULL when there are none */
+
+    ngx_http_certctl_key_t  key[NGX_HTTP_CERTCTL_FILE_KEYS + 1];
+    ngx_uint_t              keys;       /* with one more than are compared */
+    int64_t                 work;       /* iterations to open its PKCS#12 */
 } ngx_http_certctl_file_t;
-
-
-/* A private key in a file that is named as one. */
-
-typedef struct {
-    const char      *name;          /* of the file */
-    mode_t           mode;
-    u_char           spki[32];
-    unsigned         known:1;       /* 0: encrypted, or not to be read */
-} ngx_http_certctl_key_file_t;
 
 
 /* One discovery: a thread's own. */
@@ -121,7 +120,7 @@ void ngx_http_certctl_file_parse(ngx_http_certctl_file_t *file,
 /* Takes x509; NULL is none. */
 void ngx_http_certctl_file_add_cert(ngx_http_certctl_file_t *file, X509 *x509);
 
-/* Adds the digest of key; NULL is one that stays unknown. */
+/* Adds key; NULL is one that stays unknown. */
 void ngx_http_certctl_file_add_key(ngx_http_certctl_file_t *file,
     EVP_PKEY *key);
 
@@ -140,7 +139,7 @@ void ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
 
 /* The answer's entry for the file at scan->path, with keys beside it. */
 void ngx_http_certctl_file_json(ngx_http_certctl_scan_t *scan,
-    ngx_http_certctl_file_t *file, ngx_http_certctl_key_file_t *beside,
+    ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside,
     ngx_uint_t nbeside);
 
 /* discover/scan.c */

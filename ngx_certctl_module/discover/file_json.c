@@ -10,7 +10,7 @@
 #include "discover/discover.h"
 
 
-/* How well a key fits a certificate: of several the best is reported. */
+/* How a key fits a certificate: of several the best is reported. */
 
 typedef enum {
     NGX_HTTP_CERTCTL_KEY_NONE = 0,
@@ -22,15 +22,6 @@ typedef enum {
 static const char  *ngx_http_certctl_key_match_text[] = {
     "none", "mismatch", "unknown", "found"
 };
-
-
-/* The private key of one certificate. */
-
-typedef struct {
-    ngx_http_certctl_key_match_e  match;
-    const char                   *name;     /* of its file, unless NONE */
-    mode_t                        mode;
-} ngx_http_certctl_key_t;
 
 
 /* As chmod takes it: "0640". */
@@ -74,40 +65,6 @@ ngx_http_certctl_file_owner(ngx_http_certctl_json_t *json,
 }
 
 
-static void
-ngx_http_certctl_key_better(ngx_http_certctl_key_t *key,
-    ngx_http_certctl_key_match_e match, const char *name, mode_t mode)
-{
-    if (match > key->match) {
-        key->match = match;
-        key->name = name;
-        key->mode = mode;
-    }
-}
-
-
-/* The keys in the certificate's own file; spki is NULL for a key that OpenSSL
-   does not know. */
-
-static void
-ngx_http_certctl_key_inside(ngx_http_certctl_key_t *key, const u_char *spki,
-    ngx_http_certctl_file_t *file)
-{
-    ngx_uint_t                    i;
-    ngx_http_certctl_key_match_e  match;
-
-    for (i = 0; i < file->keys + file->unknown; i++) {
-
-        match = (spki == NULL || i == file->keys)
-                ? NGX_HTTP_CERTCTL_KEY_UNKNOWN
-                : ngx_memcmp(file->spki[i], spki, 32) == 0
-                ? NGX_HTTP_CERTCTL_KEY_FOUND : NGX_HTTP_CERTCTL_KEY_MISMATCH;
-
-        ngx_http_certctl_key_better(key, match, file->name, file->st.st_mode);
-    }
-}
-
-
 /* Whether key is named for the certificate: its stem, or privkey.pem. */
 
 static ngx_uint_t
@@ -125,39 +82,56 @@ ngx_http_certctl_key_is_named(const char *name, const char *key)
 }
 
 
-/* Those in the other files: one that does not fit is reported when its name
-   says that it should. */
+/*
+ * Of n keys the first that fits better than match; spki is NULL for a
+ * certificate whose key OpenSSL does not know.  One that does not fit is
+ * reported when it is in the certificate's file, or its name says that it
+ * should.
+ */
 
-static void
-ngx_http_certctl_key_beside(ngx_http_certctl_key_t *key, const u_char *spki,
-    const char *name, ngx_http_certctl_key_file_t *beside, ngx_uint_t n)
+static ngx_http_certctl_key_t *
+ngx_http_certctl_key_best(ngx_http_certctl_key_t *best,
+    ngx_http_certctl_key_match_e *match, ngx_http_certctl_key_t *key,
+    ngx_uint_t n, const u_char *spki, const char *name)
 {
     ngx_uint_t                    i;
-    ngx_http_certctl_key_match_e  match;
+    ngx_http_certctl_key_match_e  fit;
 
     for (i = 0; i < n; i++) {
 
-        match = !beside[i].known ? NGX_HTTP_CERTCTL_KEY_UNKNOWN
-                : ngx_memcmp(beside[i].spki, spki, 32) == 0
-                ? NGX_HTTP_CERTCTL_KEY_FOUND
-                : ngx_http_certctl_key_is_named(name, beside[i].name)
-                ? NGX_HTTP_CERTCTL_KEY_MISMATCH : NGX_HTTP_CERTCTL_KEY_NONE;
+        if (!key[i].known || spki == NULL) {
+            fit = NGX_HTTP_CERTCTL_KEY_UNKNOWN;
 
-        ngx_http_certctl_key_better(key, match, beside[i].name,
-                                    beside[i].mode);
+        } else if (ngx_memcmp(key[i].spki, spki, 32) == 0) {
+            fit = NGX_HTTP_CERTCTL_KEY_FOUND;
+
+        } else {
+            fit = key[i].name == name
+                  || ngx_http_certctl_key_is_named(name, key[i].name)
+                  ? NGX_HTTP_CERTCTL_KEY_MISMATCH : NGX_HTTP_CERTCTL_KEY_NONE;
+        }
+
+        if (fit > *match) {
+            *match = fit;
+            best = &key[i];
+        }
     }
+
+    return best;
 }
 
 
+/* "key" and "warnings" of a certificate; key is NULL for none. */
+
 static void
 ngx_http_certctl_key_json(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_key_t *key)
+    ngx_http_certctl_key_match_e match, ngx_http_certctl_key_t *key)
 {
     ngx_http_certctl_json_open(json, "key", '{');
     ngx_http_certctl_json_text(json, "match",
-                               ngx_http_certctl_key_match_text[key->match]);
+                               ngx_http_certctl_key_match_text[match]);
 
-    if (key->match) {
+    if (key) {
         ngx_http_certctl_json_text(json, "file", key->name);
         ngx_http_certctl_file_mode(json, key->mode);
     }
@@ -165,7 +139,7 @@ ngx_http_certctl_key_json(ngx_http_certctl_json_t *json,
     ngx_http_certctl_json_close(json, '}');
     ngx_http_certctl_json_open(json, "warnings", '[');
 
-    if (key->match && (key->mode & S_IROTH)) {
+    if (key && (key->mode & S_IROTH)) {
         ngx_http_certctl_json_text(json, NULL,
                                    "private key is readable by others");
     }
@@ -176,13 +150,14 @@ ngx_http_certctl_key_json(ngx_http_certctl_json_t *json,
 
 static void
 ngx_http_certctl_file_cert(ngx_http_certctl_json_t *json, X509 *x509,
-    ngx_http_certctl_file_t *file, ngx_http_certctl_key_file_t *beside,
+    ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside,
     ngx_uint_t nbeside)
 {
-    char                     fingerprint[CERTCTL_HEX256];
-    u_char                   digest[32], spki[32];
-    ngx_uint_t               leaf;
-    ngx_http_certctl_key_t   key;
+    char                           fingerprint[CERTCTL_HEX256];
+    u_char                         digest[32], spki[32];
+    ngx_uint_t                     leaf;
+    ngx_http_certctl_key_t        *key;
+    ngx_http_certctl_key_match_e   match;
 
     (void) X509_digest(x509, EVP_sha256(), digest, NULL);
     certctl_hex(digest, sizeof(digest), fingerprint);
@@ -193,29 +168,33 @@ ngx_http_certctl_file_cert(ngx_http_certctl_json_t *json, X509 *x509,
     ngx_http_certctl_json_x509(json, x509, fingerprint);
     ngx_http_certctl_json_pem(json, x509, NULL);
 
-    key.match = NGX_HTTP_CERTCTL_KEY_NONE;
+    match = NGX_HTTP_CERTCTL_KEY_NONE;
 
     if (ngx_http_certctl_spki(X509_get0_pubkey(x509), spki) == NGX_OK) {
-        ngx_http_certctl_key_inside(&key, spki, file);
-        ngx_http_certctl_key_beside(&key, spki, file->name, beside, nbeside);
+        key = ngx_http_certctl_key_best(NULL, &match, file->key, file->keys,
+                                        spki, file->name);
+        key = ngx_http_certctl_key_best(key, &match, beside, nbeside, spki,
+                                        file->name);
 
     } else {
-        ngx_http_certctl_key_inside(&key, NULL, file);
+        key = ngx_http_certctl_key_best(NULL, &match, file->key, file->keys,
+                                        NULL, file->name);
     }
 
     /* beside a CA there are keys of others */
 
-    if (!leaf && key.match != NGX_HTTP_CERTCTL_KEY_FOUND) {
-        key.match = NGX_HTTP_CERTCTL_KEY_NONE;
+    if (!leaf && match != NGX_HTTP_CERTCTL_KEY_FOUND) {
+        match = NGX_HTTP_CERTCTL_KEY_NONE;
+        key = NULL;
     }
 
-    ngx_http_certctl_key_json(json, &key);
+    ngx_http_certctl_key_json(json, match, key);
 }
 
 
 void
 ngx_http_certctl_file_json(ngx_http_certctl_scan_t *scan,
-    ngx_http_certctl_file_t *file, ngx_http_certctl_key_file_t *beside,
+    ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside,
     ngx_uint_t nbeside)
 {
     int                       i;

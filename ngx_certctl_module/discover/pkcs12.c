@@ -198,6 +198,17 @@ ngx_http_certctl_pkcs12_bag(ngx_http_certctl_file_t *file,
 }
 
 
+static void
+ngx_http_certctl_pkcs12_closed(ngx_http_certctl_file_t *file, ngx_uint_t keys)
+{
+    file->why = "encrypted";
+
+    if (keys) {
+        ngx_http_certctl_file_add_key(file, NULL);
+    }
+}
+
+
 void
 ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
     ngx_uint_t keys)
@@ -208,8 +219,7 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
     STACK_OF(PKCS12_SAFEBAG)  *bags;
 
     if (!ngx_http_certctl_pkcs12_open(p12, &pass)) {
-        file->why = "encrypted";
-        file->unknown = 1;
+        ngx_http_certctl_pkcs12_closed(file, keys);
         return;
     }
 
@@ -220,8 +230,7 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
         bags = ngx_http_certctl_pkcs12_bags(file, sk_PKCS7_value(safes, i),
                                             pass);
         if (bags == NULL) {
-            file->why = "encrypted";
-            file->unknown = 1;
+            ngx_http_certctl_pkcs12_closed(file, keys);
             continue;
         }
 

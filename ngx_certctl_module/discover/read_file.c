@@ -47,16 +47,19 @@ ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
 
 
 void
-ngx_http_certctl_file_add_key(ngx_http_certctl_file_t *file, EVP_PKEY *key)
+ngx_http_certctl_file_add_key(ngx_http_certctl_file_t *file, EVP_PKEY *pkey)
 {
-    if (file->keys == NGX_HTTP_CERTCTL_FILE_KEYS
-        || ngx_http_certctl_spki(key, file->spki[file->keys]) != NGX_OK)
-    {
-        file->unknown = 1;
+    ngx_http_certctl_key_t  *key;
+
+    if (file->keys > NGX_HTTP_CERTCTL_FILE_KEYS) {
         return;
     }
 
-    file->keys++;
+    key = &file->key[file->keys];
+    key->name = file->name;
+    key->mode = file->st.st_mode;
+    key->known = (file->keys++ < NGX_HTTP_CERTCTL_FILE_KEYS
+                  && ngx_http_certctl_spki(pkey, key->spki) == NGX_OK);
 }
 
 
@@ -156,7 +159,7 @@ ngx_http_certctl_file_pem(ngx_http_certctl_file_t *file, ngx_uint_t keys)
                 ngx_http_certctl_file_der_key(file, block.der, block.len);
 
             } else if (keys) {
-                file->unknown = 1;
+                ngx_http_certctl_file_add_key(file, NULL);
             }
 
         } else if (!keys && rc == 1) {

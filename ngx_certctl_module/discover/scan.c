@@ -18,7 +18,7 @@
 typedef struct {
     ngx_pool_t   *pool;
     ngx_array_t   names;                /* char * */
-    ngx_array_t   keys;                 /* ngx_http_certctl_key_file_t */
+    ngx_array_t   keys;                 /* ngx_http_certctl_key_t */
 } ngx_http_certctl_dir_t;
 
 
@@ -141,34 +141,6 @@ ngx_http_certctl_is_key_name(const char *name)
 }
 
 
-/* Adds the keys of a file. */
-
-static void
-ngx_http_certctl_dir_add_keys(ngx_http_certctl_scan_t *scan,
-    ngx_http_certctl_dir_t *dir, ngx_http_certctl_file_t *file)
-{
-    ngx_uint_t                    i;
-    ngx_http_certctl_key_file_t  *key;
-
-    for (i = 0; i < file->keys + file->unknown; i++) {
-
-        key = ngx_array_push(&dir->keys);
-        if (key == NULL) {
-            scan->json->failed = 1;
-            return;
-        }
-
-        key->name = file->name;
-        key->mode = file->st.st_mode;
-        key->known = i < file->keys;
-
-        if (key->known) {
-            ngx_memcpy(key->spki, file->spki[i], 32);
-        }
-    }
-}
-
-
 /*
  * The directory's private keys, before its certificates: each is parsed once,
  * and wiped; what stays is a digest of the public half.
@@ -180,6 +152,7 @@ ngx_http_certctl_dir_keys(ngx_http_certctl_scan_t *scan,
 {
     char                    **name;
     ngx_uint_t                i;
+    ngx_http_certctl_key_t   *key;
     ngx_http_certctl_file_t   file;
 
     name = dir->names.elts;
@@ -199,10 +172,18 @@ ngx_http_certctl_dir_keys(ngx_http_certctl_scan_t *scan,
             ngx_http_certctl_file_parse(&file, 1);
 
         } else {
-            file.unknown = 1;
+            ngx_http_certctl_file_add_key(&file, NULL);
         }
 
-        ngx_http_certctl_dir_add_keys(scan, dir, &file);
+        key = ngx_array_push_n(&dir->keys, file.keys);
+
+        if (key) {
+            ngx_memcpy(key, file.key, file.keys * sizeof(file.key[0]));
+
+        } else {
+            scan->json->failed = 1;
+        }
+
         ngx_http_certctl_file_free(&file);
     }
 }
@@ -313,7 +294,7 @@ ngx_http_certctl_scan_entries(ngx_http_certctl_scan_t *scan,
 
     if (ngx_array_init(&dir->names, dir->pool, 64, sizeof(char *)) != NGX_OK
         || ngx_array_init(&dir->keys, dir->pool, 4,
-                          sizeof(ngx_http_certctl_key_file_t))
+                          sizeof(ngx_http_certctl_key_t))
            != NGX_OK
         || ngx_http_certctl_dir_names(scan, dir, d) != NGX_OK)
     {

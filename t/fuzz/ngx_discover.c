@@ -30,7 +30,7 @@ text_of(ngx_http_certctl_json_t *json)
 }
 
 static void
-entry(ngx_http_certctl_file_t *file, ngx_http_certctl_key_file_t *beside)
+entry(ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside)
 {
     static ngx_http_certctl_scan_t   scan;
     ngx_http_certctl_json_t          json = { .first = NULL };
@@ -74,9 +74,9 @@ release(ngx_http_certctl_file_t *file)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    ngx_http_certctl_file_t       file;
-    ngx_http_certctl_key_file_t   beside = { .name = "a.key", .known = 1 };
-    uint8_t                      *copy = fuzz_copy(data, len);
+    ngx_http_certctl_file_t  file;
+    ngx_http_certctl_key_t   beside = { .name = "a.key", .known = 1 };
+    uint8_t                 *copy = fuzz_copy(data, len);
 
     FUZZ_MUST(ngx_http_certctl_spki(fuzz_leaf()->key, beside.spki) == NGX_OK);
     take(&file, copy, len);
@@ -85,7 +85,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     if (file.certs) {
         ngx_http_certctl_file_parse(&file, 1);
-        FUZZ_MUST(file.keys <= NGX_HTTP_CERTCTL_FILE_KEYS);
+        FUZZ_MUST(file.keys <= NGX_HTTP_CERTCTL_FILE_KEYS + 1);
         entry(&file, &beside);
     }
 
