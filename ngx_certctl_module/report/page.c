@@ -151,6 +151,7 @@ ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_t   *json;
 
     json = report->json;
+    cert = entry->cert;
 
     if (report->limit
         && (report->count == report->limit
@@ -162,21 +163,13 @@ ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
     }
 
     report->count++;
-    cert = entry->cert;
 
-    if (cert->source == NGX_CERTCTL_STORE) {
+    if (report->details && cert->source == NGX_CERTCTL_STORE) {
+        entry->cert = ngx_certctl_record(&report->full, &cert->name);
 
-        if (report->limit && entry->server && !entry->server->agent) {
-            ngx_http_certctl_report_check_ip(report,
-                                             (ngx_certctl_stored_t *) cert);
-        }
-
-        if (report->details) {
-            entry->cert = ngx_certctl_record(&report->full, &cert->name);
-            if (entry->cert == NULL) {
-                ngx_http_certctl_report_unreadable(report, &cert->name);
-                return;
-            }
+        if (entry->cert == NULL) {
+            ngx_http_certctl_report_unreadable(report, &cert->name);
+            return;
         }
     }
 
@@ -191,8 +184,14 @@ ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
     }
 
     report->write(report, entry);
-
     report->json = json;
+
+    if (report->limit && cert->source == NGX_CERTCTL_STORE
+        && entry->server && !entry->server->agent)
+    {
+        ngx_http_certctl_report_check_ip(report,
+                                         (ngx_certctl_stored_t *) cert);
+    }
 }
 
 

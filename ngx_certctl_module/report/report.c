@@ -135,7 +135,6 @@ ngx_http_certctl_report_write(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_open(json, NULL, '{');
     ngx_http_certctl_json_open(json, "certificates", '[');
 
-    ngx_http_certctl_report_find_no_sni(report);
     ngx_http_certctl_report_servers(report);
     ngx_http_certctl_report_records(report);
 

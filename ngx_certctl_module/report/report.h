@@ -69,8 +69,6 @@ struct ngx_http_certctl_report_s {
                                                it: "" for an IP address */
     ngx_array_t                    servers;  /* ngx_certctl_server_t *: that
                                                these get */
-    ngx_array_t                    no_sni;   /* digests of the certificates that
-                                               clients without SNI get */
     const char                    *after_name;
     ngx_uint_t                     after;    /* place */
     ngx_uint_t                     limit;    /* 0: none */
@@ -122,9 +120,6 @@ ngx_certctl_server_t *ngx_http_certctl_report_served(
 /* Finds report->servers, once name and sni are known. */
 void ngx_http_certctl_report_find_servers(ngx_http_certctl_report_t *report);
 
-/* Finds report->no_sni. */
-void ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report);
-
 /* Warns of a served record for an IP address that clients who connect to it do
    not get. */
 void ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
@@ -144,7 +139,8 @@ ngx_uint_t ngx_http_certctl_report_listed(ngx_array_t *names, ngx_str_t *name);
 ngx_uint_t ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
     ngx_certctl_cert_t *cert, ngx_array_t *names);
 
-/* Writes one more, from the cache of facts, unless the page is full. */
+/* Writes one more, unless the page is full.  A record is from the cache of
+   facts. */
 void ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
     ngx_http_certctl_entry_t *entry);
 

@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "report/report.h"
+#include "cert/cache.h"
 #include "cert/cert.h"
 #include "tls/address.h"
 
@@ -232,60 +233,10 @@ ngx_http_certctl_report_find_servers(ngx_http_certctl_report_t *report)
 
 
 void
-ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report)
-{
-    u_char                 *digest;
-    ngx_str_t               none;
-    ngx_uint_t              i, kind;
-    ngx_certctl_choice_t    choice;
-    ngx_certctl_server_t   *server, copy;
-    ngx_certctl_address_t  *address;
-
-    if (ngx_array_init(&report->no_sni, report->pool, 4, 32) != NGX_OK) {
-        report->failed = 1;
-        return;
-    }
-
-    ngx_str_set(&none, "");
-    address = report->conf->addresses.elts;
-
-    for (i = 0; i < report->conf->addresses.nelts; i++) {
-        server = ngx_certctl_address_server(&address[i], &none);
-
-        if (server == NULL) {
-            continue;
-        }
-
-        copy = *server;
-        copy.certctl = &report->brief;
-
-        (void) ngx_certctl_choose(&copy, &none, &choice);
-
-        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-
-            if (choice.cert[kind] == NULL) {
-                continue;
-            }
-
-            digest = ngx_array_push(&report->no_sni);
-            if (digest == NULL) {
-                report->failed = 1;
-                return;
-            }
-
-            ngx_memcpy(digest, choice.cert[kind]->digest, 32);
-        }
-    }
-}
-
-
-void
 ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
     ngx_certctl_stored_t *stored)
 {
-    u_char      *digest;
-    ngx_str_t    ip;
-    ngx_uint_t   i;
+    ngx_str_t  ip;
 
     ngx_str_null(&ip);
 
@@ -293,17 +244,17 @@ ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
         return;
     }
 
-    digest = report->no_sni.elts;
+    /* what is looked up may replace it in the cache */
 
-    for (i = 0; i < report->no_sni.nelts; i++) {
-        if (ngx_memcmp(digest + i * 32, stored->cert.digest, 32) == 0) {
-            return;
-        }
+    ngx_certctl_hold(stored);
+
+    if (!ngx_certctl_address_serves(&report->brief, stored->cert.digest)) {
+        ngx_http_certctl_report_warn(report, "ip_needs_default_server",
+            &stored->cert.name,
+            "is for %V, but clients that connect to an IP address send no SNI "
+            "(RFC 6066 section 3), and no default server serves it: write the "
+            "address first in the server_name of a default_server", &ip);
     }
 
-    ngx_http_certctl_report_warn(report, "ip_needs_default_server",
-        &stored->cert.name,
-        "is for %V, but clients that connect to an IP address send no SNI "
-        "(RFC 6066 section 3), and no default server serves it: write the "
-        "address first in the server_name of a default_server", &ip);
+    ngx_certctl_unhold(&report->brief, stored);
 }

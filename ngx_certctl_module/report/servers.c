@@ -258,7 +258,7 @@ ngx_http_certctl_server_group(ngx_array_t *rows, ngx_uint_t number)
 
 
 /* The certificate of row is chosen once more, as a parsed record is borrowed
-   for a moment only. */
+   until the next one is looked up only. */
 
 static void
 ngx_http_certctl_server_entry(ngx_http_certctl_report_t *report,
@@ -280,14 +280,14 @@ ngx_http_certctl_server_entry(ngx_http_certctl_report_t *report,
                                          cert->name.data, cert->name.len);
     }
 
-    entry->cert = cert;
-    entry->why = ngx_certctl_choose_why(&choice, row->kind);
-    entry->place = row->place;
-
-    if (entry->place > report->after
+    if (row->place > report->after
         && ngx_http_certctl_report_wanted(report, cert,
                                           asked ? &entry->names : NULL))
     {
+        entry->cert = cert;
+        entry->why = ngx_certctl_choose_why(&choice, row->kind);
+        entry->place = row->place;
+
         ngx_http_certctl_report_add(report, entry);
     }
 }

@@ -142,3 +142,41 @@ ngx_certctl_address_server(ngx_certctl_address_t *address, ngx_str_t *name)
 
     return ctx ? ngx_certctl_ctx_server(ctx) : NULL;
 }
+
+
+ngx_uint_t
+ngx_certctl_address_serves(ngx_certctl_t *certctl, const u_char *digest)
+{
+    ngx_str_t               none;
+    ngx_uint_t              i, kind;
+    ngx_certctl_choice_t    choice;
+    ngx_certctl_server_t   *server, copy;
+    ngx_certctl_address_t  *address;
+
+    ngx_str_set(&none, "");
+    address = certctl->addresses.elts;
+
+    for (i = 0; i < certctl->addresses.nelts; i++) {
+        server = ngx_certctl_address_server(&address[i], &none);
+
+        if (server == NULL) {
+            continue;
+        }
+
+        copy = *server;
+        copy.certctl = certctl;
+
+        (void) ngx_certctl_choose(&copy, &none, &choice);
+
+        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+
+            if (choice.cert[kind]
+                && ngx_memcmp(choice.cert[kind]->digest, digest, 32) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
