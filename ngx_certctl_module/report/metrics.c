@@ -73,7 +73,7 @@ static const ngx_http_certctl_family_t  ngx_http_certctl_worker_families[] = {
     { "certctl_worker_generation", "gauge",
       "Store generation that the worker has seen.",
       offsetof(ngx_certctl_worker_t, generation) },
-    { "certctl_event_loop_late_max_us", "gauge",
+    { "certctl_event_loop_lag_max_us", "gauge",
       "Longest delay of the worker's event loop during control requests, in "
       "microseconds.",
       offsetof(ngx_certctl_worker_t, late) },

@@ -76,7 +76,7 @@ ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
         ngx_http_certctl_json_open(json, NULL, '{');
         ngx_http_certctl_json_number(json, "pid", worker->pid);
         ngx_http_certctl_json_number(json, "generation", worker->generation);
-        ngx_http_certctl_json_time(json, "last_look", worker->looked);
+        ngx_http_certctl_json_time(json, "last_active", worker->looked);
         ngx_http_certctl_json_close(json, '}');
     }
 
