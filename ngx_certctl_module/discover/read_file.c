@@ -13,19 +13,6 @@
 #include "x509_pem.h"
 
 
-/* Labels of certificates, and whether something may follow in the DER. */
-
-static const struct {
-    const char  *label;
-    ngx_uint_t   more;
-} ngx_http_certctl_file_labels[] = {
-    { "CERTIFICATE",         0 },
-    { "X509 CERTIFICATE",    0 },
-    { "TRUSTED CERTIFICATE", 1 },   /* OpenSSL's, with its own settings */
-    { NULL, 0 }
-};
-
-
 ngx_int_t
 ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
 {
@@ -94,36 +81,36 @@ ngx_http_certctl_file_why(ngx_http_certctl_file_t *file, const char *why)
 }
 
 
+/* OpenSSL's TRUSTED CERTIFICATE has settings after the certificate. */
+
 static void
 ngx_http_certctl_file_pem_cert(ngx_http_certctl_file_t *file,
     const struct certctl_pem_block *block)
 {
     X509          *x509;
-    ngx_uint_t     i;
+    ngx_uint_t     trusted;
     const u_char  *p;
 
-    for (i = 0; ngx_http_certctl_file_labels[i].label; i++) {
+    trusted = ngx_strcmp(block->label, "TRUSTED CERTIFICATE") == 0;
 
-        if (ngx_strcmp(ngx_http_certctl_file_labels[i].label, block->label)
-            != 0)
-        {
-            continue;
-        }
-
-        p = block->der;
-        x509 = d2i_X509(NULL, &p, block->len);
-
-        if (x509 && (p == block->der + block->len
-                     || ngx_http_certctl_file_labels[i].more))
-        {
-            ngx_http_certctl_file_add_cert(file, x509);
-            return;
-        }
-
-        X509_free(x509);
-        ngx_http_certctl_file_why(file, certctl_pem_rule(block,
-                         "a certificate is not valid DER (RFC 5280 4.1)"));
+    if (!trusted
+        && ngx_strcmp(block->label, "CERTIFICATE") != 0
+        && ngx_strcmp(block->label, "X509 CERTIFICATE") != 0)
+    {
+        return;
     }
+
+    p = block->der;
+    x509 = d2i_X509(NULL, &p, block->len);
+
+    if (x509 && (trusted || p == block->der + block->len)) {
+        ngx_http_certctl_file_add_cert(file, x509);
+        return;
+    }
+
+    X509_free(x509);
+    ngx_http_certctl_file_why(file, certctl_pem_rule(block,
+                         "a certificate is not valid DER (RFC 5280 4.1)"));
 }
 
 

@@ -285,41 +285,13 @@ ngx_http_certctl_scan_entry(ngx_http_certctl_scan_t *scan,
 }
 
 
-static void
-ngx_http_certctl_scan_entries(ngx_http_certctl_scan_t *scan,
-    ngx_http_certctl_dir_t *dir, DIR *d)
-{
-    char        **name;
-    ngx_uint_t    i;
-
-    if (ngx_array_init(&dir->names, dir->pool, 64, sizeof(char *)) != NGX_OK
-        || ngx_array_init(&dir->keys, dir->pool, 4,
-                          sizeof(ngx_http_certctl_key_t))
-           != NGX_OK
-        || ngx_http_certctl_dir_names(scan, dir, d) != NGX_OK)
-    {
-        scan->json->failed = 1;
-        return;
-    }
-
-    ngx_http_certctl_dir_keys(scan, dir, dirfd(d));
-
-    name = dir->names.elts;
-
-    for (i = 0;
-         i < dir->names.nelts && ngx_http_certctl_scan_continues(scan);
-         i++)
-    {
-        ngx_http_certctl_scan_entry(scan, dir, dirfd(d), name[i]);
-    }
-}
-
-
 void
 ngx_http_certctl_scan(ngx_http_certctl_scan_t *scan, int fd)
 {
-    DIR                     *d;
-    ngx_http_certctl_dir_t   dir;
+    DIR                      *d;
+    char                    **name;
+    ngx_uint_t                i;
+    ngx_http_certctl_dir_t    dir;
 
     d = fdopendir(fd);
 
@@ -331,12 +303,32 @@ ngx_http_certctl_scan(ngx_http_certctl_scan_t *scan, int fd)
 
     dir.pool = ngx_create_pool(4096, ngx_cycle->log);
 
-    if (dir.pool) {
-        ngx_http_certctl_scan_entries(scan, &dir, d);
-        ngx_destroy_pool(dir.pool);
-
-    } else {
+    if (dir.pool == NULL
+        || ngx_array_init(&dir.names, dir.pool, 64, sizeof(char *)) != NGX_OK
+        || ngx_array_init(&dir.keys, dir.pool, 4,
+                          sizeof(ngx_http_certctl_key_t))
+           != NGX_OK
+        || ngx_http_certctl_dir_names(scan, &dir, d) != NGX_OK)
+    {
         scan->json->failed = 1;
+        goto done;
+    }
+
+    ngx_http_certctl_dir_keys(scan, &dir, fd);
+
+    name = dir.names.elts;
+
+    for (i = 0;
+         i < dir.names.nelts && ngx_http_certctl_scan_continues(scan);
+         i++)
+    {
+        ngx_http_certctl_scan_entry(scan, &dir, fd, name[i]);
+    }
+
+done:
+
+    if (dir.pool) {
+        ngx_destroy_pool(dir.pool);
     }
 
     (void) closedir(d);
