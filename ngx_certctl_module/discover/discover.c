@@ -10,7 +10,7 @@
 #include "discover/discover.h"
 
 
-static const char  *ngx_http_certctl_discovery_limit_text[] = {
+static const char  *ngx_http_certctl_limit_text[] = {
 #define X(NAME, text)  text,
     NGX_HTTP_CERTCTL_DISCOVERY_LIMITS(X)
 #undef X
@@ -118,7 +118,7 @@ ngx_http_certctl_discover_answer(ngx_http_certctl_scan_t *scan, int fd)
     for (i = 0; i < NGX_HTTP_CERTCTL_DISCOVERY_MAX; i++) {
         if (scan->limits & (1 << i)) {
             ngx_http_certctl_json_text(json, NULL,
-                                       ngx_http_certctl_discovery_limit_text[i]);
+                                       ngx_http_certctl_limit_text[i]);
         }
     }
 
