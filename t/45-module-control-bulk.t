@@ -190,6 +190,6 @@ delete $edge->{control};                # its worker may be gone
 $api = $edge->control;
 
 like($api->get('/certctl/v1/metrics')->{content},
-    qr/^certctl_event_loop_late_max_us\{worker="1"\} \d+$/m, 'how late the event loops were');
+    qr/^certctl_event_loop_lag_max_us\{worker="1"\} \d+$/m, 'the lag of the event loops');
 
 done_testing();

@@ -67,7 +67,7 @@ subtest 'all workers at one generation' => sub {
     is(join(' ', sort map { $_->{pid} } @{ $s->{worker_states} }), join(' ', sort $edge->workers),
         'their process ids');
     is($_->{generation}, $s->{generation}, 'the generation of the store') for @{ $s->{worker_states} };
-    like($_->{last_look}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'last look')
+    like($_->{last_active}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/, 'last active')
         for @{ $s->{worker_states} };
 
     # a worker that is stuck: the other one, which has our connection, tells (a new

@@ -76,5 +76,9 @@ void ngx_http_certctl_json_append(ngx_http_certctl_json_t *json,
 void ngx_http_certctl_json_x509(ngx_http_certctl_json_t *json, X509 *x509,
     const char *fingerprint);
 
+/* "pem": x509 and its issuers (NULL: none). */
+void ngx_http_certctl_json_pem(ngx_http_certctl_json_t *json, X509 *x509,
+    STACK_OF(X509) *issuers);
+
 
 #endif /* _NGX_CERTCTL_JSON_H_INCLUDED_ */

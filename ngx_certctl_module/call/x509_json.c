@@ -6,6 +6,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "call/call.h"
+#include "x509_chain.h"
 #include "x509_info.h"
 
 
@@ -56,4 +57,27 @@ ngx_http_certctl_json_x509(ngx_http_certctl_json_t *json, X509 *x509,
     ngx_http_certctl_json_open(json, "sans", '[');
     (void) certctl_x509_each_san(x509, ngx_http_certctl_json_san, json);
     ngx_http_certctl_json_close(json, ']');
+}
+
+
+void
+ngx_http_certctl_json_pem(ngx_http_certctl_json_t *json, X509 *x509,
+    STACK_OF(X509) *issuers)
+{
+    char            *pem;
+    STACK_OF(X509)  *chain;
+
+    chain = issuers ? sk_X509_dup(issuers) : sk_X509_new_null();
+    pem = (chain && sk_X509_unshift(chain, x509))
+          ? certctl_chain_to_pem(chain) : NULL;
+
+    if (pem) {
+        ngx_http_certctl_json_text(json, "pem", pem);
+
+    } else {
+        json->failed = 1;
+    }
+
+    OPENSSL_free(pem);
+    sk_X509_free(chain);
 }

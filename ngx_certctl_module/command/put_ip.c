@@ -26,49 +26,6 @@ ngx_http_certctl_put_ip_first(const char *kind, const char *text, void *data)
 }
 
 
-/* Whether a client without SNI gets the certificate at any address. */
-
-static ngx_uint_t
-ngx_http_certctl_put_ip_served(ngx_http_certctl_put_t *put,
-    ngx_certctl_t *certctl)
-{
-    ngx_str_t               none;
-    ngx_uint_t              i, kind;
-    ngx_certctl_choice_t    choice;
-    ngx_certctl_server_t   *server, copy;
-    ngx_certctl_address_t  *address;
-
-    ngx_str_set(&none, "");
-    address = certctl->addresses.elts;
-
-    for (i = 0; i < certctl->addresses.nelts; i++) {
-        server = ngx_certctl_address_server(&address[i], &none);
-
-        if (server == NULL) {
-            continue;
-        }
-
-        copy = *server;
-        copy.certctl = certctl;
-
-        (void) ngx_certctl_choose(&copy, &none, &choice);
-
-        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-
-            if (choice.cert[kind]
-                && ngx_memcmp(choice.cert[kind]->digest,
-                              put->chain.leaf.digest, 32)
-                   == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
-}
-
-
 /* The worker's parsed copies are the event loop's: a cache for this call. */
 
 const char *
@@ -100,7 +57,8 @@ ngx_http_certctl_put_ip(ngx_http_certctl_put_t *put)
     certctl.cache = ngx_certctl_cache_create(&cf, &certctl, 1);
 
     served = certctl.cache == NULL
-             || ngx_http_certctl_put_ip_served(put, &certctl);
+             || ngx_certctl_address_serves(&certctl,
+                                           put->chain.leaf.digest);
 
     ngx_certctl_cache_destroy(certctl.cache);
     ngx_destroy_pool(cf.pool);

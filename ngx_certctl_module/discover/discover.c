@@ -10,7 +10,7 @@
 #include "discover/discover.h"
 
 
-static const char  *ngx_http_certctl_discovery_limit_text[] = {
+static const char  *ngx_http_certctl_limit_text[] = {
 #define X(NAME, text)  text,
     NGX_HTTP_CERTCTL_DISCOVERY_LIMITS(X)
 #undef X
@@ -18,7 +18,7 @@ static const char  *ngx_http_certctl_discovery_limit_text[] = {
 
 /* It may be long and its answer large: one at a time in each worker. */
 
-static ngx_atomic_t  ngx_http_certctl_walking;
+static ngx_atomic_t  ngx_http_certctl_discovering;
 
 
 char *
@@ -96,96 +96,78 @@ ngx_http_certctl_discover_root(ngx_http_certctl_main_conf_t *mcf,
 }
 
 
-/* What was seen, and what was left out. */
-
 static void
-ngx_http_certctl_discover_end(ngx_http_certctl_walk_t *walk)
+ngx_http_certctl_discover_answer(ngx_http_certctl_scan_t *scan, int fd)
 {
-    ngx_uint_t                      i;
-    ngx_http_certctl_json_t        *json;
-    ngx_http_certctl_json_block_t  *block;
+    ngx_uint_t                i;
+    ngx_http_certctl_json_t  *json;
 
-    json = walk->json;
+    json = scan->json;
 
-    ngx_http_certctl_json_number(json, "files_seen", walk->files);
-    ngx_http_certctl_json_number(json, "certificates_found", walk->certs);
+    ngx_http_certctl_json_open(json, NULL, '{');
+    ngx_http_certctl_json_text(json, "dir", scan->path);
+    ngx_http_certctl_json_open(json, "files", '[');
+
+    ngx_http_certctl_scan(scan, fd);
+
+    ngx_http_certctl_json_close(json, ']');
+    ngx_http_certctl_json_number(json, "files_seen", scan->files);
+    ngx_http_certctl_json_number(json, "certificates_found", scan->certs);
     ngx_http_certctl_json_open(json, "limits", '[');
 
     for (i = 0; i < NGX_HTTP_CERTCTL_DISCOVERY_MAX; i++) {
-        if (walk->limits & (1 << i)) {
+        if (scan->limits & (1 << i)) {
             ngx_http_certctl_json_text(json, NULL,
-                                       ngx_http_certctl_discovery_limit_text[i]);
+                                       ngx_http_certctl_limit_text[i]);
         }
     }
 
     ngx_http_certctl_json_close(json, ']');
-    ngx_http_certctl_json_number(json, "left_out_total", walk->nleft);
+    ngx_http_certctl_json_number(json, "left_out_total", scan->nleft);
     ngx_http_certctl_json_open(json, "left_out", '[');
-
-    for (block = walk->left.first; block; block = block->next) {
-        ngx_http_certctl_json_raw(json, block->data, block->len);
-    }
-
+    ngx_http_certctl_json_append(json, &scan->left);
     ngx_http_certctl_json_close(json, ']');
-
-    json->failed |= walk->left.failed;
+    ngx_http_certctl_json_close(json, '}');
 }
 
 
 static void
-ngx_http_certctl_discover_run(ngx_http_certctl_walk_t *walk, int fd)
-{
-    ngx_http_certctl_json_open(walk->json, NULL, '{');
-    ngx_http_certctl_json_text(walk->json, "dir", walk->path);
-    ngx_http_certctl_json_open(walk->json, "files", '[');
-
-    ngx_http_certctl_walk(walk, fd);
-
-    ngx_http_certctl_json_close(walk->json, ']');
-    ngx_http_certctl_discover_end(walk);
-    ngx_http_certctl_json_close(walk->json, '}');
-}
-
-
-static void
-ngx_http_certctl_discover_answer(ngx_http_certctl_call_t *call,
-    const char *real, const char *root)
+ngx_http_certctl_discover_dir(ngx_http_certctl_call_t *call, const char *dir,
+    const char *root)
 {
     int                       fd;
-    ngx_http_certctl_walk_t  *walk;
+    ngx_http_certctl_scan_t  *scan;
 
-    walk = calloc(1, sizeof(ngx_http_certctl_walk_t));
-    if (walk == NULL) {
+    scan = calloc(1, sizeof(ngx_http_certctl_scan_t));
+    if (scan == NULL) {
         call->json.failed = 1;
         return;
     }
 
-    walk->json = &call->json;
-    walk->real = root;
-    walk->len = ngx_strlen(real);
-    walk->deadline = ngx_http_certctl_walk_now()
-                     + NGX_HTTP_CERTCTL_WALK_TIME;
-    ngx_memcpy(walk->path, real, walk->len + 1);
+    scan->json = &call->json;
+    scan->real = root;
+    scan->deadline = ngx_http_certctl_monotonic()
+                     + NGX_HTTP_CERTCTL_SCAN_TIME;
+    ngx_cpystrn((u_char *) scan->path, (u_char *) dir, PATH_MAX);
 
-    walk->root = open(root, O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK
-                            |O_CLOEXEC);
-    fd = walk->root == -1 ? -1 : ngx_http_certctl_open_dir(walk, real);
+    scan->root = ngx_http_certctl_open_dir(AT_FDCWD, root);
+    fd = ngx_http_certctl_open_path(scan, dir);
 
     if (fd == -1) {
         ngx_http_certctl_request_error(call, NGX_HTTP_FORBIDDEN,
-                  "the workers' user cannot read dir");
+                                       "the workers' user cannot read dir");
 
     } else {
-        ngx_http_certctl_discover_run(walk, fd);
+        ngx_http_certctl_discover_answer(scan, fd);
         call->status = NGX_HTTP_OK;
     }
 
-    if (walk->root != -1) {
-        (void) close(walk->root);
+    if (scan->root != -1) {
+        (void) close(scan->root);
     }
 
-    ngx_http_certctl_json_free(&walk->left);
-    free(walk);
+    ngx_http_certctl_json_free(&scan->left);
+    free(scan);
 }
 
 
@@ -210,13 +192,13 @@ ngx_http_certctl_request_discover(ngx_http_certctl_call_t *call)
         return;
     }
 
-    if (!ngx_atomic_cmp_set(&ngx_http_certctl_walking, 0, 1)) {
+    if (!ngx_atomic_cmp_set(&ngx_http_certctl_discovering, 0, 1)) {
         ngx_http_certctl_request_error(call, NGX_HTTP_SERVICE_UNAVAILABLE,
                                        "another discovery is running");
         return;
     }
 
-    ngx_http_certctl_discover_answer(call, real, root);
+    ngx_http_certctl_discover_dir(call, real, root);
 
-    (void) ngx_atomic_cmp_set(&ngx_http_certctl_walking, 1, 0);
+    (void) ngx_atomic_cmp_set(&ngx_http_certctl_discovering, 1, 0);
 }

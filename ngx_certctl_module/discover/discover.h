@@ -1,7 +1,6 @@
 
 /*
- * Certificates in an operator's own files: what the walk, the readers of the
- * formats and the answer of a discovery share.
+ * Certificates in an operator's own files: what the files of this room share.
  */
 
 #ifndef _NGX_HTTP_CERTCTL_DISCOVER_H_INCLUDED_
@@ -14,15 +13,15 @@
 
 
 /* Limits of one discovery. */
-#define NGX_HTTP_CERTCTL_WALK_FILE     (1024 * 1024)
-#define NGX_HTTP_CERTCTL_WALK_FILES    10000
-#define NGX_HTTP_CERTCTL_WALK_CERTS    20000
-#define NGX_HTTP_CERTCTL_WALK_DEPTH    16
-#define NGX_HTTP_CERTCTL_WALK_TIME     10000    /* milliseconds */
-#define NGX_HTTP_CERTCTL_WALK_ANSWER   (128 * 1024 * 1024)
-#define NGX_HTTP_CERTCTL_WALK_LEFT     1000     /* files named as left out */
+#define NGX_HTTP_CERTCTL_SCAN_FILE     (1024 * 1024)
+#define NGX_HTTP_CERTCTL_SCAN_FILES    10000
+#define NGX_HTTP_CERTCTL_SCAN_CERTS    20000
+#define NGX_HTTP_CERTCTL_SCAN_DEPTH    16
+#define NGX_HTTP_CERTCTL_SCAN_TIME     10000    /* milliseconds */
+#define NGX_HTTP_CERTCTL_SCAN_ANSWER   (128 * 1024 * 1024)
+#define NGX_HTTP_CERTCTL_SCAN_LEFT     1000     /* files named as left out */
 
-#define NGX_HTTP_CERTCTL_FOUND_KEYS    16       /* looked at in one file */
+#define NGX_HTTP_CERTCTL_FILE_KEYS     16       /* compared, of one file */
 
 
 /* Limits that a discovery has reached, as the answer names them. */
@@ -43,32 +42,36 @@ typedef enum {
 } ngx_http_certctl_discovery_limit_e;
 
 
-/* What a file holds.  Of a private key only its public half's digest. */
+/* A private key: of its public half a digest. */
 
 typedef struct {
-    const char      *format;        /* "pem", "der", "pkcs12"; NULL: none */
-    const char      *why;           /* it was not understood, or NULL */
-    char             text[CERTCTL_RULE_MAX];
-    STACK_OF(X509)  *certs;         /* owned; NULL when there are none */
-
-    u_char           spki[NGX_HTTP_CERTCTL_FOUND_KEYS][32];
-    ngx_uint_t       keys;
-    int64_t          work;          /* iterations to open its PKCS#12 */
-    unsigned         unknown:1;     /* a key is encrypted, or one too many */
-} ngx_http_certctl_found_t;
+    const char             *name;       /* of its file */
+    mode_t                  mode;
+    u_char                  spki[32];
+    unsigned                known:1;    /* 0: encrypted, not to be read, or one
+                                           too many */
+} ngx_http_certctl_key_t;
 
 
-/* A private key that lies in the folder under a key's name. */
+/* A file, and what it contains. */
 
 typedef struct {
-    const char      *name;          /* borrowed from the folder's list */
-    mode_t           mode;
-    u_char           spki[32];
-    unsigned         known:1;       /* 0: encrypted, or not to be read */
-} ngx_http_certctl_key_file_t;
+    const char             *name;       /* in its directory */
+    struct stat             st;
+    u_char                 *data;       /* of st.st_size; wiped when freed */
+
+    const char             *format;     /* "pem", "der", "pkcs12"; or NULL */
+    const char             *why;        /* it was not understood, or NULL */
+    char                    text[CERTCTL_RULE_MAX];
+    STACK_OF(X509)         *certs;      /* owned; NULL when there are none */
+
+    ngx_http_certctl_key_t  key[NGX_HTTP_CERTCTL_FILE_KEYS + 1];
+    ngx_uint_t              keys;       /* with one more than are compared */
+    int64_t                 work;       /* iterations to open its PKCS#12 */
+} ngx_http_certctl_file_t;
 
 
-/* One walk: a thread's own. */
+/* One discovery: a thread's own. */
 
 typedef struct {
     ngx_http_certctl_json_t   *json;
@@ -83,9 +86,8 @@ typedef struct {
     int                        root;    /* the allowed directory */
     const char                *real;    /* its real path */
 
-    char                       path[PATH_MAX];  /* where the walk is */
-    size_t                     len;
-} ngx_http_certctl_walk_t;
+    char                       path[PATH_MAX];  /* that is being read */
+} ngx_http_certctl_scan_t;
 
 
 /* discover/open_dir.c */
@@ -93,33 +95,36 @@ typedef struct {
 /* Whether path is dir or below it; both real paths. */
 ngx_uint_t ngx_http_certctl_is_inside(const char *dir, const char *path);
 
-/* The folder with the real path, which is root's or below; no link on the way
-   is followed.  -1 with errno; the caller closes it. */
-int ngx_http_certctl_open_dir(ngx_http_certctl_walk_t *walk,
+/* Opens a directory, unless name is a link; -1 with errno. */
+int ngx_http_certctl_open_dir(int parent, const char *name);
+
+/* The same of a real path that is root's or below; no link on the way is
+   followed. */
+int ngx_http_certctl_open_path(ngx_http_certctl_scan_t *scan,
     const char *path);
 
 /*
- * Reads name of folder fd, which is walk->path: a regular file of at most
- * NGX_HTTP_CERTCTL_WALK_FILE bytes, or a link to one below the root.  Nothing
- * else is opened.  NULL and the file in *data, to be freed with
- * ngx_http_certctl_file_free(); else the reason.
+ * Reads file->name of directory fd, which is scan->path: a regular file of at
+ * most NGX_HTTP_CERTCTL_SCAN_FILE bytes, or a link to one below the root.
+ * Nothing else is opened.  Returns NULL, or the reason why it is left out.
  */
-const char *ngx_http_certctl_file_read(ngx_http_certctl_walk_t *walk, int fd,
-    const char *name, struct stat *st, u_char **data);
+const char *ngx_http_certctl_file_read(ngx_http_certctl_scan_t *scan, int fd,
+    ngx_http_certctl_file_t *file);
 
-/* Wipes and frees. */
-void ngx_http_certctl_file_free(u_char *data);
+/* discover/read_file.c */
 
-/* discover/read_file.c: found is zeroed by the caller */
+/* Adds what the file's data contains: its certificates, or its keys. */
+void ngx_http_certctl_file_parse(ngx_http_certctl_file_t *file,
+    ngx_uint_t keys);
 
-void ngx_http_certctl_found_certs(ngx_http_certctl_found_t *found,
-    const u_char *data, size_t len);
-void ngx_http_certctl_found_keys(ngx_http_certctl_found_t *found,
-    const u_char *data, size_t len);
-void ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509);
-void ngx_http_certctl_found_key(ngx_http_certctl_found_t *found,
+/* Takes x509; NULL is none. */
+void ngx_http_certctl_file_add_cert(ngx_http_certctl_file_t *file, X509 *x509);
+
+/* Adds key; NULL is one that stays unknown. */
+void ngx_http_certctl_file_add_key(ngx_http_certctl_file_t *file,
     EVP_PKEY *key);
-void ngx_http_certctl_found_free(ngx_http_certctl_found_t *found);
+
+void ngx_http_certctl_file_free(ngx_http_certctl_file_t *file);
 
 /* SHA-256 of key's SubjectPublicKeyInfo, as OpenSSL writes it. */
 ngx_int_t ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32]);
@@ -127,23 +132,23 @@ ngx_int_t ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32]);
 /* discover/pkcs12.c */
 
 /* What an empty password opens of a PKCS#12 file: certificates, or keys. */
-void ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
+void ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
     ngx_uint_t keys);
 
-/* discover/found.c */
+/* discover/file_json.c */
 
-/* The answer's entry for the file at walk->path. */
-void ngx_http_certctl_discover_entry(ngx_http_certctl_walk_t *walk,
-    const char *name, struct stat *st, ngx_http_certctl_found_t *found,
-    ngx_http_certctl_key_file_t *beside, ngx_uint_t nbeside);
+/* The answer's entry for the file at scan->path, with keys beside it. */
+void ngx_http_certctl_file_json(ngx_http_certctl_scan_t *scan,
+    ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside,
+    ngx_uint_t nbeside);
 
-/* discover/walk_dir.c */
+/* discover/scan.c */
 
-/* Walks the folder walk->path, closes fd. */
-void ngx_http_certctl_walk(ngx_http_certctl_walk_t *walk, int fd);
+/* Reads the directory scan->path and those below it, and closes fd. */
+void ngx_http_certctl_scan(ngx_http_certctl_scan_t *scan, int fd);
 
 /* Milliseconds that only go forward. */
-int64_t ngx_http_certctl_walk_now(void);
+int64_t ngx_http_certctl_monotonic(void);
 
 
 /* The directive certctl_discover: discover/discover.c. */

@@ -1,7 +1,7 @@
 
 /*
- * Opens what a discovery may open: folders and regular files below the root,
- * without following a link on the way.
+ * Opens what a discovery may open: directories and regular files below the
+ * root, without following a link on the way.
  */
 
 
@@ -9,6 +9,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "discover/discover.h"
+
+
+static const char  ngx_http_certctl_unreadable[] =
+    "not readable by the workers' user";
 
 
 ngx_uint_t
@@ -23,27 +27,32 @@ ngx_http_certctl_is_inside(const char *dir, const char *path)
 }
 
 
+int
+ngx_http_certctl_open_dir(int parent, const char *name)
+{
+    return openat(parent, name,
+                  O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+}
+
+
 /*
- * The folder that holds the last part of path, and that part, or "." for the
- * root itself.  A part that has become a link since realpath() is refused.
+ * The directory of the last part of path, and that part, or "." for the root
+ * itself.  A part that has become a link since realpath() is refused.
  */
 
 static int
-ngx_http_certctl_open_parent(ngx_http_certctl_walk_t *walk, const char *path,
+ngx_http_certctl_open_parent(ngx_http_certctl_scan_t *scan, const char *path,
     char name[NAME_MAX + 1])
 {
     int          fd, next;
     size_t       len;
     const char  *p, *end;
 
-    fd = fcntl(walk->root, F_DUPFD_CLOEXEC, 0);
-    if (fd == -1) {
-        return -1;
-    }
+    fd = fcntl(scan->root, F_DUPFD_CLOEXEC, 0);
 
     ngx_memcpy(name, ".", sizeof("."));
 
-    for (p = path + ngx_strlen(walk->real); *p == '/'; p = end) {
+    for (p = path + ngx_strlen(scan->real); *p == '/' && fd != -1; p = end) {
 
         end = strchrnul(++p, '/');
         len = end - p;
@@ -61,14 +70,8 @@ ngx_http_certctl_open_parent(ngx_http_certctl_walk_t *walk, const char *path,
             break;
         }
 
-        next = openat(fd, name,
-                      O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+        next = ngx_http_certctl_open_dir(fd, name);
         (void) close(fd);
-
-        if (next == -1) {
-            return -1;
-        }
-
         fd = next;
     }
 
@@ -77,18 +80,17 @@ ngx_http_certctl_open_parent(ngx_http_certctl_walk_t *walk, const char *path,
 
 
 int
-ngx_http_certctl_open_dir(ngx_http_certctl_walk_t *walk, const char *path)
+ngx_http_certctl_open_path(ngx_http_certctl_scan_t *scan, const char *path)
 {
     int   parent, fd;
     char  name[NAME_MAX + 1];
 
-    parent = ngx_http_certctl_open_parent(walk, path, name);
+    parent = ngx_http_certctl_open_parent(scan, path, name);
     if (parent == -1) {
         return -1;
     }
 
-    fd = openat(parent, name,
-                O_RDONLY|O_DIRECTORY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
+    fd = ngx_http_certctl_open_dir(parent, name);
 
     (void) close(parent);
 
@@ -97,28 +99,27 @@ ngx_http_certctl_open_dir(ngx_http_certctl_walk_t *walk, const char *path)
 
 
 static const char *
-ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
+ngx_http_certctl_file_bytes(ngx_http_certctl_file_t *file, int fd)
 {
     off_t    len;
-    u_char  *buf;
     ssize_t  n;
 
-    if (fstat(fd, st) == -1 || !S_ISREG(st->st_mode)) {
+    if (fstat(fd, &file->st) == -1 || !S_ISREG(file->st.st_mode)) {
         return "not a regular file";
     }
 
-    if (st->st_size > NGX_HTTP_CERTCTL_WALK_FILE) {
+    if (file->st.st_size > NGX_HTTP_CERTCTL_SCAN_FILE) {
         return "larger than 1 MiB";
     }
 
-    buf = OPENSSL_malloc(NGX_HTTP_CERTCTL_WALK_FILE + 1);
-    if (buf == NULL) {
+    file->data = OPENSSL_malloc(NGX_HTTP_CERTCTL_SCAN_FILE + 1);
+    if (file->data == NULL) {
         return "no memory";
     }
 
-    for (len = 0; len < st->st_size; len += n) {
+    for (len = 0; len < file->st.st_size; len += n) {
 
-        n = read(fd, buf + len, st->st_size - len);
+        n = read(fd, file->data + len, file->st.st_size - len);
 
         if (n == -1 && ngx_errno == NGX_EINTR) {
             n = 0;
@@ -132,8 +133,7 @@ ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
 
     /* it may have shrunk since */
 
-    st->st_size = len;
-    *data = buf;
+    file->st.st_size = len;
 
     return NULL;
 }
@@ -142,48 +142,49 @@ ngx_http_certctl_file_bytes(int fd, struct stat *st, u_char **data)
 /* fstatat() first: opening a device may already do something to it. */
 
 static const char *
-ngx_http_certctl_file_regular(int fd, const char *name, struct stat *st,
-    u_char **data)
+ngx_http_certctl_file_regular(ngx_http_certctl_file_t *file, int parent,
+    const char *name)
 {
-    int          file;
+    int          fd;
     const char  *why;
 
-    if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return "not readable by the workers' user";
+    if (fstatat(parent, name, &file->st, AT_SYMLINK_NOFOLLOW) == -1) {
+        return ngx_http_certctl_unreadable;
     }
 
-    if (S_ISDIR(st->st_mode)) {
+    if (S_ISDIR(file->st.st_mode)) {
         return "symbolic link to a directory";
     }
 
-    if (!S_ISREG(st->st_mode)) {
+    if (!S_ISREG(file->st.st_mode)) {
         return "not a regular file";
     }
 
-    file = openat(fd, name, O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_NOCTTY|O_CLOEXEC);
-    if (file == -1) {
-        return "not readable by the workers' user";
+    fd = openat(parent, name,
+                O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_NOCTTY|O_CLOEXEC);
+    if (fd == -1) {
+        return ngx_http_certctl_unreadable;
     }
 
-    why = ngx_http_certctl_file_bytes(file, st, data);
+    why = ngx_http_certctl_file_bytes(file, fd);
 
-    (void) close(file);
+    (void) close(fd);
 
     return why;
 }
 
 
 static const char *
-ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk, const char *name,
-    struct stat *st, u_char **data)
+ngx_http_certctl_file_link(ngx_http_certctl_scan_t *scan,
+    ngx_http_certctl_file_t *file)
 {
     int          parent;
     char         path[PATH_MAX], real[PATH_MAX], last[NAME_MAX + 1];
     u_char      *end;
     const char  *why;
 
-    end = ngx_snprintf((u_char *) path, sizeof(path), "%s/%s%Z", walk->path,
-                       name);
+    end = ngx_snprintf((u_char *) path, sizeof(path), "%s/%s%Z", scan->path,
+                       file->name);
 
     if (end == (u_char *) path + sizeof(path) && end[-1] != '\0') {
         return "path too long";
@@ -193,16 +194,16 @@ ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk, const char *name,
         return "broken symbolic link";
     }
 
-    if (!ngx_http_certctl_is_inside(walk->real, real)) {
+    if (!ngx_http_certctl_is_inside(scan->real, real)) {
         return "symbolic link to a target outside the allowed directory";
     }
 
-    parent = ngx_http_certctl_open_parent(walk, real, last);
+    parent = ngx_http_certctl_open_parent(scan, real, last);
     if (parent == -1) {
-        return "not readable by the workers' user";
+        return ngx_http_certctl_unreadable;
     }
 
-    why = ngx_http_certctl_file_regular(parent, last, st, data);
+    why = ngx_http_certctl_file_regular(file, parent, last);
 
     (void) close(parent);
 
@@ -211,21 +212,13 @@ ngx_http_certctl_file_link(ngx_http_certctl_walk_t *walk, const char *name,
 
 
 const char *
-ngx_http_certctl_file_read(ngx_http_certctl_walk_t *walk, int fd,
-    const char *name, struct stat *st, u_char **data)
+ngx_http_certctl_file_read(ngx_http_certctl_scan_t *scan, int fd,
+    ngx_http_certctl_file_t *file)
 {
-    if (fstatat(fd, name, st, AT_SYMLINK_NOFOLLOW) == -1) {
-        return "not readable by the workers' user";
-    }
+    struct stat  st;
 
-    return S_ISLNK(st->st_mode)
-           ? ngx_http_certctl_file_link(walk, name, st, data)
-           : ngx_http_certctl_file_regular(fd, name, st, data);
-}
-
-
-void
-ngx_http_certctl_file_free(u_char *data)
-{
-    OPENSSL_clear_free(data, NGX_HTTP_CERTCTL_WALK_FILE + 1);
+    return fstatat(fd, file->name, &st, AT_SYMLINK_NOFOLLOW) == 0
+           && S_ISLNK(st.st_mode)
+           ? ngx_http_certctl_file_link(scan, file)
+           : ngx_http_certctl_file_regular(file, fd, file->name);
 }

@@ -15,11 +15,11 @@
 #define NGX_HTTP_CERTCTL_WORK        1000000
 
 
-/* Whether alg's iterations are few enough (RFC 8018 A.2, A.3). */
+/* Iterations of PBKDF2 or an older scheme (RFC 8018 A.2, A.3); -1 for others,
+   such as scrypt, which takes memory, too. */
 
-static ngx_uint_t
-ngx_http_certctl_pkcs12_cheap(ngx_http_certctl_found_t *found,
-    const X509_ALGOR *alg)
+static int64_t
+ngx_http_certctl_pkcs12_iterations(const X509_ALGOR *alg)
 {
     int                 type;
     int64_t             times;
@@ -29,58 +29,63 @@ ngx_http_certctl_pkcs12_cheap(ngx_http_certctl_found_t *found,
     PBKDF2PARAM        *kdf;
     const ASN1_OBJECT  *oid;
 
+    times = -1;
+    pbes2 = NULL;
+
     X509_ALGOR_get0(&oid, &type, &value, alg);
 
-    if (type != V_ASN1_SEQUENCE) {
-        return 0;
+    if (OBJ_obj2nid(oid) == NID_pbes2 && type == V_ASN1_SEQUENCE) {
+        pbes2 = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBE2PARAM));
+        if (pbes2 == NULL) {
+            return -1;
+        }
+
+        X509_ALGOR_get0(&oid, &type, &value, pbes2->keyfunc);
     }
 
-    times = -1;
-
-    if (OBJ_obj2nid(oid) != NID_pbes2) {
+    if (type == V_ASN1_SEQUENCE && pbes2 == NULL) {
         pbe = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBEPARAM));
-
         if (pbe) {
             (void) ASN1_INTEGER_get_int64(&times, pbe->iter);
             PBEPARAM_free(pbe);
         }
 
-    } else {
-        pbes2 = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBE2PARAM));
-
-        /* PBKDF2 alone: scrypt takes memory, too */
-
-        if (pbes2) {
-            X509_ALGOR_get0(&oid, &type, &value, pbes2->keyfunc);
-
-            kdf = (OBJ_obj2nid(oid) == NID_id_pbkdf2
-                   && type == V_ASN1_SEQUENCE)
-                  ? ASN1_item_unpack(value, ASN1_ITEM_rptr(PBKDF2PARAM))
-                  : NULL;
-
-            if (kdf) {
-                (void) ASN1_INTEGER_get_int64(&times, kdf->iter);
-                PBKDF2PARAM_free(kdf);
-            }
-
-            PBE2PARAM_free(pbes2);
+    } else if (type == V_ASN1_SEQUENCE && OBJ_obj2nid(oid) == NID_id_pbkdf2) {
+        kdf = ASN1_item_unpack(value, ASN1_ITEM_rptr(PBKDF2PARAM));
+        if (kdf) {
+            (void) ASN1_INTEGER_get_int64(&times, kdf->iter);
+            PBKDF2PARAM_free(kdf);
         }
     }
 
+    PBE2PARAM_free(pbes2);
+
+    return times;
+}
+
+
+static ngx_uint_t
+ngx_http_certctl_pkcs12_cheap(ngx_http_certctl_file_t *file,
+    const X509_ALGOR *alg)
+{
+    int64_t  times;
+
+    times = ngx_http_certctl_pkcs12_iterations(alg);
+
     if (times < 0 || times > NGX_HTTP_CERTCTL_ITERATIONS
-        || times > NGX_HTTP_CERTCTL_WORK - found->work)
+        || times > NGX_HTTP_CERTCTL_WORK - file->work)
     {
         return 0;
     }
 
-    found->work += times;
+    file->work += times;
 
     return 1;
 }
 
 
 static STACK_OF(PKCS12_SAFEBAG) *
-ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
+ngx_http_certctl_pkcs12_bags(ngx_http_certctl_file_t *file, PKCS7 *p7,
     const char *pass)
 {
     if (PKCS7_type_is_data(p7)) {
@@ -89,7 +94,7 @@ ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
 
     if (PKCS7_type_is_encrypted(p7)
         && p7->d.encrypted && p7->d.encrypted->enc_data
-        && ngx_http_certctl_pkcs12_cheap(found,
+        && ngx_http_certctl_pkcs12_cheap(file,
                                      p7->d.encrypted->enc_data->algorithm))
     {
         return PKCS12_unpack_p7encdata(p7, pass, 0);
@@ -102,20 +107,17 @@ ngx_http_certctl_pkcs12_bags(ngx_http_certctl_found_t *found, PKCS7 *p7,
 /* No password and the empty one differ in PKCS#12 (RFC 7292 B.1). */
 
 static ngx_uint_t
-ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
-    const char **why)
+ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass)
 {
-    const X509_ALGOR         *alg;
-    const ASN1_OBJECT        *oid;
-    const ASN1_INTEGER       *times;
+    const X509_ALGOR    *alg;
+    const ASN1_OBJECT   *oid;
+    const ASN1_INTEGER  *times;
 
     *pass = "";
 
     if (!PKCS12_mac_present(p12)) {
         return 1;
     }
-
-    *why = "encrypted";
 
     PKCS12_get0_mac(NULL, &alg, NULL, &times, p12);
     X509_ALGOR_get0(&oid, NULL, NULL, alg);
@@ -128,22 +130,18 @@ ngx_http_certctl_pkcs12_open(PKCS12 *p12, const char **pass,
         return 0;
     }
 
-    if (PKCS12_verify_mac(p12, "", 0) != 1) {
-        *pass = NULL;
-
-        if (PKCS12_verify_mac(p12, NULL, 0) != 1) {
-            return 0;
-        }
+    if (PKCS12_verify_mac(p12, "", 0) == 1) {
+        return 1;
     }
 
-    *why = NULL;
+    *pass = NULL;
 
-    return 1;
+    return PKCS12_verify_mac(p12, NULL, 0) == 1;
 }
 
 
 static EVP_PKEY *
-ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
+ngx_http_certctl_pkcs12_key(ngx_http_certctl_file_t *file,
     PKCS12_SAFEBAG *bag, const char *pass)
 {
     EVP_PKEY             *key;
@@ -156,7 +154,7 @@ ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
 
     X509_SIG_get0(PKCS12_SAFEBAG_get0_pkcs8(bag), &alg, NULL);
 
-    if (!ngx_http_certctl_pkcs12_cheap(found, alg)) {
+    if (!ngx_http_certctl_pkcs12_cheap(file, alg)) {
         return NULL;
     }
 
@@ -172,36 +170,47 @@ ngx_http_certctl_pkcs12_key(ngx_http_certctl_found_t *found,
 
 
 static void
-ngx_http_certctl_pkcs12_bag(ngx_http_certctl_found_t *found,
+ngx_http_certctl_pkcs12_bag(ngx_http_certctl_file_t *file,
     PKCS12_SAFEBAG *bag, const char *pass, ngx_uint_t keys)
 {
-    int        type;
-    X509      *x509;
     EVP_PKEY  *key;
 
-    type = PKCS12_SAFEBAG_get_nid(bag);
+    switch (PKCS12_SAFEBAG_get_nid(bag)) {
 
-    if (type == NID_certBag && !keys) {
+    case NID_certBag:
 
-        x509 = PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate
-               ? PKCS12_SAFEBAG_get1_cert(bag) : NULL;
-
-        if (x509) {
-            ngx_http_certctl_found_add(found, x509);
+        if (!keys && PKCS12_SAFEBAG_get_bag_nid(bag) == NID_x509Certificate) {
+            ngx_http_certctl_file_add_cert(file,
+                                           PKCS12_SAFEBAG_get1_cert(bag));
         }
 
-    } else if ((type == NID_keyBag || type == NID_pkcs8ShroudedKeyBag)
-               && keys)
-    {
-        key = ngx_http_certctl_pkcs12_key(found, bag, pass);
-        ngx_http_certctl_found_key(found, key);
-        EVP_PKEY_free(key);
+        break;
+
+    case NID_keyBag:
+    case NID_pkcs8ShroudedKeyBag:
+
+        if (keys) {
+            key = ngx_http_certctl_pkcs12_key(file, bag, pass);
+            ngx_http_certctl_file_add_key(file, key);
+            EVP_PKEY_free(key);
+        }
+    }
+}
+
+
+static void
+ngx_http_certctl_pkcs12_closed(ngx_http_certctl_file_t *file, ngx_uint_t keys)
+{
+    file->why = "encrypted";
+
+    if (keys) {
+        ngx_http_certctl_file_add_key(file, NULL);
     }
 }
 
 
 void
-ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
+ngx_http_certctl_pkcs12(ngx_http_certctl_file_t *file, PKCS12 *p12,
     ngx_uint_t keys)
 {
     int                        i, j;
@@ -209,8 +218,8 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
     STACK_OF(PKCS7)           *safes;
     STACK_OF(PKCS12_SAFEBAG)  *bags;
 
-    if (!ngx_http_certctl_pkcs12_open(p12, &pass, &found->why)) {
-        found->unknown = 1;
+    if (!ngx_http_certctl_pkcs12_open(p12, &pass)) {
+        ngx_http_certctl_pkcs12_closed(file, keys);
         return;
     }
 
@@ -218,17 +227,15 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
 
     for (i = 0; i < sk_PKCS7_num(safes); i++) {
 
-        bags = ngx_http_certctl_pkcs12_bags(found, sk_PKCS7_value(safes, i),
+        bags = ngx_http_certctl_pkcs12_bags(file, sk_PKCS7_value(safes, i),
                                             pass);
-
         if (bags == NULL) {
-            found->why = "encrypted";
-            found->unknown = 1;
+            ngx_http_certctl_pkcs12_closed(file, keys);
             continue;
         }
 
         for (j = 0; j < sk_PKCS12_SAFEBAG_num(bags); j++) {
-            ngx_http_certctl_pkcs12_bag(found,
+            ngx_http_certctl_pkcs12_bag(file,
                                         sk_PKCS12_SAFEBAG_value(bags, j),
                                         pass, keys);
         }
@@ -237,7 +244,7 @@ ngx_http_certctl_pkcs12(ngx_http_certctl_found_t *found, PKCS12 *p12,
     }
 
     if (safes == NULL) {
-        found->why = "invalid PKCS#12 (RFC 7292)";
+        file->why = "invalid PKCS#12 (RFC 7292)";
     }
 
     sk_PKCS7_pop_free(safes, PKCS7_free);

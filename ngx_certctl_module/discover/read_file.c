@@ -13,19 +13,6 @@
 #include "x509_pem.h"
 
 
-/* What a label's block is, and whether something may follow in its DER. */
-
-static const struct {
-    const char  *label;
-    ngx_uint_t   more;
-} ngx_http_certctl_found_labels[] = {
-    { "CERTIFICATE",         0 },
-    { "X509 CERTIFICATE",    0 },
-    { "TRUSTED CERTIFICATE", 1 },   /* OpenSSL's, with its own settings */
-    { NULL, 0 }
-};
-
-
 ngx_int_t
 ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
 {
@@ -46,33 +33,36 @@ ngx_http_certctl_spki(EVP_PKEY *key, u_char digest[32])
 }
 
 
-/* Keeps what tells the key from others; NULL is one that stays unknown. */
-
 void
-ngx_http_certctl_found_key(ngx_http_certctl_found_t *found, EVP_PKEY *key)
+ngx_http_certctl_file_add_key(ngx_http_certctl_file_t *file, EVP_PKEY *pkey)
 {
-    if (key == NULL || found->keys == NGX_HTTP_CERTCTL_FOUND_KEYS
-        || ngx_http_certctl_spki(key, found->spki[found->keys]) != NGX_OK)
-    {
-        found->unknown = 1;
+    ngx_http_certctl_key_t  *key;
+
+    if (file->keys > NGX_HTTP_CERTCTL_FILE_KEYS) {
         return;
     }
 
-    found->keys++;
+    key = &file->key[file->keys];
+    key->name = file->name;
+    key->mode = file->st.st_mode;
+    key->known = (file->keys++ < NGX_HTTP_CERTCTL_FILE_KEYS
+                  && ngx_http_certctl_spki(pkey, key->spki) == NGX_OK);
 }
 
 
-/* Takes x509. */
-
 void
-ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
+ngx_http_certctl_file_add_cert(ngx_http_certctl_file_t *file, X509 *x509)
 {
-    if (found->certs == NULL) {
-        found->certs = sk_X509_new_null();
+    if (x509 == NULL) {
+        return;
     }
 
-    if (found->certs == NULL || sk_X509_push(found->certs, x509) == 0) {
-        found->why = "no memory";
+    if (file->certs == NULL) {
+        file->certs = sk_X509_new_null();
+    }
+
+    if (file->certs == NULL || sk_X509_push(file->certs, x509) == 0) {
+        file->why = "no memory";
         X509_free(x509);
     }
 }
@@ -81,83 +71,89 @@ ngx_http_certctl_found_add(ngx_http_certctl_found_t *found, X509 *x509)
 /* The first block that is broken: what follows it may be so by that. */
 
 static void
-ngx_http_certctl_found_why(ngx_http_certctl_found_t *found, const char *why)
+ngx_http_certctl_file_why(ngx_http_certctl_file_t *file, const char *why)
 {
-    if (found->why == NULL) {
-        ngx_cpystrn((u_char *) found->text, (u_char *) why,
-                    sizeof(found->text));
-        found->why = found->text;
+    if (file->why == NULL) {
+        ngx_cpystrn((u_char *) file->text, (u_char *) why,
+                    sizeof(file->text));
+        file->why = file->text;
     }
 }
 
 
+/* OpenSSL's TRUSTED CERTIFICATE has settings after the certificate. */
+
 static void
-ngx_http_certctl_found_block(ngx_http_certctl_found_t *found,
-    const struct certctl_pem_block *block, ngx_uint_t keys)
+ngx_http_certctl_file_pem_cert(ngx_http_certctl_file_t *file,
+    const struct certctl_pem_block *block)
 {
     X509          *x509;
-    EVP_PKEY      *key;
-    ngx_uint_t     i;
+    ngx_uint_t     trusted;
     const u_char  *p;
 
-    if (keys) {
-        if (certctl_pem_is_key(block)) {
-            key = certctl_key_from_der(block->der, block->len);
-            ngx_http_certctl_found_key(found, key);
-            EVP_PKEY_free(key);
-        }
+    trusted = ngx_strcmp(block->label, "TRUSTED CERTIFICATE") == 0;
 
+    if (!trusted
+        && ngx_strcmp(block->label, "CERTIFICATE") != 0
+        && ngx_strcmp(block->label, "X509 CERTIFICATE") != 0)
+    {
         return;
     }
 
-    for (i = 0; ngx_http_certctl_found_labels[i].label; i++) {
+    p = block->der;
+    x509 = d2i_X509(NULL, &p, block->len);
 
-        if (ngx_strcmp(ngx_http_certctl_found_labels[i].label, block->label)
-            != 0)
-        {
-            continue;
-        }
-
-        p = block->der;
-        x509 = d2i_X509(NULL, &p, block->len);
-
-        if (x509 && (p == block->der + block->len
-                     || ngx_http_certctl_found_labels[i].more))
-        {
-            ngx_http_certctl_found_add(found, x509);
-            return;
-        }
-
-        X509_free(x509);
-        ngx_http_certctl_found_why(found, certctl_pem_rule(block,
-                         "a certificate is not valid DER (RFC 5280 4.1)"));
+    if (x509 && (trusted || p == block->der + block->len)) {
+        ngx_http_certctl_file_add_cert(file, x509);
+        return;
     }
+
+    X509_free(x509);
+    ngx_http_certctl_file_why(file, certctl_pem_rule(block,
+                         "a certificate is not valid DER (RFC 5280 4.1)"));
+}
+
+
+static void
+ngx_http_certctl_file_der_key(ngx_http_certctl_file_t *file,
+    const u_char *der, size_t len)
+{
+    EVP_PKEY  *key;
+
+    key = certctl_key_from_der(der, len);
+    ngx_http_certctl_file_add_key(file, key);
+    EVP_PKEY_free(key);
 }
 
 
 /* A block that is not whole is passed over. */
 
 static void
-ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const u_char *data,
-    size_t len, ngx_uint_t keys)
+ngx_http_certctl_file_pem(ngx_http_certctl_file_t *file, ngx_uint_t keys)
 {
     int                        rc;
     const char                *why;
     struct certctl_pem         pem;
     struct certctl_pem_block   block;
 
-    certctl_pem_open(&pem, (const char *) data, len);
+    certctl_pem_open(&pem, (const char *) file->data, file->st.st_size);
 
     while ((rc = certctl_pem_next(&pem, &block, &why)) != 0) {
 
-        if (rc == 1) {
-            ngx_http_certctl_found_block(found, &block, keys);
+        if (certctl_pem_is_key(&block)) {
 
-        } else if (certctl_pem_is_key(&block)) {
-            found->unknown = 1;
+            if (keys && rc == 1) {
+                ngx_http_certctl_file_der_key(file, block.der, block.len);
 
-        } else {
-            ngx_http_certctl_found_why(found, why);
+            } else if (keys) {
+                ngx_http_certctl_file_add_key(file, NULL);
+            }
+
+        } else if (!keys && rc == 1) {
+            ngx_http_certctl_file_pem_cert(file, &block);
+
+        } else if (!keys) {
+            ngx_http_certctl_file_why(file, why);
         }
 
         certctl_pem_free(&block);
@@ -165,87 +161,50 @@ ngx_http_certctl_found_pem(ngx_http_certctl_found_t *found, const u_char *data,
 }
 
 
-static PKCS12 *
-ngx_http_certctl_found_pkcs12(const u_char *data, size_t len)
-{
-    const u_char  *p;
-
-    p = data;
-
-    return (len > 2 && data[0] == 0x30) ? d2i_PKCS12(NULL, &p, len) : NULL;
-}
-
-
 void
-ngx_http_certctl_found_certs(ngx_http_certctl_found_t *found,
-    const u_char *data, size_t len)
+ngx_http_certctl_file_parse(ngx_http_certctl_file_t *file, ngx_uint_t keys)
 {
     X509          *x509;
+    size_t         len;
     PKCS12        *p12;
     const u_char  *p;
 
-    if (memmem(data, len, "-----BEGIN ", 11)) {
-        found->format = "pem";
-        ngx_http_certctl_found_pem(found, data, len, 0);
+    p = file->data;
+    len = file->st.st_size;
+
+    if (memmem(p, len, "-----BEGIN ", 11)) {
+        file->format = "pem";
+        ngx_http_certctl_file_pem(file, keys);
         return;
     }
 
-    if (len < 2 || data[0] != 0x30) {
-        return;
-    }
-
-    p = data;
-    x509 = d2i_X509(NULL, &p, len);
-
-    if (x509) {
-        found->format = "der";
-        ngx_http_certctl_found_add(found, x509);
-        return;
-    }
-
-    p12 = ngx_http_certctl_found_pkcs12(data, len);
+    p12 = d2i_PKCS12(NULL, &p, len);
 
     if (p12) {
-        found->format = "pkcs12";
-        ngx_http_certctl_pkcs12(found, p12, 0);
+        file->format = "pkcs12";
+        ngx_http_certctl_pkcs12(file, p12, keys);
         PKCS12_free(p12);
+        return;
+    }
+
+    if (!keys) {
+        p = file->data;
+        x509 = d2i_X509(NULL, &p, len);
+
+        if (x509) {
+            file->format = "der";
+            ngx_http_certctl_file_add_cert(file, x509);
+        }
+
+    } else if (file->certs == NULL) {
+        ngx_http_certctl_file_der_key(file, file->data, len);
     }
 }
 
 
 void
-ngx_http_certctl_found_keys(ngx_http_certctl_found_t *found,
-    const u_char *data, size_t len)
+ngx_http_certctl_file_free(ngx_http_certctl_file_t *file)
 {
-    PKCS12    *p12;
-    EVP_PKEY  *key;
-
-    if (memmem(data, len, "-----BEGIN ", 11)) {
-        ngx_http_certctl_found_pem(found, data, len, 1);
-        return;
-    }
-
-    p12 = ngx_http_certctl_found_pkcs12(data, len);
-
-    if (p12) {
-        ngx_http_certctl_pkcs12(found, p12, 1);
-        PKCS12_free(p12);
-        return;
-    }
-
-    if (found->format && ngx_strcmp(found->format, "der") == 0) {
-        return;
-    }
-
-    key = certctl_key_from_der(data, len);
-    ngx_http_certctl_found_key(found, key);
-    EVP_PKEY_free(key);
-}
-
-
-void
-ngx_http_certctl_found_free(ngx_http_certctl_found_t *found)
-{
-    sk_X509_pop_free(found->certs, X509_free);
-    ngx_memzero(found, sizeof(ngx_http_certctl_found_t));
+    sk_X509_pop_free(file->certs, X509_free);
+    OPENSSL_clear_free(file->data, NGX_HTTP_CERTCTL_SCAN_FILE + 1);
 }

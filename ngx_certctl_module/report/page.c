@@ -10,32 +10,84 @@
 #include "tls/choose.h"
 
 
+/* Adds the records that the store has for a name. */
+
+static void
+ngx_http_certctl_page_lookup(ngx_http_certctl_report_t *report, ngx_str_t *name)
+{
+    ngx_uint_t              i;
+    ngx_certctl_stored_t  **stored;
+
+    stored = ngx_certctl_lookup(&report->brief, name, 0);
+
+    for (i = 0; stored && i < CERTCTL_KINDS; i++) {
+
+        if (stored[i]) {
+            ngx_http_certctl_report_add_name(report, &report->records,
+                                             stored[i]->cert.name.data,
+                                             stored[i]->cert.name.len);
+        }
+    }
+}
+
+
 /*
  * What clients send that ask for the name: neither upper case nor a dot at the
  * end makes a difference to NGINX, and an IP address is not sent (RFC 6066
- * section 3).
+ * section 3).  And the records that a handshake for it would look at.
  */
 
 static void
-ngx_http_certctl_report_sni(ngx_http_certctl_report_t *report)
+ngx_http_certctl_page_name(ngx_http_certctl_report_t *report, char *text)
 {
-    ngx_str_t  *name, *sni;
+    u_char               *dot, wildcard[CERTCTL_NAME_MAX + 1];
+    ngx_str_t            *sni, name;
+    ngx_certctl_name_t   *ipv6;
 
-    name = &report->name;
+    report->name.data = (u_char *) text;
+    report->name.len = ngx_strlen(text);
+
+    /* spelled as the store has it: RFC 5952 */
+
+    if (strchr(text, ':')) {
+        ipv6 = ngx_palloc(report->pool, sizeof(ngx_certctl_name_t));
+
+        if (ipv6 == NULL) {
+            report->failed = 1;
+            return;
+        }
+
+        ngx_certctl_name(&report->name, ipv6);
+
+        report->name.data = ipv6->data;
+        report->name.len = ipv6->len;
+    }
+
     sni = &report->sni;
-
-    sni->data = ngx_pnalloc(report->pool, name->len + 1);
+    sni->data = ngx_pnalloc(report->pool, report->name.len + 1);
 
     if (sni->data == NULL) {
         report->failed = 1;
         return;
     }
 
-    ngx_strlow(sni->data, name->data, name->len + 1);
-    sni->len = name->len;
+    ngx_strlow(sni->data, report->name.data, report->name.len + 1);
+    sni->len = report->name.len;
 
     if (sni->len > 1 && sni->data[sni->len - 1] == '.') {
         sni->len--;
+    }
+
+    ngx_http_certctl_page_lookup(report, sni);
+
+    dot = ngx_strlchr(sni->data, sni->data + sni->len, '.');
+
+    if (dot && dot != sni->data) {
+        name.data = wildcard;
+        name.len = ngx_sprintf(wildcard, "*%*s",
+                               (size_t) (sni->data + sni->len - dot), dot)
+                   - wildcard;
+        ngx_http_certctl_page_lookup(report, &name);
     }
 
     if (ngx_inet_addr(sni->data, sni->len) != INADDR_NONE
@@ -43,66 +95,8 @@ ngx_http_certctl_report_sni(ngx_http_certctl_report_t *report)
     {
         sni->len = 0;
     }
-}
 
-
-/* Spelled as the store has it: RFC 5952. */
-
-static void
-ngx_http_certctl_report_ipv6(ngx_http_certctl_report_t *report)
-{
-    ngx_certctl_name_t  *name;
-
-    name = ngx_palloc(report->pool, sizeof(ngx_certctl_name_t));
-
-    if (name == NULL) {
-        report->failed = 1;
-        return;
-    }
-
-    ngx_certctl_name(&report->name, name);
-
-    report->name.data = name->data;
-    report->name.len = name->len;
-}
-
-
-/* Keeps the records that a handshake for the name would look at. */
-
-static void
-ngx_http_certctl_report_candidates(ngx_http_certctl_report_t *report)
-{
-    u_char                  lower[CERTCTL_NAME_MAX + 1], *dot;
-    ngx_str_t               name;
-    ngx_uint_t              i, wild;
-    ngx_certctl_stored_t  **stored;
-
-    name.data = lower;
-    name.len = report->name.len;
-    ngx_strlow(lower, report->name.data, name.len + 1);
-
-    for (wild = 0; wild < 2; wild++) {
-
-        stored = ngx_certctl_lookup(&report->brief, &name, 0);
-
-        for (i = 0; stored && i < CERTCTL_KINDS; i++) {
-            if (stored[i]) {
-                ngx_http_certctl_report_add_name(report, &report->records,
-                                                 stored[i]->cert.name.data,
-                                                 stored[i]->cert.name.len);
-            }
-        }
-
-        dot = ngx_strlchr(lower, lower + name.len, '.');
-
-        if (dot == NULL || dot == lower) {
-            break;
-        }
-
-        name.len -= dot - 1 - lower;
-        name.data = dot - 1;
-        name.data[0] = '*';
-    }
+    ngx_http_certctl_report_find_servers(report);
 }
 
 
@@ -110,7 +104,7 @@ ngx_int_t
 ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call)
 {
-    const char  *text;
+    char  *text;
 
     text = call->args[NGX_HTTP_CERTCTL_ARG_LIMIT];
     report->limit = text ? (ngx_uint_t) ngx_atoi((u_char *) text,
@@ -130,78 +124,94 @@ ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     text = call->args[NGX_HTTP_CERTCTL_ARG_HOST];
 
     if (text) {
-        report->name.data = (u_char *) text;
-        report->name.len = ngx_strlen(text);
-
-        if (strchr(text, ':')) {
-            ngx_http_certctl_report_ipv6(report);
-        }
-
-        ngx_http_certctl_report_sni(report);
-        ngx_http_certctl_report_candidates(report);
-        ngx_http_certctl_report_asked(report);
+        ngx_http_certctl_page_name(report, text);
     }
 
     return report->failed ? NGX_ERROR : NGX_OK;
 }
 
 
-/* Whether cert is one of those that ?name= asks for. */
-
 ngx_uint_t
-ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index)
+ngx_http_certctl_report_listed(ngx_array_t *names, ngx_str_t *name)
 {
-    ngx_uint_t                i;
-    ngx_http_certctl_host_t  *host;
+    ngx_str_t   *listed;
+    ngx_uint_t   i;
 
-    if (report->name.len == 0
-        || (cert->name.len == report->name.len
-            && ngx_memcmp(cert->name.data, report->name.data, cert->name.len)
-               == 0))
-    {
-        return 1;
-    }
+    listed = names->elts;
 
-    if (hosts == NULL) {
-        return 0;
-    }
+    for (i = 0; i < names->nelts; i++) {
 
-    host = hosts->elts;
-    i = index;
-
-    do {
-        if (host[i].name.len == report->sni.len
-            && ngx_memcmp(host[i].name.data, report->sni.data,
-                          report->sni.len)
-               == 0)
+        if (listed[i].len == name->len
+            && ngx_memcmp(listed[i].data, name->data, name->len) == 0)
         {
             return 1;
         }
-
-        i = host[i].next[cert->kind];
-
-    } while (i);
+    }
 
     return 0;
 }
 
 
 ngx_uint_t
-ngx_http_certctl_report_next(ngx_http_certctl_report_t *report)
+ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
+    ngx_certctl_cert_t *cert, ngx_array_t *names)
 {
+    return report->name.len == 0
+           || ngx_strcmp(cert->name.data, report->name.data) == 0
+           || (names && ngx_http_certctl_report_listed(names, &report->sni));
+}
+
+
+void
+ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_entry_t *entry)
+{
+    u_char                    *p;
+    ngx_certctl_cert_t        *cert;
+    ngx_http_certctl_json_t   *json;
+
+    json = report->json;
+    cert = entry->cert;
+
     if (report->limit
         && (report->count == report->limit
-            || report->json->size + report->unserved.size
+            || json->size + report->unserved.size
                >= NGX_HTTP_CERTCTL_PAGE_SIZE))
     {
         report->more = 1;
-        return 0;
+        return;
     }
 
     report->count++;
 
-    return !report->failed && !report->json->failed;
+    if (report->details && cert->source == NGX_CERTCTL_STORE) {
+        entry->cert = ngx_certctl_record(&report->full, &cert->name);
+
+        if (entry->cert == NULL) {
+            ngx_http_certctl_report_unreadable(report, &cert->name);
+            return;
+        }
+    }
+
+    p = entry->place
+        ? ngx_sprintf((u_char *) report->cursor, "s%xi", entry->place)
+        : ngx_snprintf((u_char *) report->cursor, sizeof(report->cursor) - 1,
+                       "u%V", &cert->name);
+    *p = '\0';
+
+    if (entry->server == NULL) {
+        report->json = &report->unserved;
+    }
+
+    report->write(report, entry);
+    report->json = json;
+
+    if (report->limit && cert->source == NGX_CERTCTL_STORE
+        && entry->server && !entry->server->agent)
+    {
+        ngx_http_certctl_report_check_ip(report,
+                                         (ngx_certctl_stored_t *) cert);
+    }
 }
 
 

@@ -45,7 +45,7 @@ ngx_http_certctl_report_caches(ngx_http_certctl_report_t *report)
 
 ngx_int_t
 ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
+    ngx_http_certctl_call_t *call, ngx_http_certctl_entry_pt write,
     ngx_uint_t details)
 {
     ngx_memzero(report, sizeof(ngx_http_certctl_report_t));
@@ -56,7 +56,7 @@ ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
     report->full.cache = NULL;
     report->brief = call->mcf->certctl;
     report->brief.cache = NULL;
-    report->found = found;
+    report->write = write;
     report->details = details;
     report->now = time(NULL);
 
@@ -116,7 +116,7 @@ ngx_http_certctl_report_variables(ngx_http_certctl_report_t *report)
     for (i = 0; i < report->conf->servers.nelts && report->after == 0; i++) {
 
         if (server[i]->expressions) {
-            ngx_http_certctl_report_variable(report, server[i]);
+            ngx_http_certctl_entry_variable(report, server[i]);
         }
     }
 
@@ -135,7 +135,6 @@ ngx_http_certctl_report_write(ngx_http_certctl_report_t *report,
     ngx_http_certctl_json_open(json, NULL, '{');
     ngx_http_certctl_json_open(json, "certificates", '[');
 
-    ngx_http_certctl_report_find_no_sni(report);
     ngx_http_certctl_report_servers(report);
     ngx_http_certctl_report_records(report);
 
@@ -169,8 +168,8 @@ ngx_http_certctl_report_certificates(ngx_http_certctl_call_t *call)
     compact = (form && ngx_strcmp(form, "compact") == 0);
 
     if (ngx_http_certctl_report_open(&report, call,
-                                     compact ? ngx_http_certctl_report_compact
-                                             : ngx_http_certctl_report_entry,
+                                     compact ? ngx_http_certctl_entry_compact
+                                             : ngx_http_certctl_entry_full,
                                      !compact)
         == NGX_OK
         && ngx_http_certctl_report_page(&report, call) == NGX_OK)

@@ -1,5 +1,5 @@
 
-/* Reports: what the walk over all certificates and its visitors share. */
+/* Reports: what the files of this room share. */
 
 #ifndef _NGX_HTTP_CERTCTL_REPORT_H_INCLUDED_
 #define _NGX_HTTP_CERTCTL_REPORT_H_INCLUDED_
@@ -10,24 +10,17 @@
 
 
 /*
- * What a report is loud about.  To add one: a row here, its condition in
- * report/warnings.c, a line in docs/module-protocol.md.
+ * Counters of status and metrics since NGINX started.  To add one: a member of
+ * ngx_certctl_zone_t, a row here, both lines in docs/module-protocol.md.
  */
 
-#define NGX_HTTP_CERTCTL_WARNINGS(X)                                          \
-    X(MUST_STAPLE,  "must_staple_without_staple")                             \
-    X(EXPIRED,      "certificate_expired")                                    \
-    X(FILE_DIFFERS, "file_differs")                                           \
-    X(KEY_USAGE,    "key_usage")                                              \
-    X(IP_NEEDS_DEFAULT, "ip_needs_default_server")                                           \
-    X(UNREADABLE,   "record_unreadable")
-
-typedef enum {
-#define X(NAME, text)  NGX_HTTP_CERTCTL_WARN_ ## NAME,
-    NGX_HTTP_CERTCTL_WARNINGS(X)
-#undef X
-    NGX_HTTP_CERTCTL_WARN_MAX
-} ngx_http_certctl_warning_e;
+#define NGX_HTTP_CERTCTL_COUNTERS(X)                                          \
+    X(commits,    "Control requests that changed the store.")                 \
+    X(swaps,      "Certificates that became live by PUT or rollback.")        \
+    X(rejects,    "Control requests that were refused.")                      \
+    X(errors,     "Records that could not be read.")                          \
+    X(handshakes, "TLS handshakes of servers with certctl on.")               \
+    X(staples,    "TLS handshakes with a staple that certctl sent.")
 
 
 /* A page of more bytes than this ends, whatever its limit is. */
@@ -40,28 +33,20 @@ typedef enum {
 typedef struct ngx_http_certctl_report_s  ngx_http_certctl_report_t;
 
 
-/* A host name that clients may ask a server for, "" for those without SNI, and
-   the certificate of each key type that it is served with. */
+/* A certificate that a server serves; or a record that no server serves. */
 
 typedef struct {
-    ngx_str_t                      name;
-    u_char                         served[CERTCTL_KINDS];
-    u_char                         digest[CERTCTL_KINDS][32];
+    ngx_certctl_server_t          *server;   /* NULL: none */
+    ngx_certctl_cert_t            *cert;
+    const char                    *why;
+    ngx_array_t                    names;    /* ngx_str_t: that it is served
+                                               for, "" without SNI */
+    ngx_uint_t                     place;    /* in the order of servers; 0: a
+                                               record in no server_name */
+} ngx_http_certctl_entry_t;
 
-    /* hosts with the same certificate are a group */
-    u_char                         grouped[CERTCTL_KINDS];  /* not the first */
-    ngx_uint_t                     next[CERTCTL_KINDS];     /* 0: the last */
-} ngx_http_certctl_host_t;
-
-
-/*
- * Called for each certificate that server serves, for the hosts of the group
- * that begins at index; server is NULL for a record that no server serves.
- */
-
-typedef void (*ngx_http_certctl_found_pt)(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *hosts, ngx_uint_t index);
+typedef void (*ngx_http_certctl_entry_pt)(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_entry_t *entry);
 
 
 struct ngx_http_certctl_report_s {
@@ -70,7 +55,7 @@ struct ngx_http_certctl_report_s {
     ngx_certctl_t                 *conf;     /* the worker's own */
     ngx_certctl_t                  brief;    /* a copy, with a cache of facts */
     ngx_certctl_t                  full;     /* one that parses everything */
-    ngx_http_certctl_found_pt      found;
+    ngx_http_certctl_entry_pt      write;    /* what is called for each */
     ngx_pool_t                    *pool;
     time_t                         now;
     ngx_array_t                    seen;     /* ngx_str_t: records served */
@@ -84,17 +69,15 @@ struct ngx_http_certctl_report_s {
                                                it: "" for an IP address */
     ngx_array_t                    servers;  /* ngx_certctl_server_t *: that
                                                these get */
-    ngx_array_t                    no_sni;   /* digests of the certificates that
-                                               clients without SNI get */
     const char                    *after_name;
-    ngx_uint_t                     after;    /* place among the servers' */
+    ngx_uint_t                     after;    /* place */
     ngx_uint_t                     limit;    /* 0: none */
 
     ngx_uint_t                     count;
     char                           cursor[CERTCTL_NAME_MAX + 2];
                                              /* of the last one */
 
-    unsigned                       details:1;   /* found() needs X509 */
+    unsigned                       details:1;   /* write() needs X509 */
     unsigned                       borrowed:1;  /* brief.cache is conf's */
     unsigned                       more:1;      /* than limit */
     unsigned                       failed:1;
@@ -102,7 +85,7 @@ struct ngx_http_certctl_report_s {
 
 
 typedef struct {
-    ngx_http_certctl_warning_e     code;
+    const char                    *code;
     ngx_str_t                      text;
 } ngx_http_certctl_warned_t;
 
@@ -111,16 +94,14 @@ typedef struct {
 
 /* Borrows the worker's facts.  NGX_ERROR without memory; close it always. */
 ngx_int_t ngx_http_certctl_report_open(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_call_t *call, ngx_http_certctl_found_pt found,
+    ngx_http_certctl_call_t *call, ngx_http_certctl_entry_pt write,
     ngx_uint_t details);
 void ngx_http_certctl_report_close(ngx_http_certctl_report_t *report);
 
-
-/* report/walk.c */
-
 /*
  * What the servers serve for their names, in the order of the configuration;
- * then the other records, by name.  Sets report->failed without memory.
+ * then the other records, by name: report/servers.c, report/records.c.  Both
+ * set report->failed without memory.
  */
 void ngx_http_certctl_report_servers(ngx_http_certctl_report_t *report);
 void ngx_http_certctl_report_records(ngx_http_certctl_report_t *report);
@@ -129,19 +110,15 @@ void ngx_http_certctl_report_records(ngx_http_certctl_report_t *report);
 /* report/served.c */
 
 /*
- * A server that serves the record of stored, from a cache of facts, for one of
- * its names: for the first that an address leads there; NULL when none does.
- * With hosts the names are added that the server serves it for.
+ * A server that serves entry->cert, a record from the cache of facts, for one
+ * of its names: for the first that an address leads there; NULL when none does.
+ * With report->details, the names are added that the server serves it for.
  */
 ngx_certctl_server_t *ngx_http_certctl_report_served(
-    ngx_http_certctl_report_t *report, ngx_certctl_stored_t *stored,
-    ngx_array_t *hosts);
+    ngx_http_certctl_report_t *report, ngx_http_certctl_entry_t *entry);
 
 /* Finds report->servers, once name and sni are known. */
-void ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report);
-
-/* Finds report->no_sni. */
-void ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report);
+void ngx_http_certctl_report_find_servers(ngx_http_certctl_report_t *report);
 
 /* Warns of a served record for an IP address that clients who connect to it do
    not get. */
@@ -155,46 +132,32 @@ void ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
 ngx_int_t ngx_http_certctl_report_page(ngx_http_certctl_report_t *report,
     ngx_http_certctl_call_t *call);
 
-/* Whether cert, of a group of hosts (NULL: none that is asked for), is one of
-   them. */
+/* Whether names has name. */
+ngx_uint_t ngx_http_certctl_report_listed(ngx_array_t *names, ngx_str_t *name);
+
+/* Whether ?name= asks for cert, or for one of names (NULL: none). */
 ngx_uint_t ngx_http_certctl_report_wanted(ngx_http_certctl_report_t *report,
-    ngx_certctl_cert_t *cert, ngx_array_t *hosts, ngx_uint_t index);
+    ngx_certctl_cert_t *cert, ngx_array_t *names);
 
-/* Counts one more of the page; 0 when it is full. */
-ngx_uint_t ngx_http_certctl_report_next(ngx_http_certctl_report_t *report);
+/* Writes one more, unless the page is full.  A record is from the cache of
+   facts. */
+void ngx_http_certctl_report_add(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_entry_t *entry);
 
-/* Pushes a copy of a name. */
+/* Pushes a copy of a name, NUL-terminated. */
 void ngx_http_certctl_report_add_name(ngx_http_certctl_report_t *report,
     ngx_array_t *names, const u_char *data, size_t len);
 
 
-/* report/server_names.c */
+/* report/entry.c: an entry in JSON */
 
-/* Fills hosts, of pool, with the names that clients could ask server for. */
-ngx_int_t ngx_http_certctl_report_hosts(ngx_certctl_server_t *server,
-    ngx_array_t *hosts, ngx_pool_t *pool);
-
-/* Adds one more; and if it is not among them. */
-ngx_int_t ngx_http_certctl_host_add(ngx_array_t *hosts, const char *prefix,
-    ngx_str_t *name);
-ngx_int_t ngx_http_certctl_report_add_host(ngx_array_t *hosts,
-    ngx_str_t *name);
-
-/* Groups those that are served with the same certificate. */
-ngx_int_t ngx_http_certctl_report_group(ngx_array_t *hosts);
-
-
-/* report/entry.c, report/compact.c: visitors that write JSON */
-
-void ngx_http_certctl_report_entry(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *hosts, ngx_uint_t index);
-void ngx_http_certctl_report_compact(ngx_http_certctl_report_t *report,
-    ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
-    const char *why, ngx_array_t *hosts, ngx_uint_t index);
+void ngx_http_certctl_entry_full(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_entry_t *entry);
+void ngx_http_certctl_entry_compact(ngx_http_certctl_report_t *report,
+    ngx_http_certctl_entry_t *entry);
 
 /* A server whose ssl_certificate has variables: known in handshakes only. */
-void ngx_http_certctl_report_variable(ngx_http_certctl_report_t *report,
+void ngx_http_certctl_entry_variable(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server);
 
 /* The staple's state, of a certificate with or without its X509. */
@@ -204,24 +167,25 @@ ngx_certctl_staple_e ngx_http_certctl_report_staple(
 
 /* report/warnings.c */
 
-/* Looks for what is to be said of a certificate with this staple. */
+/* Adds a warning: "name" and the text that fmt makes. */
+void ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
+    const char *code, ngx_str_t *name, const char *fmt, ...);
+
+/* Adds the warnings of a certificate with this staple. */
 void ngx_http_certctl_report_check(ngx_http_certctl_report_t *report,
     ngx_certctl_server_t *server, ngx_certctl_cert_t *cert,
     ngx_certctl_staple_e staple);
 
-void ngx_http_certctl_report_warn(ngx_http_certctl_report_t *report,
-    ngx_http_certctl_warning_e code, ngx_str_t *name, const char *text);
-
-/* A record that is there and could not be read. */
+/* A record that exists and could not be read. */
 void ngx_http_certctl_report_unreadable(ngx_http_certctl_report_t *report,
     ngx_str_t *name);
 
 /* "warnings" of the report. */
 void ngx_http_certctl_report_warnings(ngx_http_certctl_report_t *report);
 
-/* SHA-256 of the first certificate in a PEM file, as it is on the disk now.
-   NGX_DECLINED when there is none that can be read. */
-ngx_int_t ngx_http_certctl_report_file(const char *path, u_char *digest);
+
+/* Configured worker processes: report/status.c. */
+ngx_int_t ngx_http_certctl_report_workers(ngx_certctl_t *certctl);
 
 
 /* The requests: each runs on a thread. */

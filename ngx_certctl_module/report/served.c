@@ -10,6 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "report/report.h"
+#include "cert/cache.h"
 #include "tls/address.h"
 
 
@@ -26,9 +27,10 @@ ngx_http_certctl_is_ip(ngx_str_t *name)
 }
 
 
-/* The next name of a record, or IP address with ip set; "" behind the last. */
+/* Sets name to the next name of a record, or with ip to its next IP address; 0
+   behind the last.  The first time name is empty. */
 
-static void
+static ngx_uint_t
 ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name,
     ngx_uint_t ip)
 {
@@ -46,11 +48,11 @@ ngx_http_certctl_served_next(ngx_certctl_stored_t *stored, ngx_str_t *name,
              || memchr(name->data, '.', name->len))
             && ngx_http_certctl_is_ip(name) == ip)
         {
-            return;
+            return 1;
         }
     }
 
-    ngx_str_null(name);
+    return 0;
 }
 
 
@@ -140,53 +142,31 @@ ngx_http_certctl_served_sum(ngx_http_certctl_report_t *report,
     sum = 0;
     ngx_str_null(&name);
 
-    for ( ;; ) {
-        ngx_http_certctl_served_next(stored, &name, 0);
-
-        if (name.len == 0) {
-            return sum;
-        }
-
+    while (ngx_http_certctl_served_next(stored, &name, 0)) {
         sum += *ngx_certctl_zone_counter(report->conf->zone, name.data,
                                          name.len);
     }
-}
 
-
-/* Adds one more host to the group that hosts are. */
-
-static ngx_int_t
-ngx_http_certctl_served_add(ngx_array_t *hosts, ngx_str_t *name,
-    certctl_kind_e kind)
-{
-    ngx_http_certctl_host_t  *host;
-
-    if (ngx_http_certctl_host_add(hosts, "", name) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (hosts->nelts > 1) {
-        host = hosts->elts;
-        host[hosts->nelts - 2].next[kind] = hosts->nelts - 1;
-    }
-
-    return NGX_OK;
+    return sum;
 }
 
 
 ngx_certctl_server_t *
 ngx_http_certctl_report_served(ngx_http_certctl_report_t *report,
-    ngx_certctl_stored_t *stored, ngx_array_t *hosts)
+    ngx_http_certctl_entry_t *entry)
 {
-    ngx_str_t              name;
+    ngx_str_t              name, *added;
     ngx_atomic_uint_t      sum;
     ngx_certctl_server_t  *server, *found;
+    ngx_certctl_stored_t  *stored;
+
+    stored = (ngx_certctl_stored_t *) entry->cert;
 
     /* before anything is read: what changes meanwhile is read again */
 
     sum = ngx_http_certctl_served_sum(report, stored);
 
-    if (hosts == NULL && stored->served_by && stored->served_sum == sum
+    if (!report->details && stored->served_by && stored->served_sum == sum
         && ngx_certctl_cert_valid(&stored->cert, report->now))
     {
         return stored->served_by;
@@ -195,13 +175,9 @@ ngx_http_certctl_report_served(ngx_http_certctl_report_t *report,
     server = NULL;
     ngx_str_null(&name);
 
-    for ( ;; ) {
-        ngx_http_certctl_served_next(stored, &name, 0);
-
-        if (name.len == 0 || (server && hosts == NULL)) {
-            break;
-        }
-
+    while ((server == NULL || report->details)
+           && ngx_http_certctl_served_next(stored, &name, 0))
+    {
         found = ngx_http_certctl_served_find(report, stored, &name, server);
 
         if (found == NULL) {
@@ -210,13 +186,13 @@ ngx_http_certctl_report_served(ngx_http_certctl_report_t *report,
 
         server = found;
 
-        if (hosts && ngx_http_certctl_served_add(hosts, &name,
-                                                 stored->cert.kind)
-                     != NGX_OK)
-        {
+        added = ngx_array_push(&entry->names);
+        if (added == NULL) {
             report->failed = 1;
             return NULL;
         }
+
+        *added = name;
     }
 
     if (server && ngx_http_certctl_served_simply(server)) {
@@ -229,7 +205,7 @@ ngx_http_certctl_report_served(ngx_http_certctl_report_t *report,
 
 
 void
-ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report)
+ngx_http_certctl_report_find_servers(ngx_http_certctl_report_t *report)
 {
     ngx_uint_t               i;
     ngx_certctl_server_t    *server, **asked;
@@ -237,7 +213,7 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report)
 
     address = report->conf->addresses.elts;
 
-    for (i = 0; i < report->conf->addresses.nelts && !report->failed; i++) {
+    for (i = 0; i < report->conf->addresses.nelts; i++) {
         server = ngx_certctl_address_server(&address[i], &report->sni);
 
         if (server == NULL || server->agent) {
@@ -245,61 +221,12 @@ ngx_http_certctl_report_asked(ngx_http_certctl_report_t *report)
         }
 
         asked = ngx_array_push(&report->servers);
-
-        if (asked) {
-            *asked = server;
-
-        } else {
+        if (asked == NULL) {
             report->failed = 1;
-        }
-    }
-}
-
-
-void
-ngx_http_certctl_report_find_no_sni(ngx_http_certctl_report_t *report)
-{
-    u_char                 *digest;
-    ngx_str_t               none;
-    ngx_uint_t              i, kind;
-    ngx_certctl_choice_t    choice;
-    ngx_certctl_server_t   *server, copy;
-    ngx_certctl_address_t  *address;
-
-    if (ngx_array_init(&report->no_sni, report->pool, 4, 32) != NGX_OK) {
-        report->failed = 1;
-        return;
-    }
-
-    ngx_str_set(&none, "");
-    address = report->conf->addresses.elts;
-
-    for (i = 0; i < report->conf->addresses.nelts; i++) {
-        server = ngx_certctl_address_server(&address[i], &none);
-
-        if (server == NULL) {
-            continue;
+            return;
         }
 
-        copy = *server;
-        copy.certctl = &report->brief;
-
-        ngx_certctl_choose(&copy, &none, &choice);
-
-        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
-
-            if (choice.cert[kind] == NULL) {
-                continue;
-            }
-
-            digest = ngx_array_push(&report->no_sni);
-            if (digest == NULL) {
-                report->failed = 1;
-                return;
-            }
-
-            ngx_memcpy(digest, choice.cert[kind]->digest, 32);
-        }
+        *asked = server;
     }
 }
 
@@ -308,30 +235,24 @@ void
 ngx_http_certctl_report_check_ip(ngx_http_certctl_report_t *report,
     ngx_certctl_stored_t *stored)
 {
-    u_char      text[256], *digest;
-    ngx_str_t   ip;
-    ngx_uint_t  i;
+    ngx_str_t  ip;
 
     ngx_str_null(&ip);
-    ngx_http_certctl_served_next(stored, &ip, 1);
 
-    if (ip.len == 0) {
+    if (!ngx_http_certctl_served_next(stored, &ip, 1)) {
         return;
     }
 
-    digest = report->no_sni.elts;
+    /* what is looked up may replace it in the cache */
 
-    for (i = 0; i < report->no_sni.nelts; i++) {
+    ngx_certctl_ref(stored);
 
-        if (ngx_memcmp(digest + i * 32, stored->cert.digest, 32) == 0) {
-            return;
-        }
+    if (!ngx_certctl_address_serves(&report->brief, stored->cert.digest)) {
+        ngx_http_certctl_report_warn(report,
+                                     "ip_needs_default_server",
+                                     &stored->cert.name, "is for %V, "
+                                     NGX_HTTP_CERTCTL_NO_SNI_RULE, &ip);
     }
 
-    *ngx_snprintf(text, sizeof(text) - 1,
-                  "is for %V, " NGX_HTTP_CERTCTL_NO_SNI_RULE, &ip)
-        = '\0';
-
-    ngx_http_certctl_report_warn(report, NGX_HTTP_CERTCTL_WARN_IP_NEEDS_DEFAULT,
-                                 &stored->cert.name, (char *) text);
+    ngx_certctl_unref(&report->brief, stored);
 }

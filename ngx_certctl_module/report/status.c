@@ -10,22 +10,16 @@
 #include "tls/worker.h"
 
 
-/* To add a counter: a member of ngx_certctl_zone_t, a row here. */
+ngx_int_t
+ngx_http_certctl_report_workers(ngx_certctl_t *certctl)
+{
+    ngx_core_conf_t  *ccf;
 
-static const struct {
-    const char  *name;
-    size_t       offset;
-} ngx_http_certctl_status_counters[] = {
-    { "commits",    offsetof(ngx_certctl_zone_t, commits) },
-    { "swaps",      offsetof(ngx_certctl_zone_t, swaps) },
-    { "rejects",    offsetof(ngx_certctl_zone_t, rejects) },
-    { "errors",     offsetof(ngx_certctl_zone_t, errors) },
-    { "handshakes", offsetof(ngx_certctl_zone_t, handshakes) },
-    { "staples",    offsetof(ngx_certctl_zone_t, staples) },
-    { "challenges_answered",
-      offsetof(ngx_certctl_zone_t, challenges.answered) },
-    { NULL, 0 }
-};
+    ccf = (ngx_core_conf_t *) ngx_get_conf(certctl->cycle->conf_ctx,
+                                           ngx_core_module);
+
+    return ccf->worker_processes;
+}
 
 
 static void
@@ -49,80 +43,61 @@ ngx_http_certctl_status_host(ngx_http_certctl_json_t *json)
 }
 
 
+/* Workers; and whether sessions from before the last flush are refused by all
+   of them. */
+
 static void
 ngx_http_certctl_status_workers(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf, ngx_atomic_uint_t generation)
+    ngx_certctl_t *certctl, ngx_atomic_uint_t generation)
 {
     ngx_int_t              i, n;
-    ngx_uint_t             all;
-    ngx_core_conf_t       *ccf;
+    ngx_uint_t             all, flushed;
+    ngx_certctl_zone_t    *zone;
     ngx_certctl_worker_t  *worker;
 
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
-                                           ngx_core_module);
+    zone = certctl->zone;
+    n = ngx_http_certctl_report_workers(certctl);
 
-    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
-    all = (n == ccf->worker_processes);
+    all = n <= NGX_CERTCTL_WORKERS;
+    flushed = all;
 
-    /* "workers" is a number: controllers keep it as one */
+    /* "workers" is a number, as controllers store it */
 
-    ngx_http_certctl_json_number(json, "workers", ccf->worker_processes);
+    ngx_http_certctl_json_number(json, "workers", n);
     ngx_http_certctl_json_open(json, "worker_states", '[');
 
-    for (i = 0; i < n; i++) {
-        worker = &mcf->certctl.zone->workers[i];
+    for (i = 0; i < ngx_min(n, NGX_CERTCTL_WORKERS); i++) {
+        worker = &zone->workers[i];
+
         all &= ngx_certctl_worker_at(worker, generation);
+        flushed &= ngx_certctl_worker_at(worker, 0)
+                   && worker->sessions >= zone->sessions;
 
         ngx_http_certctl_json_open(json, NULL, '{');
         ngx_http_certctl_json_number(json, "pid", worker->pid);
         ngx_http_certctl_json_number(json, "generation", worker->generation);
-        ngx_http_certctl_json_time(json, "last_look", worker->last_active);
+        ngx_http_certctl_json_time(json, "last_active", worker->last_active);
         ngx_http_certctl_json_close(json, '}');
     }
 
     ngx_http_certctl_json_close(json, ']');
     ngx_http_certctl_json_flag(json, "all_at_generation", all);
-}
-
-
-/* Whether sessions of before the last flush are refused by every worker. */
-
-static void
-ngx_http_certctl_status_sessions(ngx_http_certctl_json_t *json,
-    ngx_http_certctl_main_conf_t *mcf)
-{
-    ngx_int_t            i, n;
-    ngx_uint_t           all;
-    ngx_core_conf_t     *ccf;
-    ngx_certctl_zone_t  *zone;
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(mcf->certctl.cycle->conf_ctx,
-                                           ngx_core_module);
-    zone = mcf->certctl.zone;
-    n = ngx_min(ccf->worker_processes, NGX_CERTCTL_WORKERS);
-    all = (n == ccf->worker_processes);
-
-    for (i = 0; i < n; i++) {
-        all &= ngx_certctl_worker_at(&zone->workers[i], 0)
-               && zone->workers[i].sessions >= zone->sessions;
-    }
 
     ngx_http_certctl_json_open(json, "sessions", '{');
     ngx_http_certctl_json_number(json, "epoch", zone->sessions);
     ngx_http_certctl_json_time(json, "flushed", zone->sessions / 1000000);
-    ngx_http_certctl_json_flag(json, "all_workers", all);
+    ngx_http_certctl_json_flag(json, "all_workers", flushed);
     ngx_http_certctl_json_close(json, '}');
 }
 
 
-/* Never a key: its name stands in each ticket in plain text (RFC 5077 4). */
+/* Never a key; its name is in each ticket in plain text (RFC 5077 4). */
 
 static void
 ngx_http_certctl_status_ticket_keys(ngx_http_certctl_json_t *json,
-    ngx_certctl_t *certctl)
+    ngx_certctl_t *certctl, time_t now)
 {
     char                         name[2 * 16 + 1];
-    time_t                       now;
     certctl_ticket_set_t         set;
     const certctl_ticket_key_t  *key;
 
@@ -132,7 +107,6 @@ ngx_http_certctl_status_ticket_keys(ngx_http_certctl_json_t *json,
         return;
     }
 
-    now = time(NULL);
     key = certctl_ticket_key(&set, now);
 
     ngx_http_certctl_json_open(json, "ticket_keys", '{');
@@ -179,14 +153,21 @@ void
 ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
 {
     char                      epoch[NGX_INT64_LEN + 1];
-    ngx_uint_t                i;
+    time_t                    now, started;
+    ngx_certctl_t            *certctl;
     ngx_atomic_uint_t         generation;
     ngx_certctl_zone_t       *zone;
     ngx_http_certctl_json_t  *json;
 
     json = &call->json;
-    zone = call->mcf->certctl.zone;
+    certctl = &call->mcf->certctl;
+    zone = certctl->zone;
 
+    /* the zone is made when NGINX starts: its epoch begins with the time */
+
+    now = time(NULL);
+    started = zone->epoch >> 20;
+    generation = zone->generation;
     *ngx_sprintf((u_char *) epoch, "%xA", zone->epoch) = '\0';
 
     ngx_http_certctl_json_open(json, NULL, '{');
@@ -194,35 +175,24 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_text(json, "nginx", NGINX_VERSION);
     ngx_http_certctl_json_text(json, "openssl",
                                OpenSSL_version(OPENSSL_VERSION_STRING));
-
     ngx_http_certctl_status_host(json);
-
-    /* the zone is made when NGINX starts: its epoch begins with the time */
-
-    ngx_http_certctl_json_time(json, "started", zone->epoch >> 20);
-    ngx_http_certctl_json_number(json, "uptime",
-                                 time(NULL) - (time_t) (zone->epoch >> 20));
+    ngx_http_certctl_json_time(json, "started", started);
+    ngx_http_certctl_json_number(json, "uptime", now - started);
     ngx_http_certctl_json_text(json, "epoch", epoch);
-    generation = zone->generation;
-
     ngx_http_certctl_json_number(json, "generation", generation);
-    ngx_http_certctl_status_workers(json, call->mcf, generation);
-    ngx_http_certctl_status_sessions(json, call->mcf);
-    ngx_http_certctl_status_ticket_keys(json, &call->mcf->certctl);
+    ngx_http_certctl_status_workers(json, certctl, generation);
+    ngx_http_certctl_status_ticket_keys(json, certctl, now);
     ngx_http_certctl_status_discover(json, call->mcf->discover);
-
     ngx_http_certctl_json_number(json, "challenges_pending",
-        ngx_certctl_challenge_count(&zone->challenges, time(NULL)));
+                       ngx_certctl_challenge_count(&zone->challenges, now));
 
     ngx_http_certctl_json_open(json, "counters", '{');
-
-    for (i = 0; ngx_http_certctl_status_counters[i].name; i++) {
-        ngx_http_certctl_json_number(json,
-            ngx_http_certctl_status_counters[i].name,
-            *(ngx_atomic_t *) ((u_char *) zone
-                               + ngx_http_certctl_status_counters[i].offset));
-    }
-
+#define X(member, help)                                                       \
+    ngx_http_certctl_json_number(json, #member, zone->member);
+    NGX_HTTP_CERTCTL_COUNTERS(X)
+#undef X
+    ngx_http_certctl_json_number(json, "challenges_answered",
+                                 zone->challenges.answered);
     ngx_http_certctl_json_close(json, '}');
     ngx_http_certctl_json_close(json, '}');
 

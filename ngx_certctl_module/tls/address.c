@@ -214,3 +214,41 @@ ngx_certctl_address_names(ngx_certctl_t *certctl, ngx_log_t *log)
 
     return rc;
 }
+
+
+ngx_uint_t
+ngx_certctl_address_serves(ngx_certctl_t *certctl, const u_char *digest)
+{
+    ngx_str_t               none;
+    ngx_uint_t              i, kind;
+    ngx_certctl_choice_t    choice;
+    ngx_certctl_server_t   *server, copy;
+    ngx_certctl_address_t  *address;
+
+    ngx_str_set(&none, "");
+    address = certctl->addresses.elts;
+
+    for (i = 0; i < certctl->addresses.nelts; i++) {
+        server = ngx_certctl_address_server(&address[i], &none);
+
+        if (server == NULL) {
+            continue;
+        }
+
+        copy = *server;
+        copy.certctl = certctl;
+
+        ngx_certctl_choose(&copy, &none, &choice);
+
+        for (kind = 0; kind < CERTCTL_KINDS; kind++) {
+
+            if (choice.cert[kind]
+                && ngx_memcmp(choice.cert[kind]->digest, digest, 32) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}

@@ -46,5 +46,12 @@ ngx_certctl_server_t *ngx_certctl_address_server(
    has one buffer for all, is for the event loop alone. */
 ngx_uint_t ngx_certctl_regex_matches(void *regex, ngx_str_t *host);
 
+/*
+ * Whether a client of any address that sends no SNI gets the certificate with
+ * this SHA-256.  The records are looked up in certctl's cache.
+ */
+ngx_uint_t ngx_certctl_address_serves(ngx_certctl_t *certctl,
+    const u_char *digest);
+
 
 #endif /* _NGX_CERTCTL_ADDRESS_H_INCLUDED_ */

@@ -281,7 +281,7 @@ sub publish {
     $bench->row('swap: each worker shows it, p50, ms', visible_p50 => \@columns,
         wanted => [[4, 0, most => 0.001], [4, 5, most => 0.5]]);
     $bench->row('swap: each worker shows it, a round\'s worst, ms', visible_max => \@columns);
-    $bench->row('of this the looking alone, p50, ms', looked_p50 => \@columns);
+    $bench->row('of this the handshakes alone, p50, ms', looked_p50 => \@columns);
     $bench->row('of this the disk alone, p50, ms', disk_p50 => \@columns);
     $bench->row('swap: handshakes that still show the old one', stale => \@columns, ratio => 0);
     $bench->row('load: swaps a second', swaps => \@load);

@@ -16,12 +16,12 @@ use Time::HiRes qw(sleep time);
 my $ROUNDS = 6;
 my $RENEWALS = short() ? 5 : 10;        # a round's, each kind
 my @kinds = ('ec-p256', 'ec-p384', 'rsa-2048');
-my $PAUSE = 0.004;                      # between two looks
+my $PAUSE = 0.004;                      # between two handshakes
 
 my $bench = Certctl::Bench->new('renew', variants => \@kinds,
     note => 'ms from the API call; confirmed: the certificate says so (last_deployment_at); '
-        . 'seen: the first handshake of a client that looks every ' . $PAUSE * 1000 . ' ms; the '
-        . 'renewal loop is asleep all the while');
+        . 'seen: the first handshake of a client that connects every ' . $PAUSE * 1000 . ' ms; the '
+        . 'renewal loop does not run');
 my $daemon = Certctl::Daemon->start(
     config => "max_issuances_per_day = 10000\nrenewal_interval = 86400\nlog_level = warn\n");
 my $api    = $daemon->api;

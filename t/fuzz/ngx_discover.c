@@ -5,7 +5,7 @@
 #include "ngx_shim.h"
 #include "discover/read_file.c"
 #include "discover/pkcs12.c"
-#include "discover/found.c"
+#include "discover/file_json.c"
 #include "call/x509_json.c"
 #include "call/json.c"
 
@@ -30,25 +30,24 @@ text_of(ngx_http_certctl_json_t *json)
 }
 
 static void
-entry(ngx_http_certctl_found_t *found, ngx_http_certctl_key_file_t *beside)
+entry(ngx_http_certctl_file_t *file, ngx_http_certctl_key_t *beside)
 {
-    static ngx_http_certctl_walk_t   walk;
-    static struct stat               st;
+    static ngx_http_certctl_scan_t   scan;
     ngx_http_certctl_json_t          json = { .first = NULL };
     json_t                          *got;
     char                            *text;
 
-    walk.json = &json;
-    walk.certs = 0;
-    memcpy(walk.path, "/fuzz/a.pem", sizeof("/fuzz/a.pem"));
-    ngx_http_certctl_discover_entry(&walk, "a.pem", &st, found, beside, 1);
-    FUZZ_MUST(walk.certs == (ngx_uint_t) sk_X509_num(found->certs));
+    scan.json = &json;
+    scan.certs = 0;
+    memcpy(scan.path, "/fuzz/a.pem", sizeof("/fuzz/a.pem"));
+    ngx_http_certctl_file_json(&scan, file, beside, 1);
+    FUZZ_MUST(scan.certs == (ngx_uint_t) sk_X509_num(file->certs));
 
     text = text_of(&json);
     got = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     FUZZ_MUST(got != NULL);
     FUZZ_MUST(json_array_size(json_object_get(got, "certificates"))
-              == walk.certs);
+              == scan.certs);
     FUZZ_MUST(strstr(text, "PRIVATE KEY-") == NULL);
 
     json_decref(got);
@@ -56,34 +55,51 @@ entry(ngx_http_certctl_found_t *found, ngx_http_certctl_key_file_t *beside)
     ngx_http_certctl_json_free(&json);
 }
 
+/* Its data stays the fuzzer's, which has no byte more. */
+static void
+take(ngx_http_certctl_file_t *file, uint8_t *data, size_t len)
+{
+    *file = (ngx_http_certctl_file_t) {
+        .name = "a.pem", .st = { .st_size = len }, .data = data
+    };
+}
+
+static void
+release(ngx_http_certctl_file_t *file)
+{
+    file->data = NULL;
+    ngx_http_certctl_file_free(file);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    ngx_http_certctl_found_t   found = { .format = NULL };
-    ngx_http_certctl_key_file_t  beside = { .name = "a.key", .known = 1 };
-    uint8_t                   *file = fuzz_copy(data, len);
+    ngx_http_certctl_file_t  file;
+    ngx_http_certctl_key_t   beside = { .name = "a.key", .known = 1 };
+    uint8_t                 *copy = fuzz_copy(data, len);
 
     FUZZ_MUST(ngx_http_certctl_spki(fuzz_leaf()->key, beside.spki) == NGX_OK);
-    ngx_http_certctl_found_certs(&found, file, len);
-    FUZZ_MUST(found.keys == 0 && (found.certs == NULL || found.format));
+    take(&file, copy, len);
+    ngx_http_certctl_file_parse(&file, 0);
+    FUZZ_MUST(file.keys == 0 && (file.certs == NULL || file.format));
 
-    if (found.certs) {
-        found.unknown = 0;
-        ngx_http_certctl_found_keys(&found, file, len);
-        FUZZ_MUST(found.keys <= NGX_HTTP_CERTCTL_FOUND_KEYS);
-        entry(&found, &beside);
+    if (file.certs) {
+        ngx_http_certctl_file_parse(&file, 1);
+        FUZZ_MUST(file.keys <= NGX_HTTP_CERTCTL_FILE_KEYS + 1);
+        entry(&file, &beside);
     }
 
-    ngx_http_certctl_found_free(&found);
+    release(&file);
 
     /* and as a key's file beside others */
 
-    ngx_http_certctl_found_keys(&found, file, len);
-    FUZZ_MUST(found.certs == NULL);
-    ngx_http_certctl_found_free(&found);
+    take(&file, copy, len);
+    ngx_http_certctl_file_parse(&file, 1);
+    FUZZ_MUST(file.certs == NULL);
+    release(&file);
 
     ERR_clear_error();      /* by call/task.c */
-    free(file);
+    free(copy);
 
     return 0;
 }
