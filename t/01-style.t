@@ -13,13 +13,13 @@ my $TABLE_COLUMNS = 160;                # a row of a table stays on its line
 my $README_LINES = 20;
 
 # The module is held to more: lines of at most 80 columns, functions of at most 60
-# lines, no prototypes of static functions. How many offenders there still may be.
+# lines, no prototypes of static functions. How many offenders there may be.
 my $MODULE_COLUMNS = 80;
 my $MODULE_FUNCTION_LINES = 60;
 my %MODULE_LEFT = (
-    'lines of more than 80 columns'   => 40,
-    'functions of more than 60 lines' => 8,
-    'prototypes of static functions'  => 3,
+    'lines of more than 80 columns'   => 0,
+    'functions of more than 60 lines' => 0,
+    'prototypes of static functions'  => 0,
     'lines of its median function'    => 20,
 );
 

@@ -186,10 +186,10 @@ ngx_certctl_hello_server(SSL *ssl, int *al)
 
 
 /*
- * The connection is closed after its handshake.  NGINX sets its handler after the
- * first flight, so ours is set after the last one.  If one call has read both,
- * no handler is called: then http checks c->close before it reads a request,
- * and the stream module in its next phase.
+ * The connection is closed after its handshake.  NGINX sets its handler after
+ * the first flight, so ours is set after the last one.  If one call has read
+ * both, no handler is called: then http checks c->close before it reads a
+ * request, and the stream module in its next phase.
  */
 
 static void

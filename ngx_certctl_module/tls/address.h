@@ -42,8 +42,8 @@ ngx_int_t ngx_certctl_address_names(ngx_certctl_t *certctl, ngx_log_t *log);
 ngx_certctl_server_t *ngx_certctl_address_server(
     ngx_certctl_address_t *address, ngx_str_t *name);
 
-/* Whether host matches an ngx_regex_t: on any thread, as ngx_regex_exec(), which
-   has one buffer for all, is for the event loop alone. */
+/* Whether host matches an ngx_regex_t: on any thread, as ngx_regex_exec(),
+   which has one buffer for all, is for the event loop alone. */
 ngx_uint_t ngx_certctl_regex_matches(void *regex, ngx_str_t *host);
 
 /*

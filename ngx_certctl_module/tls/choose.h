@@ -29,8 +29,8 @@ void ngx_certctl_choose_first(ngx_certctl_server_t *server, ngx_str_t *sni,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
 /* Adds, for clients that do not support the key type of what was chosen, static
-   certificates of the other, or stored ones: of a wildcard, or of the name where
-   a static one was chosen. */
+   certificates of the other, or stored ones: of a wildcard, or of the name
+   where a static one was chosen. */
 void ngx_certctl_choose_second(ngx_certctl_server_t *server,
     ngx_certctl_name_t *name, ngx_certctl_choice_t *ret);
 
