@@ -2,7 +2,7 @@
 
 # Rooms, from the ground up: a file includes only from floors below its own
 # (t/00-floors.t reads this line).
-FLOORS = wire x509,util conf,db,http jose,ca issuer,target,notifier,discovery core rest,job api,enroll,dashboard
+FLOORS = wire x509,util field conf,db,http jose,ca issuer,target,notifier,discovery core rest,job api,enroll,dashboard
 MODULE_FLOORS = store,zone cert tls call command,report,discover agent http stream
 
 # make SAN=address,undefined builds and tests sanitized programs beside the

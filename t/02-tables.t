@@ -128,6 +128,7 @@ sub routes {
     my (%row, @open);
 
     $table =~ s/\bV1 "/"\/api\/v1/g;
+    $table =~ s/\bREST_PROBLEMS "/"\/api\/v1\/problems/g;
 
     for my $row ($table =~ /^    \{ ("[A-Z]+",.*?) \},$/msg) {
         my ($method, $path, $permission) = $row =~ /^"(\w+)",\s*"(.+?)",\s*"(.*?)"/s;
@@ -168,7 +169,7 @@ sub resource_routes {
 sub errors {
     my %row;
 
-    for my $row (source('controller/util/error.h') =~ /^    X\(([A-Z_]+, +\d+, .+?)\) *\\?$/mg) {
+    for my $row (source('controller/util/error.h') =~ /^    X\(([A-Z_]+, +\d+, .+?),? *\\$/mg) {
         my ($status, $type) = $row =~ /^\w+, +(\d+), +".*?", +"(\w+)"/;
         $row{$type} = $status if $status >= 400;
     }

@@ -5,7 +5,8 @@
 use strict;
 use warnings;
 use Certctl::API;
-use Certctl::Process 'slurp';
+use Certctl::Process qw(slurp write_file);
+use JSON::PP ();
 use Test::More;
 
 my $d   = api_daemon();
@@ -14,6 +15,24 @@ my $v1  = '/api/v1';
 my $r   = $api->get("$v1/openapi.json");
 my $doc = $r->{json};
 my $schemas = $doc->{components}{schemas};
+
+write_file($d->dir . '/openapi.json', $r->{content});
+my $why = qx{/usr/bin/python3 t/tool/openapi.py document @{[ $d->dir ]}/openapi.json};
+is($?, 0, 'it is a document of OpenAPI 3.1, its schemas are of JSON Schema 2020-12') or diag $why;
+
+# the check finds what is wrong
+for my $spoiled (
+    [qr/description is null/, sub { $_[0]{paths}{'/health'}{get}{description} = undef }],
+    [qr/no operation object|has responses/, sub { delete $_[0]{paths}{'/health'}{get}{responses} }],
+    [qr/leads nowhere/, sub { $_[0]{components}{schemas}{Team}{properties}{id} = { '$ref' => '#/components/schemas/None' } }],
+    [qr/schema Team/, sub { $_[0]{components}{schemas}{Team}{type} = 'text' }],
+    [qr/has no parameter/, sub { shift @{ $_[0]{paths}{'/api/v1/teams/{id}'}{get}{parameters} } }],
+) {
+    my $copy = JSON::PP::decode_json($r->{content});
+    $spoiled->[1]->($copy);
+    write_file($d->dir . '/spoiled.json', JSON::PP::encode_json($copy));
+    like(qx{/usr/bin/python3 t/tool/openapi.py document @{[ $d->dir ]}/spoiled.json}, $spoiled->[0], "finds $spoiled->[0]");
+}
 
 like($r->{headers}{'content-type'}, qr{^application/json}, 'it is JSON');
 is($doc->{openapi}, '3.1.0', 'of OpenAPI 3.1');
@@ -25,9 +44,10 @@ is_deeply($doc->{security}, [{ bearer => [] }], 'and needed unless a route says 
 my $map = slurp('controller/routes.c');
 my %row;
 $map =~ s{V1 "}{"/api/v1}g;
+$map =~ s{REST_PROBLEMS "}{"/api/v1/problems}g;
 $row{"$1 " . ($2 =~ s/\*\}/}/r)}++ while $map =~ /^    \{ "([A-Z]+)", "(.+?)"/mg;
 while ($map =~ /^    RESOURCE_ROUTES\("(.+?)"/mg) {
-    $row{$_}++ for "GET $1", "POST $1", "GET $1/{id}", "PUT $1/{id}", "DELETE $1/{id}";
+    $row{$_}++ for "GET $1", "POST $1", "GET $1/{id}", "PUT $1/{id}", "PATCH $1/{id}", "DELETE $1/{id}";
 }
 my %said;
 my %ids;
@@ -49,6 +69,8 @@ for my $name (sort keys %$schemas) {
 
     subtest "schema $name" => sub {
         is($schema->{type}, 'object', 'an object');
+        ok(@{ $schema->{required} // [] } || $name !~ /^(?:Team|Agent|Issuer|ManagedCertificate|Job|Problem)$/,
+            'an answer says what is always there');
         for my $field (sort keys %{ $schema->{properties} }) {
             my $f = $schema->{properties}{$field};
             my @types = ref $f->{type} ? @{ $f->{type} } : $f->{type};
@@ -67,7 +89,12 @@ is_deeply($schemas->{TeamCreate}{required}, ['name'], 'a team needs a name');
 is($schemas->{RenewalPolicyCreate}{properties}{renewal_window_days}{maximum}, 365, 'ranges are told');
 is_deeply($schemas->{ManagedCertificateCreate}{properties}{status}{enum}, ['Pending', 'Active'], 'words are told');
 like($schemas->{OwnerCreate}{properties}{email}{pattern}, qr/\@/, 'patterns are told');
-is_deeply([sort keys %{ $schemas->{Error}{properties} }], [qw(error message request_id)], 'errors are told');
+is_deeply([sort keys %{ $schemas->{Problem}{properties} }],
+    [qw(dependants detail error errors instance message request_id status title type)], 'errors are told');
+is_deeply($schemas->{IssuerCreate}{oneOf}[0]{properties}{type}{enum}[0], 'local', 'the type says which configuration');
+is($schemas->{LocalConfigCreate}{properties}{validity_days}{maximum}, 3650, 'and its fields are told');
+ok(!$schemas->{LocalConfig}{properties}{ca_key_pem}, 'but no secret of an answer');
+is_deeply($schemas->{NginxConfigCreate}{required}, ['cert_path'], 'nor what need not be given');
 
 # answers: no field that is not described, none missing that is
 created($api, "$v1/organizations", { id => 'org-a', name => 'A' });
@@ -107,11 +134,13 @@ sub operation {
     is_deeply([map { $_->{name} } grep { $_->{in} eq 'path' && $_->{required} } @{ $op->{parameters} }],
         \@names, 'has the path\'s parameters');
     ok(!grep({ !$_->{name} || !$_->{schema}{type} } @{ $op->{parameters} }), 'parameters have types');
-    is(scalar(grep { /^2/ } keys %{ $op->{responses} }), 1, 'one success');
+    ok(scalar(grep { /^2/ } keys %{ $op->{responses} }), 'a success');
     ok($op->{responses}{default}, 'and errors');
     ok(defined $op->{'x-permission'}, 'tells its permission');
     ok($op->{responses}{401}, '401 when a key is needed') if !$op->{security};
-    ok($op->{requestBody}{content}{'application/json'}{schema}, 'a body has a schema') if $op->{requestBody};
+    ok((values %{ $op->{requestBody}{content} })[0]{schema}, 'a body has a schema') if $op->{requestBody};
+    ok($op->{responses}{412}, 'If-Match is told') if $method =~ /^(?:put|patch|delete)$/;
+    ok($op->{responses}{422}, 'rules are told') if $op->{requestBody} && $path !~ /pki/;
     ok(!$op->{requestBody}, 'no body') if $method eq 'get' || $method eq 'delete';
     return;
 }

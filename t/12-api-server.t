@@ -34,7 +34,7 @@ subtest 'what every answer carries' => sub {
         is($h->{'x-content-type-options'}, 'nosniff', 'X-Content-Type-Options');
         is($h->{'x-frame-options'}, 'DENY', 'X-Frame-Options');
         ok($h->{$_}, $_) for qw(strict-transport-security referrer-policy content-security-policy date);
-        is($h->{'content-type'}, 'application/json', 'Content-Type');
+        is($h->{'content-type'}, $path =~ /none/ ? 'application/problem+json' : 'application/json', 'Content-Type');
     }
 
     my $r = $api->get("$v1/teams/t-a");
@@ -55,7 +55,7 @@ subtest 'methods' => sub {
         is($r->{status}, 405, "$method is refused");
         is($r->{headers}{allow}, 'GET, HEAD, POST', 'with Allow') if $method ne 'FOO';
     }
-    is($api->request('POST', "$v1/teams/t-a", {})->{headers}{allow}, 'GET, HEAD, PUT, DELETE', 'of each path');
+    is($api->request('POST', "$v1/teams/t-a", {})->{headers}{allow}, 'GET, HEAD, PUT, DELETE, PATCH', 'of each path');
 };
 
 subtest 'bodies' => sub {

@@ -382,7 +382,7 @@ sub after_kill {
 
 # What a CA has issued does not become good when it stops issuing.
 sub disabled {
-    my $r = $daemon->api->put('/api/v1/issuers/iss-sub', { enabled => \0 });
+    my $r = $daemon->api->patch('/api/v1/issuers/iss-sub', { enabled => \0 });
 
     is($r->{status}, 200, 'the issuer is disabled') or diag $r->{content};
     like(ocsp('bad'), qr/bad\.pem: revoked/, 'OCSP goes on');

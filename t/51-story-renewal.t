@@ -26,13 +26,13 @@ like +($s->get("audit?action=deployment_completed&resource_id=$id"))->{data}[0]{
     qr/^$first->{fingerprint}$/, 'the audit tells its fingerprint';
 
 # nobody presses anything: certificates of a minute follow each other
-$s->need($s->api->put('/api/v1/profiles/prof-standard-tls', { max_ttl_seconds => 60 }));
+$s->need($s->api->patch('/api/v1/profiles/prof-standard-tls', { max_ttl_seconds => 60 }));
 $s->renew($id);
 $row = $s->deployed($id, after => $row->{last_deployment_at});
 my $minute = $s->shown('shop.example')->{fingerprint};
 isnt $minute, $first->{fingerprint}, 'a certificate of one minute took its place';
 
-$s->need($s->api->put('/api/v1/profiles/prof-standard-tls', { max_ttl_seconds => 90 * 86400 }));
+$s->need($s->api->patch('/api/v1/profiles/prof-standard-tls', { max_ttl_seconds => 90 * 86400 }));
 my $long = strftime('%Y-%m-%d', gmtime(time + 80 * 86400));
 
 # another one of a minute may have come between the two

@@ -23,13 +23,13 @@ isnt $s->fingerprint, $old, 'the listener has a new identity';
 ok wait_until(30, sub { return $s->get('agents/' . $s->agent)->{status} eq 'Offline' }), 'which is not believed: Offline';
 like $s->get('agents/' . $s->agent)->{last_error}, qr/\w/, 'with a reason';
 
-$s->need($s->api->put('/api/v1/agents/' . $s->agent, { fingerprint => '0' x 64 }));
+$s->need($s->api->patch('/api/v1/agents/' . $s->agent, { fingerprint => '0' x 64 }));
 ok wait_until(20, sub { return ($s->get('agents/' . $s->agent)->{last_error} // '') =~ /fingerprint|pin/i }),
     'a wrong fingerprint is not believed either, and the agent says why'
     or diag $s->get('agents/' . $s->agent)->{last_error};
 is $s->get('agents/' . $s->agent)->{status}, 'Pending', 'it stays pending';
 
-$s->need($s->api->put('/api/v1/agents/' . $s->agent, { fingerprint => $s->fingerprint }));
+$s->need($s->api->patch('/api/v1/agents/' . $s->agent, { fingerprint => $s->fingerprint }));
 ok $s->online($s->agent), 'its new fingerprint is: Online again';
 
 $s->renew($id);

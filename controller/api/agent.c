@@ -25,8 +25,8 @@ static const struct field  fields[] = {
       .help = "SHA-256 of the certificate that its listener shows first" },
     { "trust_on_first_use", T_BOOL, F_FIXED,
       .help = "pin what the listener shows at first contact" },
-    { "hostname", T_TEXT, 0, 0, 253, .help = "its own name" },
-    FIELD_READ("status", T_TEXT, "Pending Online Offline Degraded Retired"),
+    { "hostname", T_TEXT, 0, 0, 253, .init = "\"\"", .help = "its own name" },
+    FIELD_STATE("status", "Pending Online Offline Degraded Retired", "how it is reached"),
     FIELD_READ("os", T_TEXT, "operating system"),
     FIELD_READ("architecture", T_TEXT, "processor"),
     FIELD_READ("ip_address", T_TEXT, "address"),
@@ -117,10 +117,11 @@ static bool
 retire_blocked(struct request *r, const PGresult *counts)
 {
     r->details = json_pack("{s:b}", "force", 0);
+    r->problem = json_pack("{s:o}", "counts", json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
 
     return error_set(&r->err, ERR_CONFLICT,
-                     "blocked_by_dependencies: %s; retire its targets first, or "
-                     "send force=true and a reason", PQgetvalue(counts, 0, 0));
+                     "blocked_by_dependencies: targets stand on this agent (counts); "
+                     "retire them first, or send force=true and a reason");
 }
 
 static bool
@@ -147,12 +148,11 @@ retire_run(struct request *r, const PGresult *counts, const char *reason,
 bool
 agent_retire(struct request *r)
 {
-    static const char *const     known[] = { "force", "reason", NULL };
     CLEANUP(pgresult) PGresult  *counts = NULL;
     const char                  *reason = rest_query(r, "reason");
     bool                         force;
 
-    if (!resource_query_known(r, known) || !resource_query_bool(r, "force", &force)) {
+    if (!resource_query_bool(r, "force", &force)) {
         return false;
     }
 

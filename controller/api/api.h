@@ -17,7 +17,7 @@ extern const struct resource
     discovery_summary_resource,
     audit_event_resource, stats_summary_resource,
     api_key_resource, auth_check_resource, auth_info_resource,
-    health_resource, ready_resource, version_resource;
+    health_resource, ready_resource, version_resource, problem_resource;
 
 rest_handler  issuer_create, issuer_update;
 rest_handler  agent_create, agent_retire;
@@ -26,4 +26,4 @@ rest_handler  job_cancel;
 rest_handler  discovered_claim, discovered_dismiss, discovery_summary;
 rest_handler  stats_summary;
 rest_handler  api_key_create, auth_check, auth_info;
-rest_handler  health, ready, version;
+rest_handler  health, ready, version, problem_get;

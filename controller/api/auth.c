@@ -15,7 +15,7 @@ static const struct field  key_fields[] = {
       .pattern = "\\*|[a-z_.]+(\\.\\*)?",
       .help = "*, cert.*, cert.read: never more than the asker's own" },
     { "expires_at", T_TIME, F_FIXED | F_NULL, .help = "never, unless set" },
-    FIELD_READ("key", T_TEXT, "the key itself: in the answer that makes it only"),
+    { "key", T_TEXT, F_READ | F_RARE, .help = "the key itself: in the answer that makes it only" },
     FIELD_READ("last_used_at", T_TIME, "to the minute"),
     FIELD_READ("revoked_at", T_TIME, "revocation"),
     FIELD_READ("created_by", T_TEXT, "who made it"),

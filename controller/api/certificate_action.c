@@ -58,10 +58,8 @@ core_of(const struct request *r)
 static bool
 renew_forced(struct request *r, bool *force)
 {
-    static const char *const  known[] = { "force", NULL };
-
-    if (!resource_query_known(r, known) || !resource_query_bool(r, "force", force)
-        || (r->body && !resource_check(r, renew_fields, NULL)))
+    if (!resource_query_bool(r, "force", force)
+        || !resource_check_optional(r, renew_fields))
     {
         return false;
     }
@@ -110,7 +108,7 @@ certificate_deploy(struct request *r)
     CLEANUP(json) json_t *answer = NULL;
     const char           *target;
 
-    if (r->body && !resource_check(r, deploy_fields, NULL)) {
+    if (!resource_check_optional(r, deploy_fields)) {
         return false;
     }
 
@@ -140,7 +138,7 @@ certificate_revoke(struct request *r)
     CLEANUP(json) json_t *answer = NULL;
     const char           *reason;
 
-    if (r->body && !resource_check(r, revoke_fields, NULL)) {
+    if (!resource_check_optional(r, revoke_fields)) {
         return false;
     }
 

@@ -29,8 +29,9 @@ const struct resource  certificate_version_resource = {
 static const struct field  renewal_fields[] = {
     FIELD_READ("id", T_TEXT, "of the attempt"),
     FIELD_READ("certificate_id", T_TEXT, "what it renews"),
-    FIELD_READ("status", T_TEXT, "pending in_progress completed failed "
-               "rolled_back awaiting_change_approval superseded"),
+    FIELD_STATE("status", "pending in_progress completed failed "
+                "rolled_back awaiting_change_approval superseded",
+                "how far it is"),
     FIELD_READ("method", T_TEXT, "of the policy"),
     FIELD_READ("job_id", T_TEXT, "the work"),
     FIELD_READ("rollback_job_id", T_TEXT, "the way back"),

@@ -26,7 +26,7 @@ static const struct field  fields[] = {
     FIELD_READ("staple_next_update", T_TIME, "of OCSP"),
     FIELD_READ("pem_data", T_TEXT, "the certificate"),
     FIELD_READ("source_path", T_TEXT, "the place"),
-    FIELD_READ("source_format", T_TEXT, "live, file, network"),
+    FIELD_STATE("source_format", "live file network", "how it was seen"),
     FIELD_READ("source", T_TEXT, "store static variable placeholder"),
     FIELD_READ("server_names", T_TEXTS, "of its server block"),
     FIELD_READ("listen", T_TEXTS, "of its server block"),
@@ -34,8 +34,9 @@ static const struct field  fields[] = {
     FIELD_READ("agent_id", T_TEXT, "the host"),
     FIELD_READ("discovery_scan_id", T_TEXT, "the last report with it"),
     FIELD_READ("managed_certificate_id", T_TEXT, "its managed certificate"),
-    FIELD_READ("status", T_TEXT, "Unmanaged Managed Dismissed"),
-    FIELD_READ("expiry_status", T_TEXT, "valid expiring_soon expiring expired"),
+    FIELD_STATE("status", "Unmanaged Managed Dismissed", "whether it is managed"),
+    FIELD_STATE("expiry_status", "valid expiring_soon expiring expired",
+                "by the days that are left"),
     FIELD_READ("days_until_expiry", T_INT, "negative afterwards"),
     FIELD_READ("first_seen_at", T_TIME, "first report"),
     FIELD_READ("last_seen_at", T_TIME, "last report"),
@@ -118,7 +119,7 @@ discovered_claim(struct request *r)
     CLEANUP(json) json_t  *answer = NULL;
     CLEANUP(mem) char     *managed = NULL;
 
-    if ((r->body && !resource_check(r, claim_fields, NULL))
+    if (!resource_check_optional(r, claim_fields)
         || !adoption_claim(&core, r->args[0], body_text(r, "managed_certificate_id"),
                            &managed, &r->err))
     {
@@ -140,7 +141,7 @@ discovered_dismiss(struct request *r)
     CLEANUP(json) json_t  *answer = NULL;
     CLEANUP(mem) char     *known = NULL, *id = NULL;
 
-    if (r->body && !resource_check(r, dismiss_fields, NULL)) {
+    if (!resource_check_optional(r, dismiss_fields)) {
         return false;
     }
 

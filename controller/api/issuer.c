@@ -1,5 +1,6 @@
 /* Issuers: core/ checks their configuration and seals its secrets. */
 #include "api.h"
+#include "issuer.h"
 #include "issuers.h"
 #include "resource_fields.h"
 
@@ -8,11 +9,11 @@
 static const struct field  fields[] = {
     FIELD_ID,
     FIELD_NAME,
-    { "type", T_TEXT, F_REQUIRED | F_FIXED, 1, 40,
-      .help = "connector: local, or another name of it" },
-    { "config", T_OBJECT,
+    { "type", T_TEXT, F_REQUIRED | F_FIXED, 1, 40, .kinds = issuer_kinds,
+      .help = "connector; letter case is ignored" },
+    { "config", T_OBJECT, .kinds = issuer_kinds,
       .help = "as the connector needs it; secret fields are never answered" },
-    { "enabled", T_BOOL, .help = "may issue" },
+    { "enabled", T_BOOL, .init = "true", .help = "may issue" },
     FIELD_READ("source", T_TEXT, "who made it"),
     FIELD_READ("last_tested_at", T_TIME, "last test"),
     FIELD_READ("test_status", T_TEXT, "its result"),
@@ -28,7 +29,8 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  issuer_resource = {
-    .name = "issuer", .schema = "Issuer", .fields = fields, .view = "api_issuers",
+    .name = "issuer", .table = "issuers",
+    .schema = "Issuer", .fields = fields, .view = "api_issuers",
     .filters = filters, .sorts = sorts,
     .get = SQL_ISSUER_GET, .delete = SQL_ISSUER_DELETE
 };
@@ -100,12 +102,8 @@ issuer_create(struct request *r)
 bool
 issuer_update(struct request *r)
 {
-    CLEANUP(mem) char      *text = NULL;
-    CLEANUP(json) json_t   *current = NULL;
+    CLEANUP(json) json_t   *current = resource_current(r, &issuer_resource);
     static const char      *kept[] = { "name", "type", "enabled", NULL };
-
-    text = DB_VALUE(r->db, &r->err, SQL_ISSUER_GET, r->args[0]);
-    current = text ? json_loads(text, 0, NULL) : NULL;
 
     if (current == NULL || !resource_check(r, fields, current)) {
         return false;

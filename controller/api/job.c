@@ -4,10 +4,12 @@
 
 static const struct field  fields[] = {
     FIELD_READ("id", T_TEXT, "of the job"),
-    FIELD_READ("type", T_TEXT, "Issuance Renewal Deployment Validation Revocation "
-               "Rollback Discovery Notification Enrolment OCSP"),
-    FIELD_READ("status", T_TEXT, "Pending AwaitingCSR AwaitingApproval Running "
-               "Completed Failed Cancelled"),
+    FIELD_STATE("type", "Issuance Renewal Deployment Validation Revocation "
+                "Rollback Discovery Notification Enrolment OCSP",
+                "what it does"),
+    FIELD_STATE("status", "Pending AwaitingCSR AwaitingApproval Running "
+                "Completed Failed Cancelled",
+                "how far it is"),
     FIELD_READ("certificate_id", T_TEXT, "what it is for"),
     FIELD_READ("target_id", T_TEXT, "where"),
     FIELD_READ("agent_id", T_TEXT, "on which host"),
@@ -21,7 +23,8 @@ static const struct field  fields[] = {
     FIELD_READ("started_at", T_TIME, "first claim"),
     FIELD_READ("completed_at", T_TIME, "end"),
     FIELD_CREATED_AT,
-    FIELD_READ("verification_status", T_TEXT, "pending success failed skipped"),
+    FIELD_STATE("verification_status", "pending success failed skipped",
+                "of a deployment: whether a handshake showed it"),
     { 0 }
 };
 
@@ -57,7 +60,7 @@ job_cancel(struct request *r)
     CLEANUP(mem) char     *known = NULL, *id = NULL;
     CLEANUP(json) json_t  *answer = NULL;
 
-    if (r->body && !resource_check(r, status_fields, NULL)) {
+    if (!resource_check_optional(r, status_fields)) {
         return false;
     }
 

@@ -20,6 +20,6 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { "email", "email" }, { 0 } };
 
 const struct resource  owner_resource = {
-    .name = "owner", .schema = "Owner", .fields = fields, .view = "api_owners",
+    .name = "owner", .table = "owners", .schema = "Owner", .fields = fields, .view = "api_owners",
     .filters = filters, .sorts = sorts, RESOURCE_SQL(OWNER)
 };

@@ -4,6 +4,7 @@
 #include "wire.h"
 
 #include <openssl/crypto.h>
+#include <string.h>
 
 #ifndef CERTCTL_COMMIT
 #define CERTCTL_COMMIT  "unknown"
@@ -39,6 +40,38 @@ static const struct field  version_fields[] = {
 const struct resource  version_resource = {
     .name = "system", .schema = "Version", .fields = version_fields
 };
+
+static const struct field  problem_fields[] = {
+    FIELD_READ("type", T_TEXT, "the type of errors, as their member \"type\" has it"),
+    FIELD_READ("title", T_TEXT, "in short"),
+    FIELD_READ("status", T_INT, "HTTP status"),
+    FIELD_READ("detail", T_TEXT, "when it is answered"),
+    { 0 }
+};
+
+const struct resource  problem_resource = {
+    .name = "system", .schema = "ProblemType", .fields = problem_fields
+};
+
+bool
+problem_get(struct request *r)
+{
+    CLEANUP(json) json_t   *answer = NULL;
+    const struct err_info  *info;
+
+    for (int e = ERR_NONE + 1; e < ERR__MAX; e++) {
+        info = &err_infos[e];
+
+        if (strcmp(info->type, r->args[0]) == 0) {
+            answer = json_pack("{s:s+, s:s, s:i, s:s}", "type", REST_PROBLEMS "/",
+                               info->type, "title", info->title, "status",
+                               info->http_status, "detail", info->when);
+            return rest_reply_json(r, answer);
+        }
+    }
+
+    return error_set(&r->err, ERR_NOT_FOUND, "there is no such type of errors");
+}
 
 bool
 health(struct request *r)

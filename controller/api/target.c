@@ -1,15 +1,17 @@
 /* Targets: places where certificates are served. */
 #include "api.h"
 #include "resource_fields.h"
+#include "target.h"
 
 static const struct field  fields[] = {
     FIELD_ID,
     FIELD_NAME,
-    { "type", T_TEXT, 0, 1, 40, .pattern = "[A-Za-z0-9_-]+",
-      .help = "nginx-module unless set; letter case is ignored" },
+    { "type", T_TEXT, 0, 1, 40, .kinds = target_kinds, .init = "\"nginx-module\"",
+      .help = "connector; letter case is ignored" },
     FIELD_REF("agent_id", F_REQUIRED, "the host"),
-    { "config", T_OBJECT, .help = "nginx-module: record, probe" },
-    { "enabled", T_BOOL, .help = "may be deployed to" },
+    { "config", T_OBJECT, .kinds = target_kinds,
+      .help = "as the connector needs it" },
+    { "enabled", T_BOOL, .init = "true", .help = "may be deployed to" },
     FIELD_READ("last_tested_at", T_TIME, "last test"),
     FIELD_READ("test_status", T_TEXT, "its result"),
     FIELD_READ("source", T_TEXT, "who made it"),
@@ -28,7 +30,8 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  target_resource = {
-    .name = "target", .schema = "DeploymentTarget", .fields = fields,
+    .name = "target", .table = "deployment_targets",
+    .schema = "DeploymentTarget", .fields = fields,
     .view = "api_targets", .filters = filters, .sorts = sorts,
     RESOURCE_SQL(TARGET)
 };

@@ -5,7 +5,7 @@
 static const struct field  fields[] = {
     FIELD_ID,
     FIELD_NAME,
-    { "description", T_TEXT, 0, 0, 1000, .help = "what it is for" },
+    { "description", T_TEXT, 0, 0, 1000, .init = "\"\"", .help = "what it is for" },
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }
@@ -14,6 +14,6 @@ static const struct field  fields[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  team_resource = {
-    .name = "team", .schema = "Team", .fields = fields, .view = "api_teams",
+    .name = "team", .table = "teams", .schema = "Team", .fields = fields, .view = "api_teams",
     .sorts = sorts, RESOURCE_SQL(TEAM)
 };

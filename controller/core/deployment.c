@@ -162,13 +162,19 @@ deployment_prepare(struct deployment *d)
                          w->version_id, w->target_id);
     }
 
+    if (d->target->install == NULL) {
+        return error_set(err, ERR_INVALID, "target %s is of type %s, which an agent on "
+                         "the host serves: there is none", w->target_id,
+                         d->target->kind.name);
+    }
+
     if (strcmp(PQgetvalue(d->v, 0, NEWEST), w->version_id) != 0) {
         return error_set(err, ERR_INVALID, "a newer version took the place of %s",
                          w->version_id);
     }
 
     d->config = json_loads(PQgetvalue(d->v, 0, CONFIG), 0, NULL);
-    link_record(d->config, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
+    link_record(d->config, w->certificate_id, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
                 sizeof(d->record));
     deployment_staple(w, d->v, &d->staple);
 

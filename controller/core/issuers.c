@@ -12,18 +12,6 @@ issuer_context(char *out, size_t size, const char *id)
     snprintf(out, size, "issuers.secrets.%s", id);
 }
 
-static const struct issuer_field *
-issuer_field(const struct issuer *issuer, const char *name)
-{
-    for (const struct issuer_field *f = issuer->fields; f->name; f++) {
-        if (strcmp(f->name, name) == 0) {
-            return f;
-        }
-    }
-
-    return NULL;
-}
-
 const struct issuer *
 issuers_open(const struct core *c, const char *issuer_id, json_t **config,
     bool *enabled, struct error *err)
@@ -96,38 +84,15 @@ issuers_load(const struct core *c, const char *issuer_id, json_t **config,
     return issuer;
 }
 
+/* The whole configuration, with what the connector has made for itself. */
 static bool
 issuer_check_fields(const struct issuer *issuer, const json_t *config,
     struct error *err)
 {
-    const struct issuer_field  *f;
-    const char                 *name;
-    json_t                     *value;
+    CLEANUP(json_ref) json_t  *faults = json_array();
 
-    json_object_foreach((json_t *) config, name, value) {
-        f = issuer_field(issuer, name);
-
-        if (f == NULL) {
-            return error_set(err, ERR_MALFORMED, "config: issuers of type %s have no "
-                             "field \"%.60s\"", issuer->type, name);
-        }
-
-        if (json_typeof(value) != f->type
-            && !(f->type == JSON_TRUE && json_is_boolean(value)))
-        {
-            return error_set(err, ERR_MALFORMED, "config: \"%s\" has a wrong type: %s",
-                             name, f->help);
-        }
-    }
-
-    for (f = issuer->fields; f->name; f++) {
-        if ((f->flags & ISSUER_F_REQUIRED) && !json_object_get(config, f->name)) {
-            return error_set(err, ERR_MALFORMED, "config: \"%s\" is required: %s",
-                             f->name, f->help);
-        }
-    }
-
-    return true;
+    return field_check_member("config", issuer->kind.fields, config, NULL, FIELD_STORED, faults)
+           || field_error(faults, err);
 }
 
 /* Moves secret fields out of config into a sealed text. */
@@ -140,9 +105,9 @@ issuer_seal(const struct core *c, const struct issuer *issuer, const char *id,
     json_t                    *value;
     char                       context[160];
 
-    for (const struct issuer_field *f = issuer->fields; f->name; f++) {
+    for (const struct field *f = issuer->kind.fields; f->name; f++) {
         value = json_object_get(config, f->name);
-        if (value && (f->flags & ISSUER_F_SECRET)) {
+        if (value && (f->flags & F_SECRET)) {
             json_object_set(hidden, f->name, value);
             json_object_del(config, f->name);
         }
@@ -159,25 +124,47 @@ issuer_seal(const struct core *c, const struct issuer *issuer, const char *id,
     return *sealed != NULL;
 }
 
-/* An update keeps what it does not name, secrets included. */
+/*
+ * The configuration that given makes of the old one.  given is complete but for
+ * the secrets, which nobody can read: those that it does not name stay, null
+ * takes one away.
+ */
 static bool
-issuer_merge(const struct core *c, const char *id, const json_t *given,
-    json_t **config, struct error *err)
+issuer_merge(const struct core *c, const char *id, const struct issuer *issuer,
+    const json_t *given, json_t **config, struct error *err)
 {
     struct error               ignored = { 0 };
     CLEANUP(json_ref) json_t  *old = NULL;
+    json_t                    *value;
     bool                       enabled;
 
-    if (id && issuers_open(c, id, &old, &enabled, &ignored) == NULL
+    if (issuers_open(c, id, &old, &enabled, &ignored) == NULL
         && ignored.code != ERR_NOT_FOUND)
     {
         *err = ignored;
         return false;
     }
 
-    *config = old ? TAKE(old) : json_object();
+    if (given == NULL) {
+        *config = old ? TAKE(old) : json_object();
+        return true;
+    }
 
-    return *config && (given == NULL || json_object_update(*config, (json_t *) given) == 0);
+    *config = json_copy((json_t *) given);
+
+    for (const struct field *f = issuer->kind.fields; f->name; f++) {
+        value = json_object_get(given, f->name);
+
+        if ((f->flags & F_SECRET) && (value == NULL || json_is_null(value))) {
+            json_object_del(*config, f->name);
+
+            if (value == NULL && json_object_get(old, f->name)) {
+                json_object_set(*config, f->name, json_object_get(old, f->name));
+            }
+        }
+    }
+
+    return true;
 }
 
 bool
@@ -193,13 +180,8 @@ issuers_store(const struct core *c, const char *id, const json_t *body,
     const json_t              *enabled = json_object_get(body, "enabled");
     const struct issuer       *issuer = type ? issuer_find(type) : NULL;
 
-    if (issuer == NULL) {
-        return error_set(err, ERR_INVALID, "type \"%.40s\" is no issuer type of this "
-                         "version", type ? type : "");
-    }
-
-    if (name == NULL) {
-        return error_set(err, ERR_MALFORMED, "name is required");
+    if (issuer == NULL || name == NULL) {
+        return error_set(err, ERR_INTERNAL, "an issuer needs a type and a name");
     }
 
     /* The id is part of what seals the secrets, so it is needed beforehand. */
@@ -211,18 +193,16 @@ issuers_store(const struct core *c, const char *id, const json_t *body,
         id = fresh;
     }
 
-    if ((given && !json_is_object(given))
-        || !issuer_merge(c, id, given, &config, err)
+    if (!issuer_merge(c, id, issuer, given, &config, err)
         || !issuer_check_fields(issuer, config, err)
         || !issuer->prepare(config, err)
         || !issuer_seal(c, issuer, id, config, &sealed, err))
     {
-        return err->code ? false
-               : error_set(err, ERR_MALFORMED, "config must be an object");
+        return false;
     }
 
     text = json_dumps(config, JSON_COMPACT);
-    *id_out = text ? DB_VALUE(c->db, err, SQL_ISSUER_STORE, id, name, issuer->type, text,
+    *id_out = text ? DB_VALUE(c->db, err, SQL_ISSUER_STORE, id, name, issuer->kind.name, text,
                               sealed, json_is_false(enabled) ? "false" : "true", source)
                    : NULL;
 
@@ -287,7 +267,7 @@ issuer_refresh(const struct core *c, const char *id, const char *name,
         return true;
     }
 
-    body = json_pack("{s:s, s:s, s:O}", "type", issuer->type, "name", name,
+    body = json_pack("{s:s, s:s, s:O}", "type", issuer->kind.name, "name", name,
                      "config", config);
 
     return issuers_store(c, id, body, &stored, err);

@@ -51,9 +51,37 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
 }
 
 void
-link_record(const json_t *config, const char *fallback, char *out, size_t size)
+link_place(const char *text, const char *id, const char *common_name, char *out,
+    size_t size)
+{
+    const struct { const char *name, *value; } holes[] = {
+        { "{id}", id }, { "{common_name}", common_name }, { "", NULL }
+    };
+    size_t  n = 0, len;
+    int     i;
+
+    while (*text && n + 1 < size) {
+        for (i = 0; strncmp(text, holes[i].name, strlen(holes[i].name)) != 0; i++) { }
+
+        if (holes[i].value == NULL) {
+            out[n++] = *text++;
+            continue;
+        }
+
+        len = strnlen(holes[i].value, size - n - 1);
+        memcpy(out + n, holes[i].value, len);
+        n += len;
+        text += strlen(holes[i].name);
+    }
+
+    out[n] = '\0';
+}
+
+void
+link_record(const json_t *config, const char *id, const char *common_name,
+    char *out, size_t size)
 {
     const char  *record = json_string_value(json_object_get(config, "record"));
 
-    snprintf(out, size, "%s", record && *record ? record : fallback);
+    link_place(record && *record ? record : "{common_name}", id, common_name, out, size);
 }

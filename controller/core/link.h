@@ -21,6 +21,12 @@ agent_row_cleanup(struct agent_row *a)
 bool link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
     struct error *err);
 
-/* The record's name in a target's store: its configuration's, else fallback. */
-void link_record(const json_t *config, const char *fallback, char *out,
-    size_t size);
+/* Text of a target's configuration with the certificate's id and common name in
+ * place of {id} and {common_name}. */
+void link_place(const char *text, const char *id, const char *common_name,
+    char *out, size_t size);
+
+/* The record's name in a target's store: its configuration's, else the common
+ * name. */
+void link_record(const json_t *config, const char *id, const char *common_name,
+    char *out, size_t size);

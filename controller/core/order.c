@@ -85,7 +85,14 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
                          "lacks", PQgetvalue(orders, i, TARGET));
     }
 
-    link_record(config, PQgetvalue(orders, i, COMMON_NAME), record, sizeof(record));
+    if (target->csr == NULL) {
+        return error_set(err, ERR_INVALID, "target %s is of type %s, which an agent on "
+                         "the host serves: there is none", PQgetvalue(orders, i, TARGET),
+                         target->kind.name);
+    }
+
+    link_record(config, w->certificate_id, PQgetvalue(orders, i, COMMON_NAME), record,
+                sizeof(record));
 
     if (!link_agent(w, PQgetvalue(orders, i, AGENT), &agent, err)
         || !target->csr(&agent.link, record, PQgetvalue(orders, i, KEY_TYPE), sans,

@@ -4,25 +4,34 @@
  */
 #include "db_error.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const struct { const char *prefix; enum err code; } sqlstates[] = {
-    { "23505", ERR_CONFLICT },       /* unique_violation */
-    { "23503", ERR_INVALID },        /* foreign_key_violation; who deletes says
-                                        conflict instead */
-    { "23502", ERR_MALFORMED },      /* not_null_violation */
-    { "23",    ERR_INVALID },        /* any other integrity constraint */
-    { "22P02", ERR_MALFORMED },      /* invalid_text_representation */
-    { "22",    ERR_MALFORMED },      /* data exception */
-    { "25006", ERR_UNAVAILABLE },    /* read-only: a standby answered */
-    { "40",    ERR_UNAVAILABLE },    /* serialization failure, deadlock */
-    { "53",    ERR_UNAVAILABLE },    /* insufficient resources, disk full */
-    { "55P03", ERR_UNAVAILABLE },    /* lock_not_available */
-    { "57",    ERR_UNAVAILABLE },    /* operator intervention, time-out */
-    { "58",    ERR_UNAVAILABLE },    /* system error */
-    { "08",    ERR_UNAVAILABLE },    /* connection exception */
-    { "P0001", ERR_INVALID },        /* raise_exception of our functions */
-    { "",      ERR_INTERNAL },
+static const struct { const char *prefix; enum err code; const char *text; } sqlstates[] = {
+    /* unique_violation */
+    { "23505", ERR_CONFLICT, "such an object exists" },
+
+    /* foreign_key_violation; who deletes says conflict instead */
+    { "23503", ERR_INVALID, "an object that is named here does not exist, or is in use" },
+
+    /* any other integrity constraint */
+    { "23", ERR_INVALID, "the object breaks a rule of its kind" },
+
+    /* data exception: a value that its field cannot hold */
+    { "22", ERR_INVALID, "a value is not what its field can hold" },
+
+    /* raise_exception of our functions */
+    { "P0001", ERR_INVALID, "" },
+
+    /* a standby, a deadlock, a full disk, a lock, an operator, a lost connection */
+    { "25006", ERR_UNAVAILABLE, "the database takes no changes now" },
+    { "40", ERR_UNAVAILABLE, "another request changed the same: send it again" },
+    { "53", ERR_UNAVAILABLE, "the database has no room or too many connections" },
+    { "55P03", ERR_UNAVAILABLE, "another request holds the object: send it again" },
+    { "57", ERR_UNAVAILABLE, "the database stopped the request" },
+    { "58", ERR_UNAVAILABLE, "the database met an error of its system" },
+    { "08", ERR_UNAVAILABLE, "the connection to the database was lost" },
+    { "", ERR_INTERNAL, "the database met an error" },
 };
 
 static const struct { const char *constraint, *text; } rules[] = {
@@ -124,9 +133,18 @@ db_error(struct error *err, PGconn *conn, const PGresult *res)
         return error_set(err, sqlstates[i].code, "%s", rule);
     }
 
-    if (column && sqlstates[i].code == ERR_MALFORMED) {
-        return error_set(err, ERR_MALFORMED, "%s is required", column);
+    if (column && strcmp(state, "23502") == 0) {          /* not_null_violation */
+        return error_set(err, ERR_INVALID, "%s is required", column);
     }
 
-    return error_set(err, sqlstates[i].code, "%s", text ? text : state);
+    /* Only what our own functions raise is for callers: the rest quotes statements
+     * and names of the database. */
+    if (strcmp(state, "P0001") == 0) {
+        return error_set(err, sqlstates[i].code, "%s", text);
+    }
+
+    error_set(err, sqlstates[i].code, "%s", sqlstates[i].text);
+    snprintf(err->cause, sizeof(err->cause), "%s: %s", state, text ? text : "");
+
+    return false;
 }

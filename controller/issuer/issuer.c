@@ -3,39 +3,17 @@
 #include "local.h"
 
 #include <stdlib.h>
-#include <strings.h>
 
-const struct issuer *const  issuers[] = {
-    &issuer_local,
+const struct field_kind *const  issuer_kinds[] = {
+    &issuer_local.kind,
     NULL
 };
 
-static bool
-issuer_is_called(const struct issuer *issuer, const char *type)
-{
-    const char *const  *alias = issuer->aliases;
-
-    if (strcasecmp(issuer->type, type) == 0) {
-        return true;
-    }
-
-    while (alias && *alias && strcasecmp(*alias, type) != 0) {
-        alias++;
-    }
-
-    return alias && *alias;
-}
-
+/* A kind is the first member of its connector. */
 const struct issuer *
 issuer_find(const char *type)
 {
-    const struct issuer *const  *issuer = issuers;
-
-    while (*issuer && !issuer_is_called(*issuer, type)) {
-        issuer++;
-    }
-
-    return *issuer;
+    return (const struct issuer *) field_kind_find(issuer_kinds, type);
 }
 
 void

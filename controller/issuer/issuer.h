@@ -7,22 +7,9 @@
  * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/issuers.md.
  */
 #pragma once
-#include "error.h"
-#include <jansson.h>
+#include "field.h"
 #include <stdbool.h>
 #include <time.h>
-
-enum issuer_flags {
-    ISSUER_F_REQUIRED = 1,
-    ISSUER_F_SECRET   = 2      /* sealed in the database, never answered */
-};
-
-struct issuer_field {
-    const char  *name;
-    json_type    type;
-    int          flags;
-    const char  *help;
-};
 
 /* What the connector is asked for.  All borrowed. */
 struct issuer_request {
@@ -46,9 +33,7 @@ struct issuer_result {
 void issuer_result_free(struct issuer_result *result);
 
 struct issuer {
-    const char                 *type;        /* "local" */
-    const char *const          *aliases;     /* other spellings, NULL-terminated, or NULL */
-    const struct issuer_field  *fields;
+    struct field_kind  kind;      /* first: see issuer_find() */
 
     /* Whether config can work at all; makes what is missing where it makes keys
      * of its own (config gains fields, secrets too). */
@@ -71,5 +56,5 @@ struct issuer {
 /* By type or alias, letter case ignored; NULL when unknown. */
 const struct issuer *issuer_find(const char *type);
 
-/* All of them, NULL-terminated. */
-extern const struct issuer *const  issuers[];
+/* Their types and configurations, NULL-terminated. */
+extern const struct field_kind *const  issuer_kinds[];

@@ -120,9 +120,10 @@ static const char *const  aliases[] = {
 };
 
 const struct issuer  issuer_local = {
-    .type    = "local",
-    .aliases = aliases,
-    .fields  = local_fields,
+    .kind    = {
+        "local", aliases, "LocalConfig",
+        "signs by itself: a root made once and kept, or a CA from files", local_fields
+    },
     .prepare = local_prepare,
     .issue   = local_issue,
     .revoke  = local_revoke,

@@ -1,6 +1,7 @@
 /* Prints the route and field tables as an OpenAPI 3.1 document. */
 #include "openapi.h"
-#include "openapi_schema.h"
+#include "field_schema.h"
+#include "resource.h"
 #include "wire.h"
 
 #include <ctype.h>
@@ -44,7 +45,7 @@ path_print(const char *path, char *out, json_t *parameters)
 static json_t *
 query_parameter(const char *name, json_t *schema, const char *help)
 {
-    return json_pack("{s:s s:s s:o s:s?}", "name", name, "in", "query", "schema",
+    return json_pack("{s:s s:s s:o s:s*}", "name", name, "in", "query", "schema",
                      schema, "description", help);
 }
 
@@ -129,37 +130,92 @@ page_schema(const struct resource *res)
                      "page_size", "type", "integer", "required", "data", "total");
 }
 
+static bool
+is_method(const struct route *route, const char *methods)
+{
+    return field_word_in(methods, route->method);
+}
+
+/* Which errors a route may answer with, besides those of every route. */
+static bool
+may_fail(const struct route *route, enum err code)
+{
+    const struct resource  *res = route->data;
+    bool                    body = is_method(route, "POST PUT PATCH")
+                                   && res && schema_takes_body(res->fields);
+
+    switch (code) {
+    case ERR_MALFORMED:
+    case ERR_TOO_LARGE:
+    case ERR_INTERNAL:
+        return true;
+    case ERR_UNAVAILABLE:
+        return !(route->flags & ROUTE_NODB);
+    case ERR_UNAUTHORIZED:
+    case ERR_THROTTLED:
+        return !(route->flags & ROUTE_PUBLIC);
+    case ERR_FORBIDDEN:
+        return *route->permission != '\0';
+    case ERR_NOT_FOUND:
+        return strchr(route->path, '{') != NULL;
+    case ERR_CONFLICT:
+        return route->audit != NULL;
+    case ERR_STALE:
+        return is_method(route, "PUT PATCH DELETE");
+    case ERR_MEDIA_TYPE:
+    case ERR_INVALID:
+        return body || (code == ERR_INVALID ? route->audit != NULL : route->accepts != NULL);
+    default:
+        return false;
+    }
+}
+
+static json_t *
+success(const struct route *route)
+{
+    const struct resource  *res = route->data;
+    json_t                 *answer, *schema;
+    const char             *media = route->media ? route->media : "application/json";
+
+    answer = json_pack("{s:s}", "description", "done");
+
+    if (route->status == 204) {
+        return answer;
+    }
+
+    schema = route->media ? json_object()
+             : res == NULL ? json_pack("{s:s}", "type", "object")
+             : route->flags & ROUTE_LIST ? page_schema(res) : schema_ref(res->schema, "");
+
+    json_object_set_new(answer, "content", json_pack("{s:{s:o}}", media, "schema", schema));
+
+    return answer;
+}
+
 static json_t *
 responses(const struct route *route)
 {
-    const struct resource  *res = route->data;
-    int                     status = route->status ? route->status : 200;
-    json_t                 *all = json_object(), *answer;
-    char                    code[8];
+    json_t  *all = json_object();
+    char     code[16];
 
-    answer = json_pack("{s:s}", "description", "done");
-    snprintf(code, sizeof(code), "%d", status);
+    snprintf(code, sizeof(code), "%d", route->status ? route->status : 200);
+    json_object_set_new(all, code, success(route));
 
-    if (res && status != 204) {
-        json_object_set_new(answer, "content", json_pack("{s:{s:o}}",
-            "application/json", "schema", route->flags & ROUTE_LIST
-            ? page_schema(res) : schema_ref(res->schema, "")));
+    if (route->also) {
+        snprintf(code, sizeof(code), "%d", route->also);
+        json_object_set_new(all, code, json_pack("{s:s}", "description", "done before"));
     }
 
-    json_object_set_new(all, code, answer);
-
-    if (!(route->flags & ROUTE_PUBLIC)) {
-        json_object_set_new(all, "401", json_pack("{s:s}", "$ref",
-                            "#/components/responses/Error"));
-    }
-
-    if (*route->permission) {
-        json_object_set_new(all, "403", json_pack("{s:s}", "$ref",
-                            "#/components/responses/Error"));
+    for (int e = ERR_NONE + 1; e < ERR__MAX; e++) {
+        if (may_fail(route, (enum err) e)) {
+            snprintf(code, sizeof(code), "%d", err_infos[e].http_status);
+            json_object_set_new(all, code, json_pack("{s:s}", "$ref",
+                                "#/components/responses/Problem"));
+        }
     }
 
     json_object_set_new(all, "default", json_pack("{s:s}", "$ref",
-                        "#/components/responses/Error"));
+                        "#/components/responses/Problem"));
 
     return all;
 }
@@ -169,25 +225,32 @@ static json_t *
 request_body(const struct route *route, json_t *schemas)
 {
     const struct resource  *res = route->data;
-    bool                    update = strcmp(route->method, "PUT") == 0;
+    enum schema_kind        kind = is_method(route, "PUT") ? SCHEMA_REPLACE
+                                   : is_method(route, "PATCH") ? SCHEMA_MERGE
+                                   : SCHEMA_CREATE;
     const char             *name, *suffix;
     char                    full[100];
 
+    if (route->accepts) {
+        return json_pack("{s:b s:{s:{s:{}}}}", "required", 1, "content",
+                         route->accepts, "schema");
+    }
+
     if (res == NULL || !schema_takes_body(res->fields)
-        || (!update && strcmp(route->method, "POST") != 0))
+        || !is_method(route, "POST PUT PATCH"))
     {
         return NULL;
     }
 
     name = res->request ? res->request : res->schema;
-    suffix = res->request ? "" : update ? "Update" : "Create";
+    suffix = res->request ? "" : schema_suffixes[kind];
     snprintf(full, sizeof(full), "%s%s", name, suffix);
-    json_object_set_new(schemas, full,
-        schema_object(res->fields, update ? SCHEMA_UPDATE : SCHEMA_CREATE));
+    json_object_set_new(schemas, full, schema_object(res->fields, kind));
+    schema_kinds(res->fields, kind, schemas);
 
     return json_pack("{s:b s:{s:{s:o}}}", "required", res->request ? 0 : 1,
-                     "content", "application/json", "schema",
-                     schema_ref(name, suffix));
+                     "content", is_method(route, "PATCH") ? "application/merge-patch+json"
+                     : "application/json", "schema", schema_ref(name, suffix));
 }
 
 static json_t *
@@ -228,6 +291,7 @@ operation(const struct route *route, json_t *parameters, json_t *schemas)
     if (res && !json_object_get(schemas, res->schema)) {
         json_object_set_new(schemas, res->schema,
                             schema_object(res->fields, SCHEMA_ANSWER));
+        schema_kinds(res->fields, SCHEMA_ANSWER, schemas);
     }
 
     return op;
@@ -257,20 +321,42 @@ path_add(json_t *paths, const struct route *route, json_t *schemas)
     json_object_set_new(item, method, operation(route, parameters, schemas));
 }
 
+/* RFC 9457, and the members that the comparable product has. */
+static json_t *
+problem_schema(void)
+{
+    json_t  *error = json_pack("{s:s s:{s:{s:s} s:{s:s}} s:[s,s]}", "type", "object",
+                               "properties", "pointer", "type", "string", "detail",
+                               "type", "string", "required", "pointer", "detail");
+    json_t  *dependant = json_pack("{s:s s:{s:{s:s} s:{s:s}} s:[s,s]}", "type",
+                                   "object", "properties", "type", "type", "string",
+                                   "id", "type", "string", "required", "type", "id");
+
+    return json_pack("{s:s s:{s:{s:s s:s} s:{s:s} s:{s:s} s:{s:s} s:{s:s} s:{s:s} s:{s:s}"
+                     " s:{s:s} s:{s:s s:o} s:{s:s s:o}} s:[s,s,s,s,s,s,s,s]}",
+                     "type", "object", "properties",
+                     "type", "type", "string", "format", "uri-reference",
+                     "title", "type", "string", "status", "type", "integer",
+                     "detail", "type", "string", "instance", "type", "string",
+                     "request_id", "type", "string", "error", "type", "string",
+                     "message", "type", "string",
+                     "errors", "type", "array", "items", error,
+                     "dependants", "type", "array", "items", dependant,
+                     "required", "type", "title", "status", "detail", "instance",
+                     "request_id", "error", "message");
+}
+
 static json_t *
 components(json_t *schemas)
 {
-    json_object_set_new(schemas, "Error", json_pack(
-        "{s:s s:{s:{s:s} s:{s:s} s:{s:s}} s:[s,s,s]}", "type", "object",
-        "properties", "error", "type", "string", "message", "type", "string",
-        "request_id", "type", "string", "required", "error", "message",
-        "request_id"));
+    json_object_set_new(schemas, "Problem", problem_schema());
 
     return json_pack("{s:{s:{s:s s:s}} s:{s:{s:s s:{s:{s:o}}}} s:o}",
                      "securitySchemes", "bearer", "type", "http", "scheme",
-                     "bearer", "responses", "Error", "description",
-                     "what was wrong, in words", "content", "application/json",
-                     "schema", schema_ref("Error", ""), "schemas", schemas);
+                     "bearer", "responses", "Problem", "description",
+                     "what was wrong, in words (RFC 9457)", "content",
+                     "application/problem+json",
+                     "schema", schema_ref("Problem", ""), "schemas", schemas);
 }
 
 bool
@@ -283,10 +369,11 @@ openapi_get(struct request *r)
         path_add(paths, route, schemas);
     }
 
-    document = json_pack("{s:s s:{s:s s:s s:s} s:[{s:[]}] s:o s:o}",
+    document = json_pack("{s:s s:{s:s s:s s:s} s:[{s:s}] s:[{s:[]}] s:o s:o}",
                          "openapi", "3.1.0", "info", "title", "certctl",
                          "version", CERTCTL_VERSION, "description",
-                         "Certificates of NGINX, kept alive", "security",
+                         "Certificates of NGINX servers: inventory, renewal, "
+                         "deployment", "servers", "url", "/", "security",
                          "bearer", "paths", paths, "components",
                          components(schemas));
 

@@ -1,24 +1,39 @@
 /* The generic handlers: check the body, run the resource's statement, answer. */
 #include "resource.h"
+#include "random.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool
+not_found(struct request *r, const struct resource *res)
+{
+    return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
+}
 
 bool
 resource_reply(struct request *r, const struct resource *res, const char *id,
     int status)
 {
     CLEANUP(pgresult) PGresult  *rows = DB_EXEC(r->db, &r->err, res->get, id);
+    char                         location[400];
 
     if (rows == NULL) {
         return false;
     }
 
     if (PQntuples(rows) == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
+        return not_found(r, res);
+    }
+
+    if (status == 201) {
+        snprintf(location, sizeof(location), "%s/%s", r->route->path, id);
+        rest_header(r, "Location", location);
     }
 
     r->status = status;
+    r->represents = true;
 
     return rest_reply_text(r, PQgetvalue(rows, 0, 0), PQgetlength(rows, 0, 0));
 }
@@ -29,15 +44,23 @@ resource_get(struct request *r)
     return resource_reply(r, r->route->data, r->args[0], 200);
 }
 
-/* What the audit row shows of a body: nothing that is never answered. */
-static json_t *
-body_details(const json_t *body, const struct field *fields)
+json_t *
+resource_details(const json_t *body, const json_t *current,
+    const struct field *fields)
 {
-    json_t  *details = json_deep_copy(body);
+    json_t      *details = json_deep_copy(body), *value;
+    const char  *key;
+    void        *next;
 
-    for (const struct field *f = fields; f->name; f++) {
-        if (f->flags & F_WRITE) {
+    for (const struct field *f = fields; f && f->name; f++) {
+        if (f->flags & (F_WRITE | F_SECRET)) {
             json_object_del(details, f->name);
+        }
+    }
+
+    json_object_foreach_safe(details, next, key, value) {
+        if (current && json_equal(value, json_object_get(current, key))) {
+            json_object_del(details, key);
         }
     }
 
@@ -60,7 +83,7 @@ resource_insert(struct request *r, const struct resource *res, char **ret_id)
         return false;
     }
 
-    r->details = body_details(r->body, res->fields);
+    r->details = resource_details(r->body, NULL, res->fields);
     r->subject = strdup(id);
     *ret_id = TAKE(id);
 
@@ -76,17 +99,35 @@ resource_create(struct request *r)
     return resource_insert(r, res, &id) && resource_reply(r, res, id, 201);
 }
 
-/* The object as it is, to judge a change by. */
-static json_t *
+/* RFC 9110 13.1.1: the tag of a GET now, compared strongly. */
+static bool
+precondition_holds(struct request *r, const char *text)
+{
+    const char  *wanted = rest_request_header(r, "If-Match");
+    char         tag[REST_TAG_MAX];
+
+    rest_tag(text, strlen(text), tag);
+
+    return wanted == NULL || rest_tag_listed(wanted, tag, true)
+           || error_set(&r->err, ERR_STALE, "the object has changed since the "
+                        "state that If-Match names: get it again");
+}
+
+json_t *
 resource_current(struct request *r, const struct resource *res)
 {
-    CLEANUP(mem) char  *text = DB_VALUE(r->db, &r->err, res->get, r->args[0]);
+    CLEANUP(mem) char  *text = NULL;
     json_t             *current;
 
+    text = DB_VALUE(r->db, &r->err, SQL_RESOURCE_LOCK, res->view, r->args[0]);
     if (text == NULL) {
         if (r->err.code == ERR_NOT_FOUND) {
-            error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
+            not_found(r, res);
         }
+        return NULL;
+    }
+
+    if (!precondition_holds(r, text)) {
         return NULL;
     }
 
@@ -96,25 +137,6 @@ resource_current(struct request *r, const struct resource *res)
     }
 
     return current;
-}
-
-/* Only what differs is worth an audit row. */
-static json_t *
-changed_details(const json_t *body, const json_t *current,
-    const struct field *fields)
-{
-    json_t      *details = body_details(body, fields);
-    const char  *key;
-    json_t      *value;
-    void        *next;
-
-    json_object_foreach_safe(details, next, key, value) {
-        if (json_equal(value, json_object_get(current, key))) {
-            json_object_del(details, key);
-        }
-    }
-
-    return details;
 }
 
 bool
@@ -129,17 +151,53 @@ resource_update(struct request *r)
     }
 
     text = json_dumps(r->body, JSON_COMPACT);
-    r->details = changed_details(r->body, current, res->fields);
+    r->details = resource_details(r->body, current, res->fields);
 
     return DB_RUN(r->db, &r->err, res->update, r->args[0], text)
            && resource_reply(r, res, r->args[0], 200);
+}
+
+/* What still refers to it, as objects, so that a caller can go there. */
+static bool
+nothing_depends(struct request *r, const struct resource *res)
+{
+    CLEANUP(mem) char  *text = NULL;
+    json_t             *dependants;
+    const json_t       *first;
+    size_t              n;
+
+    if (res->table == NULL) {
+        return true;
+    }
+
+    text = DB_VALUE(r->db, &r->err, SQL_RESOURCE_DEPENDANTS, res->table, r->args[0]);
+    dependants = text ? json_loads(text, 0, NULL) : NULL;
+
+    if (dependants == NULL) {
+        return false;
+    }
+
+    n = json_array_size(dependants);
+    first = json_array_get(dependants, 0);
+    r->problem = json_pack("{s:o}", "dependants", dependants);
+
+    return n == 0
+           || error_set(&r->err, ERR_CONFLICT, "this %s is still in use by %s %s%s",
+                        res->name, json_string_value(json_object_get(first, "type")),
+                        json_string_value(json_object_get(first, "id")),
+                        n > 1 ? " and others: see dependants" : "");
 }
 
 bool
 resource_delete(struct request *r)
 {
     const struct resource  *res = r->route->data;
+    CLEANUP(json) json_t   *current = resource_current(r, res);
     int                     n = 0;
+
+    if (current == NULL || !nothing_depends(r, res)) {
+        return false;
+    }
 
     if (!db_run(r->db, res->delete, 1, r->args, &n, &r->err)) {
 
@@ -151,7 +209,7 @@ resource_delete(struct request *r)
     }
 
     if (n == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
+        return not_found(r, res);
     }
 
     r->status = 204;

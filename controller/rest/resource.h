@@ -3,40 +3,8 @@
  * tables check request bodies and print the OpenAPI document.
  */
 #pragma once
+#include "field.h"
 #include "rest.h"
-
-enum field_type {
-    T_TEXT, T_INT, T_BOOL, T_TIME, T_OBJECT,
-    T_TAGS,             /* object whose values are strings */
-    T_TEXTS, T_INTS,    /* arrays */
-    T_ROWS,             /* array of objects: of */
-    T__MAX
-};
-
-enum field_flags {
-    F_REQUIRED = 1,     /* at creation */
-    F_FIXED    = 2,     /* set at creation, or never changes */
-    F_READ     = 4,     /* the server's own: may be sent back unchanged */
-    F_NULL     = 8,     /* null clears it */
-    F_WRITE    = 16     /* accepted, never answered */
-};
-
-/*
- * min and max bound a number's value, a text's length in bytes, an array's
- * length and, with item_max, the bytes of its texts; both 0: the type's own.
- */
-struct field {
-    const char          *name;
-    enum field_type      type;
-    int                  flags;
-    long long            min, max;
-    long long            item_max;
-    const char          *pattern;     /* PCRE2, for the whole text */
-    const char          *allowed;     /* "a b c": one of these words */
-    bool               (*check)(const char *text, struct error *err);
-    const struct field  *of;          /* T_ROWS: the fields of an element */
-    const char          *help;
-};
 
 enum filter_op { OP_EQ, OP_BEFORE, OP_AFTER, OP_HAS, OP__MAX };
 
@@ -52,6 +20,7 @@ struct resource {
     const char           *name;          /* "team": in audit rows and errors */
     const char           *schema;        /* "Team": in the OpenAPI document */
     const char           *request;       /* its name as a body, unless schema */
+    const char           *table;         /* "teams": whose rows it is, or NULL */
     const struct field   *fields;        /* NULL name ends */
     const char           *view;          /* "api_teams" */
     const struct filter  *filters;       /* NULL name ends; or NULL */
@@ -69,30 +38,53 @@ struct resource {
 /*
  * The generic handlers.  get: one id, gives JSON.  create: the body, gives the
  * id, and is followed by update: the id and the body, gives the id.  delete:
- * the id, gives the id.  resource_part lists what belongs to {id} and answers
- * 404 when get does not know it.
+ * the id, gives the id.  resource_update answers PUT, which replaces the object,
+ * and PATCH, which merges (RFC 7396).  resource_part lists what belongs to {id}
+ * and answers 404 when get does not know it.
  */
 rest_handler  resource_list, resource_get, resource_create, resource_update,
               resource_delete, resource_part;
 
-/* One row each for the five routes of a plain resource. */
+/* One row each for the six routes of a plain resource. */
 #define RESOURCE_ROUTES(at, noun, res, one, many)                             \
     { "GET", at, noun ".read", NULL, resource_list, res, ROUTE_LIST,          \
-      "List " many, 200 },                                                    \
+      "List " many, .status = 200 },                                          \
     { "POST", at, noun ".edit", one "_created", resource_create, res, 0,      \
-      "Create one of the " many, 201 },                                       \
+      "Create one of the " many, .status = 201 },                             \
     { "GET", at "/{id}", noun ".read", NULL, resource_get, res, 0,            \
-      "Get one of the " many, 200 },                                          \
+      "Get one of the " many, .status = 200 },                                \
     { "PUT", at "/{id}", noun ".edit", one "_updated", resource_update, res,  \
-      0, "Change one of the " many ", fully or in part", 200 },               \
+      0, "Replace one of the " many, .status = 200 },                         \
+    { "PATCH", at "/{id}", noun ".edit", one "_updated", resource_update,     \
+      res, 0, "Change fields of one of the " many, .status = 200 },           \
     { "DELETE", at "/{id}", noun ".delete", one "_deleted", resource_delete,  \
-      res, 0, "Delete one of the " many, 204 }
+      res, 0, "Delete one of the " many, .status = 204 }
 
 /* Steps of these, for handlers that do more. */
 
-/* Checks r->body against the table; current: the object it changes, or NULL. */
+/*
+ * Checks r->body against the table and completes it (field_complete()).
+ * current: the object that it changes, or NULL.  Faults go to r->errors.
+ */
 bool resource_check(struct request *r, const struct field *fields,
     const json_t *current);
+
+/* The same where a body may be missing. */
+bool resource_check_optional(struct request *r, const struct field *fields);
+
+/*
+ * The object of r->args[0] as it is, locked until the transaction ends, to judge
+ * a change by (json_decref).  NOT_FOUND; STALE where If-Match (RFC 9110 13.1.1)
+ * names other states of it.
+ */
+json_t *resource_current(struct request *r, const struct resource *res);
+
+/*
+ * What an audit row shows of a body: nothing that is never answered, and of an
+ * object that is changed only what differs.
+ */
+json_t *resource_details(const json_t *body, const json_t *current,
+    const struct field *fields);
 
 /* Answers with the JSON text that sql gives for id; NOT_FOUND without. */
 bool resource_reply(struct request *r, const struct resource *res,
@@ -102,11 +94,8 @@ bool resource_reply(struct request *r, const struct resource *res,
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
 
-/* Refuses query parameters that the table does not have; names ends with NULL. */
-bool resource_query_known(struct request *r, const char *const *names);
-
-/* RFC 3339 5.6 date-time. */
-bool resource_is_time(const char *text);
+/* Whether name is a parameter of every list: page, sort, fields... */
+bool resource_pages_by(const char *name);
 
 /* "true" or "false" of a query parameter; a wrong word is MALFORMED. */
 bool resource_query_bool(struct request *r, const char *name, bool *ret);

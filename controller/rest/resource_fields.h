@@ -13,12 +13,16 @@
       .help = "what people call it" }
 
 /* A reference to another object's id. */
-#define FIELD_REF(name, flags, help)                                          \
-    { name, T_TEXT, flags, 1, 100, 0, NULL, NULL, NULL, NULL, help }
+#define FIELD_REF(id, refers, text)                                           \
+    { id, T_TEXT, refers, 1, 100, .help = text }
 
 /* What the server keeps. */
-#define FIELD_READ(name, type, help)                                          \
-    { name, type, F_READ | F_NULL, 0, 0, 0, NULL, NULL, NULL, NULL, help }
+#define FIELD_READ(id, kind, text)                                            \
+    { id, kind, F_READ | F_NULL, .help = text }
+
+/* The same, and which words it may be. */
+#define FIELD_STATE(id, words, text)                                          \
+    { id, T_TEXT, F_READ | F_NULL, .allowed = words, .help = text }
 
 #define FIELD_CREATED_AT  FIELD_READ("created_at", T_TIME, "when it was made")
 #define FIELD_UPDATED_AT  FIELD_READ("updated_at", T_TIME, "when it last changed")

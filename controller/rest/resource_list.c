@@ -17,29 +17,16 @@ static const char *const  paging[] = {
     "page", "per_page", "cursor", "page_size", "sort", "sort_desc", "fields", NULL
 };
 
-static bool
-name_in(const char *const *names, const char *name)
+bool
+resource_pages_by(const char *name)
 {
-    for ( ; names && *names; names++) {
-        if (strcmp(*names, name) == 0) {
+    for (const char *const *p = paging; *p; p++) {
+        if (strcmp(*p, name) == 0) {
             return true;
         }
     }
 
     return false;
-}
-
-bool
-resource_query_known(struct request *r, const char *const *names)
-{
-    for (const struct query_arg *arg = r->query; arg->name; arg++) {
-        if (!name_in(names, arg->name)) {
-            return error_set(&r->err, ERR_MALFORMED,
-                             "unknown query parameter \"%.60s\"", arg->name);
-        }
-    }
-
-    return true;
 }
 
 bool
@@ -98,6 +85,28 @@ filter_find(const struct resource *res, const char *name)
     return filter && filter->name ? filter : NULL;
 }
 
+/* A value that the column can hold: nobody has an unknown status. */
+static bool
+filter_check(struct request *r, const struct resource *res,
+    const struct filter *filter, const char *value)
+{
+    const struct field  *f = field_find(res->fields, filter->column);
+    const char          *words = f == NULL ? NULL : f->type == T_BOOL ? "true false"
+                                 : f->answers ? f->answers : f->allowed;
+
+    if ((filter->op == OP_BEFORE || filter->op == OP_AFTER) && !field_is_time(value)) {
+        return error_set(&r->err, ERR_MALFORMED, "%s must be an RFC 3339 time, "
+                         "such as 2026-01-31T00:00:00Z", filter->name);
+    }
+
+    if (filter->op == OP_EQ && words && !field_word_in(words, value)) {
+        return error_set(&r->err, ERR_MALFORMED, "%s must be one of: %s", filter->name,
+                         words);
+    }
+
+    return true;
+}
+
 /* What the query asks for, as the JSON that api_list() reads. */
 static bool
 list_filters(struct request *r, const struct resource *res, json_t *filters)
@@ -109,25 +118,13 @@ list_filters(struct request *r, const struct resource *res, json_t *filters)
     }
 
     for (const struct query_arg *arg = r->query; arg->name; arg++) {
-        if (name_in(paging, arg->name)) {
-            continue;
-        }
-
         filter = filter_find(res, arg->name);
-        if (filter == NULL) {
-            return error_set(&r->err, ERR_MALFORMED,
-                             "unknown query parameter \"%.60s\"", arg->name);
-        }
 
-        if ((filter->op == OP_BEFORE || filter->op == OP_AFTER)
-            && !resource_is_time(arg->value))
+        if (filter && (!filter_check(r, res, filter, arg->value)
+                       || !filter_add(filters, filter->column, filter->op, arg->value)))
         {
-            return error_set(&r->err, ERR_MALFORMED, "%s must be an RFC 3339 time, "
-                             "such as 2026-01-31T00:00:00Z", arg->name);
-        }
-
-        if (!filter_add(filters, filter->column, filter->op, arg->value)) {
-            return error_set(&r->err, ERR_INTERNAL, "out of memory");
+            return r->err.code ? false
+                   : error_set(&r->err, ERR_INTERNAL, "out of memory");
         }
     }
 
@@ -181,7 +178,7 @@ list_fields(struct request *r, const struct resource *res, json_t *names)
 
         for (f = res->fields; f->name; f++) {
             if (strlen(f->name) == len && memcmp(f->name, list, len) == 0
-                && !(f->flags & F_WRITE))
+                && !(f->flags & (F_WRITE | F_SECRET)))
             {
                 break;
             }
@@ -236,6 +233,13 @@ list_run(struct request *r, const struct resource *res, const char *sorted,
                    res->key ? res->key : "id", page->number, page->size,
                    page->cursor, fields);
     if (rows == NULL) {
+
+        /* the values of a list are those of its query */
+        if (r->err.code == ERR_INVALID) {
+            error_set(&r->err, ERR_MALFORMED, page->cursor && *page->cursor
+                      ? "the cursor is not one that this list answered"
+                      : "a value of the query is not what its field can hold");
+        }
         return false;
     }
 

@@ -9,6 +9,7 @@
 
 #define REST_ARGS_MAX   4
 #define REST_QUERY_MAX  24
+#define REST_PROBLEMS   "/api/v1/problems"     /* what a "type" of RFC 9457 leads to */
 
 CLEANUP_FUNC(json, json_t *, json_decref)
 
@@ -30,7 +31,6 @@ struct rest_context {
 
 struct query_arg { const char *name, *value; };
 
-struct patterns;
 struct identity;
 
 /* What enroll/ keeps on a thread from one request to the next; end() is called
@@ -54,7 +54,6 @@ struct request {
     const char                 *actor;                 /* "admin", "anonymous" */
     const char                 *actor_type;            /* "APIKey", "Anonymous" */
     const struct identity      *identity;              /* rest_auth.h */
-    const struct patterns      *patterns;              /* rest_pattern.h */
     struct rest_keep           *keep;                  /* of this thread */
     bool                        open;                  /* no key is needed here */
     char                        id[37];                /* X-Request-ID */
@@ -66,6 +65,11 @@ struct request {
     void                       *in_headers;            /* struct evkeyvalq */
     void                       *headers;               /* struct evkeyvalq */
     struct error                err;
+    json_t                     *errors;                /* {pointer, detail} of each
+                                                          fault of the body */
+    json_t                     *problem;               /* more members of an error */
+    bool                        represents;            /* the answer is the object: it
+                                                          has an ETag */
 
     /* the audit row of a route that has an audit action; given away to rest/ */
     char                       *subject;               /* args[0] unless set */
@@ -92,6 +96,9 @@ struct route {
     int            flags;
     const char    *summary;       /* for OpenAPI */
     int            status;        /* of success, for OpenAPI; 0: 200 */
+    int            also;          /* another status of success, without content */
+    const char    *media;         /* of the answer, unless it is JSON */
+    const char    *accepts;       /* of a body with ROUTE_BINARY */
 };
 
 /* Reply helpers; all return true so that a handler may end with them. */
@@ -100,6 +107,14 @@ bool rest_reply_json(struct request *r, const json_t *value);
 void rest_header(struct request *r, const char *name, const char *value);
 const char *rest_request_header(const struct request *r, const char *name);
 const char *rest_query(const struct request *r, const char *name);
+
+#define REST_TAG_MAX  40
+
+/* The entity tag of a representation (RFC 9110 8.8.3), quotes included. */
+void rest_tag(const void *data, size_t len, char out[REST_TAG_MAX]);
+
+/* RFC 9110 13.1: whether list is "*" or has tag; strong: a weak one never fits. */
+bool rest_tag_listed(const char *list, const char *tag, bool strong);
 
 struct rest_server;
 

@@ -183,10 +183,10 @@ peer_may_ask(struct peer *peer)
 static bool
 peer_throttled(struct request *r)
 {
-    rest_header(r, "Retry-After", "3");
+    error_set(&r->err, ERR_THROTTLED, "too many wrong API keys from this address");
+    r->err.retry_after = PEER_SECONDS;
 
-    return error_set(&r->err, ERR_THROTTLED,
-                     "too many wrong API keys from this address");
+    return false;
 }
 
 /* "{a,b}" of PostgreSQL, whose elements need no quotes: the format of a

@@ -40,14 +40,24 @@ body_is_shallow(const char *text, size_t len)
     return true;
 }
 
+/* Also RFC 7396's own type, where a body is one. */
 static bool
 body_is_json(const struct request *r)
 {
-    const char  *type = rest_request_header(r, "Content-Type");
-    size_t       len = strlen("application/json");
+    static const char *const  names[] = { "application/json", "application/merge-patch+json" };
+    const char               *type = rest_request_header(r, "Content-Type");
+    int                       n = strcmp(r->method, "PATCH") == 0 ? 2 : 1;
+    size_t                    len;
 
-    return type && strncasecmp(type, "application/json", len) == 0
-           && strchr(" ;", type[len]) != NULL;
+    for (int i = 0; type && i < n; i++) {
+        len = strlen(names[i]);
+
+        if (strncasecmp(type, names[i], len) == 0 && strchr(" ;", type[len]) != NULL) {
+            return true;
+        }
+    }
+
+    return false;
 }
 
 static bool

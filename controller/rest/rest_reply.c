@@ -78,30 +78,62 @@ reply_detail(const struct error *err)
            ? "the database is not reachable" : err->detail;
 }
 
+/* RFC 9457 3, with "error" and "message" of the comparable product beside. */
+static json_t *
+problem_object(struct request *r, const char *detail)
+{
+    const struct err_info  *info = &err_infos[r->err.code];
+    json_t                 *problem, *errors = r->errors;
+
+    if (errors == NULL && r->err.pointer[0]) {
+        errors = json_pack("[{s:s, s:s}]", "pointer", r->err.pointer, "detail", detail);
+    } else {
+        json_incref(errors);
+    }
+
+    problem = json_pack("{s:s+, s:s, s:i, s:s*, s:s, s:s, s:s, s:s*, s:o*}",
+                        "type", REST_PROBLEMS "/", info->type, "title", info->title,
+                        "status", info->http_status, "detail", detail,
+                        "instance", r->path, "request_id", r->id, "error", info->title,
+                        "message", detail, "errors", errors);
+
+    if (r->problem) {
+        json_object_update_missing(problem, r->problem);
+    }
+
+    return problem;
+}
+
 static void
 reply_error(struct request *r)
 {
-    const struct err_info  *info = &err_infos[r->err.code];
-    CLEANUP(json) json_t   *answer = NULL;
+    CLEANUP(json) json_t  *problem = problem_object(r, reply_detail(&r->err));
+    char                   seconds[16];
 
-    /* "error" of the comparable product is the status's text. */
-    answer = json_pack("{s:s s:s* s:s}", "error", info->title, "message",
-                       reply_detail(&r->err), "request_id", r->id);
+    r->status = err_infos[r->err.code].http_status;
+    r->content_type = "application/problem+json";
 
-    r->status = info->http_status;
-    r->content_type = "application/json";
-
-    if (r->err.code == ERR_UNAVAILABLE) {
-        rest_header(r, "Retry-After", "1");
+    if (r->err.code == ERR_UNAVAILABLE || r->err.code == ERR_THROTTLED) {
+        snprintf(seconds, sizeof(seconds), "%d", r->err.retry_after ? r->err.retry_after : 1);
+        rest_header(r, "Retry-After", seconds);
     }
 
+    evhttp_remove_header(r->headers, "Location");
     evbuffer_drain(r->out, evbuffer_get_length(r->out));
-    rest_reply_json(r, answer);
+    rest_reply_json(r, problem);
 }
 
-/* RFC 9110 13.1.2: "*" or a list of tags, compared weakly. */
-static bool
-tag_listed(const char *list, const char *tag)
+void
+rest_tag(const void *data, size_t len, char out[REST_TAG_MAX])
+{
+    char  hex[65];
+
+    sha256_hex(data, len, hex);
+    snprintf(out, REST_TAG_MAX, "\"%.32s\"", hex);
+}
+
+bool
+rest_tag_listed(const char *list, const char *tag, bool strong)
 {
     size_t  len = strlen(tag);
 
@@ -110,7 +142,9 @@ tag_listed(const char *list, const char *tag)
     }
 
     for (const char *p = strchr(list, '"'); p; p = strchr(p + 1, '"')) {
-        if (strncmp(p, tag, len) == 0) {
+        if (strncmp(p, tag, len) == 0
+            && !(strong && p >= list + 2 && memcmp(p - 2, "W/", 2) == 0))
+        {
             return true;
         }
 
@@ -130,23 +164,22 @@ reply_tag(struct request *r)
     size_t       len = evbuffer_get_length(r->out);
     const char  *known = rest_request_header(r, "If-None-Match");
     const char  *tag = evhttp_find_header(r->headers, "ETag");
-    char         made[2 + 32 + 1 + 32];
+    bool         read = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+    char         made[REST_TAG_MAX];
 
-    if (r->status != 200 || (tag == NULL && len > ETAG_MAX)
-        || (strcmp(r->method, "GET") != 0 && strcmp(r->method, "HEAD") != 0))
+    if (!r->represents
+        && (!read || r->status != 200 || (tag == NULL && len > ETAG_MAX)))
     {
         return;
     }
 
     if (tag == NULL) {
-        sha256_hex(evbuffer_pullup(r->out, -1), len, made + 1);
-        made[0] = made[33] = '"';
-        made[34] = '\0';
+        rest_tag(evbuffer_pullup(r->out, -1), len, made);
         tag = made;
         rest_header(r, "ETag", tag);
     }
 
-    if (known && tag_listed(known, tag)) {
+    if (read && known && rest_tag_listed(known, tag, false)) {
         r->status = 304;
         evbuffer_drain(r->out, len);
     }
@@ -183,11 +216,12 @@ reply_headers(struct request *r)
 void
 reply_send(struct evhttp_request *req, struct request *r, bool ok)
 {
-    if (!ok) {
+    if (ok) {
+        reply_tag(r);
+    } else {
         reply_error(r);
     }
 
-    reply_tag(r);
     reply_headers(r);
     evhttp_send_reply(req, r->status, NULL, r->out);
 }

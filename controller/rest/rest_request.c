@@ -5,6 +5,7 @@
 #include "log.h"
 #include "resource.h"
 #include "rest_body.h"
+#include "rest_idempotency.h"
 
 #include <event2/buffer.h>
 #include <openssl/rand.h>
@@ -92,6 +93,7 @@ static bool
 request_run(struct request *r)
 {
     CLEANUP(db_tx) struct db  *tx = NULL;
+    bool                       known;
 
     if (r->route->audit == NULL) {
         return r->route->handler(r);
@@ -102,7 +104,18 @@ request_run(struct request *r)
     }
 
     tx = r->db;
-    if (!r->route->handler(r) || !request_audit(r) || !db_commit(tx, &r->err)) {
+
+    if (!idempotency_begin(r, &known)) {
+        return false;
+    }
+
+    if (known) {
+        return true;
+    }
+
+    if (!r->route->handler(r) || !request_audit(r) || !idempotency_end(r)
+        || !db_commit(tx, &r->err))
+    {
         return false;
     }
 
@@ -138,6 +151,39 @@ request_route(const struct door *door, struct request *r,
            && text_query(room, evhttp_uri_get_query(uri), r->query, &r->err);
 }
 
+/* Of an action, only what it names; of a list, its filters and its paging. */
+static bool
+query_known(const struct route *route, const char *name)
+{
+    const struct resource  *res = route->data;
+    const struct filter    *known;
+
+    if ((route->flags & ROUTE_LIST) && resource_pages_by(name)) {
+        return true;
+    }
+
+    known = res && (res->view == NULL || (route->flags & ROUTE_LIST)) ? res->filters : NULL;
+
+    while (known && known->name && strcmp(known->name, name) != 0) {
+        known++;
+    }
+
+    return known && known->name;
+}
+
+static bool
+request_query(struct request *r)
+{
+    for (const struct query_arg *arg = r->query; arg->name; arg++) {
+        if (!(r->route->flags & ROUTE_PKI) && !query_known(r->route, arg->name)) {
+            return error_set(&r->err, ERR_MALFORMED,
+                             "unknown query parameter \"%.60s\"", arg->name);
+        }
+    }
+
+    return true;
+}
+
 static bool
 request_answer(struct door *door, struct evhttp_request *req,
     struct request *r, struct text_room *room, const char *peer)
@@ -147,6 +193,7 @@ request_answer(struct door *door, struct evhttp_request *req,
     return request_route(door, r, evhttp_request_get_evhttp_uri(req), room)
            && request_db(w, r)
            && auth_request(w->auth, r, peer)
+           && request_query(r)
            && body_read(req, r)
            && request_run(r);
 }
@@ -160,8 +207,9 @@ request_log(const struct request *r, const char *peer, int64_t start)
              peer, r->actor ? r->actor : "-");
 
     if (r->status >= 500) {
-        log_event(LOG_WARN, context, "%s %.200s %d %lldus: %s", r->method, r->path,
-                  r->status, (long long) (monotonic_us() - start), r->err.detail);
+        log_event(LOG_WARN, context, "%s %.200s %d %lldus: %s%s%s", r->method, r->path,
+                  r->status, (long long) (monotonic_us() - start), r->err.detail,
+                  r->err.cause[0] ? ": " : "", r->err.cause);
     } else {
         log_event(LOG_INFO, context, "%s %.200s %d %lldus", r->method, r->path,
                   r->status, (long long) (monotonic_us() - start));
@@ -189,7 +237,7 @@ request_handle(struct evhttp_request *req, void *arg)
     struct worker     *w = door->worker;
     struct text_room   room;
     struct request     r = {
-        .ctx = w->shared->ctx, .patterns = w->shared->patterns, .keep = &w->keep,
+        .ctx = w->shared->ctx, .keep = &w->keep,
         .open = w->shared->open, .status = 200,
         .method = request_method(req),
         .in_headers = evhttp_request_get_input_headers(req),
@@ -225,5 +273,7 @@ request_handle(struct evhttp_request *req, void *arg)
 
     json_decref(r.body);
     json_decref(r.details);
+    json_decref(r.errors);
+    json_decref(r.problem);
     free(r.subject);
 }

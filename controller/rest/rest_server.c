@@ -6,7 +6,6 @@
 #include "conf.h"
 #include "log.h"
 #include "rest_listen.h"
-#include "rest_pattern.h"
 #include "rest_tls.h"
 #include "rest_worker.h"
 
@@ -264,10 +263,8 @@ server_shared(struct rest_server *server, struct error *err)
     shared->router = router_new(shared->ctx->routes, 0, err);
     shared->pki_router = shared->router
                          ? router_new(shared->ctx->routes, ROUTE_PKI, err) : NULL;
-    shared->patterns = shared->pki_router
-                       ? patterns_new(shared->ctx->routes, err) : NULL;
 
-    return shared->patterns != NULL;
+    return shared->pki_router != NULL;
 }
 
 /* A shell's default of 1024 files would be the bound on connections. */
@@ -377,7 +374,6 @@ rest_stop(struct rest_server *server)
 
     router_free(server->shared.router);
     router_free(server->shared.pki_router);
-    patterns_free(server->shared.patterns);
     free(server->workers);
     free(server->conninfo);
     free(server);

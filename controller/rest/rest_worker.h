@@ -22,7 +22,6 @@ struct rest_shared {
     const char                 *conninfo;
     struct router              *router;        /* of the TLS listener */
     struct router              *pki_router;    /* of the plain one */
-    struct patterns            *patterns;
     bool                        open;          /* no key needed */
 };
 

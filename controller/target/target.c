@@ -1,29 +1,17 @@
 /* The target connectors there are. */
 #include "target.h"
 
-#include <strings.h>
+extern const struct target  target_nginx_module, target_nginx;
 
-extern const struct target  target_nginx_module;
-
-const struct target *const  targets[] = {
-    &target_nginx_module,
+const struct field_kind *const  target_kinds[] = {
+    &target_nginx_module.kind,
+    &target_nginx.kind,
     NULL
 };
 
+/* A kind is the first member of its connector. */
 const struct target *
 target_find(const char *type)
 {
-    for (const struct target *const *t = targets; *t; t++) {
-        if (strcasecmp((*t)->type, type) == 0) {
-            return *t;
-        }
-
-        for (const char *const *a = (*t)->aliases; a && *a; a++) {
-            if (strcasecmp(*a, type) == 0) {
-                return *t;
-            }
-        }
-    }
-
-    return NULL;
+    return (const struct target *) field_kind_find(target_kinds, type);
 }

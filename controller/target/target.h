@@ -6,9 +6,8 @@
  * end; 2. list it in target.c; 3. add t/2x-target-<name>.t.
  */
 #pragma once
-#include "error.h"
+#include "field.h"
 #include "http.h"
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,6 +23,10 @@ struct target_link {
     const char          *pin;         /* first contact: fingerprint; else NULL */
     bool                 trust_any;   /* first contact without a fingerprint */
 };
+
+/* host:port, as a field of configurations. */
+#define TARGET_PROBE                                                          \
+    "(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}"
 
 #define TARGET_MANY  64          /* certificates that are installed together */
 
@@ -63,9 +66,9 @@ target_page_cleanup(struct target_page *page)
 }
 
 struct target {
-    const char                *type;
-    const char *const         *aliases;
-    const char *const         *fields;    /* of its configuration, NULL-terminated */
+    struct field_kind  kind;      /* first: see target_find() */
+
+    /* A NULL below: not by this controller, but by an agent on the host. */
 
     /* A key is made on the host and stays there; *csr_pem is to be freed.  A
      * repeated call for the same names gives the request of the call before. */
@@ -97,6 +100,8 @@ struct target {
         char **fingerprint, struct error *err);
 };
 
-extern const struct target *const  targets[];     /* NULL-terminated */
+/* Their types and configurations, NULL-terminated; the first is what a target
+ * without a type is. */
+extern const struct field_kind *const  target_kinds[];
 
 const struct target *target_find(const char *type);

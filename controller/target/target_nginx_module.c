@@ -405,10 +405,22 @@ nginx_status(const struct target_link *link, json_t **status,
     return *fingerprint != NULL || error_set(err, ERR_INTERNAL, "out of memory");
 }
 
+/* A name of the module's store; those with "_" at their head are its own. */
+#define RECORD  "(?!_)(?!\\.\\.?$)(?:[A-Za-z0-9._*-]|\\{id\\}|\\{common_name\\})+"
+
+static const struct field  fields[] = {
+    { "record", T_TEXT, 0, 0, CERTCTL_NAME_MAX, .pattern = RECORD "|",
+      .help = "name in the store of the host, the common name unless set; {id} and "
+              "{common_name} are replaced" },
+    { "probe", T_TEXT, 0, 3, 300, .pattern = TARGET_PROBE,
+      .help = "host:port where a handshake confirms the deployment" },
+    { 0 }
+};
+
 const struct target  target_nginx_module = {
-    .type = "nginx-module",
-    .aliases = (const char *const []) { "nginx", NULL },
-    .fields = (const char *const []) { "record", "probe", NULL },
+    .kind = {
+        "nginx-module", NULL, "NginxModuleConfig", "NGINX with the certctl module", fields
+    },
     .csr = nginx_csr,
     .install = nginx_install,
     .staple = nginx_staple,

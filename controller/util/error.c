@@ -6,7 +6,8 @@
 #include <string.h>
 
 const struct err_info  err_infos[ERR__MAX] = {
-#define X(name, status, title, type)  [ERR_ ## name] = { status, title, type },
+#define X(name, status, title, type, when)                                    \
+    [ERR_ ## name] = { status, title, type, when },
     ERR_CODES(X)
 #undef X
 };
@@ -15,8 +16,26 @@ bool
 error_set(struct error *err, enum err code, const char *fmt, ...)
 {
     va_list  ap;
+    char     detail[sizeof(err->detail)];
 
-    err->code = code;
+    /* fmt may take its arguments out of err */
+    va_start(ap, fmt);
+    vsnprintf(detail, sizeof(detail), fmt, ap);
+    va_end(ap);
+
+    *err = (struct error) { .code = code };
+    memcpy(err->detail, detail, sizeof(detail));
+
+    return false;
+}
+
+bool
+error_field(struct error *err, const char *pointer, const char *fmt, ...)
+{
+    va_list  ap;
+
+    *err = (struct error) { .code = ERR_INVALID };
+    snprintf(err->pointer, sizeof(err->pointer), "%s", pointer);
 
     va_start(ap, fmt);
     vsnprintf(err->detail, sizeof(err->detail), fmt, ap);

@@ -7,7 +7,7 @@ SELECT row_to_json(v) FROM api_certificates v WHERE v.id = $1;
 INSERT INTO managed_certificates (id, name, common_name, issuer_id, status, expires_at)
 VALUES (coalesce($1::jsonb ->> 'id', new_id('mc-')), coalesce($1::jsonb ->> 'name', $1::jsonb ->> 'common_name'),
         $1::jsonb ->> 'common_name', $1::jsonb ->> 'issuer_id', coalesce($1::jsonb ->> 'status', 'Pending'),
-        coalesce($1::jsonb ->> 'expires_at', $1::jsonb ->> 'not_after')::timestamptz)
+        ($1::jsonb ->> 'expires_at')::timestamptz)
 RETURNING id;
 
 -- target_ids, when given, is the whole list.

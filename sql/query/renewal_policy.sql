@@ -10,14 +10,10 @@ VALUES (coalesce($1::jsonb ->> 'id', new_id('rp-')), $1::jsonb ->> 'name', $1::j
         coalesce(($1::jsonb ->> 'is_default')::boolean, false))
 RETURNING id;
 
--- auto_renew_enabled and renew_before_days are other names of the same two.
 -- name: renewal_policy_update
 UPDATE renewal_policies t
    SET name = b.name, issuer_id = b.issuer_id, certificate_profile_id = b.certificate_profile_id, method = b.method,
-       auto_renew = CASE WHEN $2::jsonb ? 'auto_renew_enabled' AND NOT $2::jsonb ? 'auto_renew'
-                         THEN ($2::jsonb ->> 'auto_renew_enabled')::boolean ELSE b.auto_renew END,
-       renewal_window_days = CASE WHEN $2::jsonb ? 'renew_before_days' AND NOT $2::jsonb ? 'renewal_window_days'
-                                  THEN ($2::jsonb ->> 'renew_before_days')::int ELSE b.renewal_window_days END,
+       auto_renew = b.auto_renew, renewal_window_days = b.renewal_window_days,
        max_retries = b.max_retries, retry_interval_seconds = b.retry_interval_seconds, alert_thresholds_days = b.alert_thresholds_days,
        require_change_record = b.require_change_record, rollback_on_failure = b.rollback_on_failure,
        max_concurrent_renewals = b.max_concurrent_renewals, is_active = b.is_active

@@ -5,3 +5,10 @@ SELECT api_list($1, $2::jsonb, $3, $4::boolean, $5, $6, $7::bigint, $8::bigint, 
 
 -- name: rest_ready
 SELECT 1;
+
+-- An object, locked until the transaction ends: nobody changes it meanwhile.
+-- name: resource_lock
+SELECT api_locked($1, $2);
+
+-- name: resource_dependants
+SELECT api_dependants($1, $2);

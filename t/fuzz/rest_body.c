@@ -1,14 +1,13 @@
 /*
  * JSON bodies against the field tables of all routes: the first byte chooses
  * the table, the second whether the body creates or changes (1: nothing, 4:
- * what was not set before), and whether what follows is JSON or (2) says how to
+ * what was not set before; 8: an object with a configuration), and whether what follows is JSON or (2) says how to
  * make values for fields of the table, so that mutations reach the rules behind
  * the names.
  */
 #include "fuzz.h"
 #include "resource.h"
 #include "rest_body.h"
-#include "rest_pattern.h"
 #include "routes.h"
 
 #include <event2/buffer.h>
@@ -31,20 +30,6 @@ choose(unsigned n)
     }
 
     return bodies[n % count];
-}
-
-static const struct patterns *
-compiled(void)
-{
-    static struct patterns  *patterns;
-    struct error             err;
-
-    if (patterns == NULL) {
-        patterns = patterns_new(routes, &err);
-        FUZZ_MUST(patterns != NULL);
-    }
-
-    return patterns;
 }
 
 /* A value by its letter: a number, a word, a time or a text of at most 15. */
@@ -119,13 +104,20 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct evhttp_request   *req;
     char                    *text = NULL;
-    struct request           r = { .patterns = compiled() };
+    struct request           r = { 0 };
     const struct resource   *res;
     json_t                  *nothing = json_object();
+    json_t                  *something = json_pack("{s:s s:s s:{s:s s:s} s:{s:s} s:[s] s:i s:i}",
+                                                   "id", "x", "type", "nginx", "config",
+                                                   "cert_path", "/a", "key_path", "/b",
+                                                   "tags", "a", "b", "sans", "a.example.com",
+                                                   "max_ttl_seconds", 60,
+                                                   "max_validity_days", 0);
     bool                     ok;
 
     if (len < 2) {
         json_decref(nothing);
+        json_decref(something);
         return 0;
     }
 
@@ -133,6 +125,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     FUZZ_MUST(req != NULL);
 
     r.route = choose(data[0]);
+    r.method = r.route->method;
     res = r.route->data;
     r.in_headers = evhttp_request_get_input_headers(req);
     evhttp_add_header(r.in_headers, "Content-Type", "application/json");
@@ -150,15 +143,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     ok = body_read(req, &r);
 
     if (ok && r.body) {
-        ok = resource_check(&r, res->fields, data[1] & 1 ? r.body
-                                             : data[1] & 4 ? nothing : NULL);
+        ok = resource_check(&r, res->fields, data[1] & 1 ? r.body : data[1] & 4 ? nothing
+                                             : data[1] & 8 ? something : NULL);
     }
 
     json_decref(nothing);
+    json_decref(something);
 
     FUZZ_MUST(ok || (r.err.code != ERR_NONE && r.err.code != ERR_INTERNAL
                      && *r.err.detail));
     json_decref(r.body);
+    json_decref(r.errors);
     evhttp_request_free(req);
 
     return 0;

@@ -55,7 +55,7 @@ answer(struct request *r, const struct evhttp_uri *uri)
     FUZZ_MUST(room.used <= sizeof(room.text));
 
     for (const struct query_arg *arg = r->query; ok && arg->name; arg++) {
-        (void) resource_is_time(arg->value);
+        (void) field_is_time(arg->value);
         FUZZ_MUST(text_is_utf8(arg->value, strlen(arg->value)));
     }
 

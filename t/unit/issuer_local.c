@@ -63,11 +63,11 @@ test_prepare(json_t *config)
        && json_is_string(json_object_get(config, "ocsp_responder_pem")),
        "it gains a root and an OCSP responder");
 
-    for (const struct issuer_field *f = issuer_local.fields; f->name; f++) {
+    for (const struct field *f = issuer_local.kind.fields; f->name; f++) {
         const char  *text = json_string_value(json_object_get(config, f->name));
 
-        ok(!text || !strstr(text, "PRIVATE KEY") == !(f->flags & ISSUER_F_SECRET),
-           "%s is %s", f->name, f->flags & ISSUER_F_SECRET ? "a secret" : "none");
+        ok(!text || !strstr(text, "PRIVATE KEY") == !(f->flags & F_SECRET),
+           "%s is %s", f->name, f->flags & F_SECRET ? "a secret" : "none");
     }
 
     first = json_dumps(config, JSON_SORT_KEYS);
@@ -270,6 +270,20 @@ test_files(void)
     rmdir(dir);
 }
 
+/* As whoever stores a configuration does: its fields, then what they are together. */
+static bool
+accepted(json_t *config, struct error *err)
+{
+    json_t  *faults = json_array();
+    bool     good = field_check_member("config", issuer_local.kind.fields, config, NULL,
+                                       FIELD_STORED, faults)
+                    || field_error(faults, err);
+
+    json_decref(faults);
+
+    return good && issuer_local.prepare(config, err);
+}
+
 static void
 test_refusals(void)
 {
@@ -287,7 +301,7 @@ test_refusals(void)
         { "{\"ca_cert_pem\": \"x\"}", "ca_cert_path" },
         { "{\"ca_cert_pem\": \"x\", \"ca_key_pem\": \"y\"}", "CA certificate" },
         { "{\"ca_common_name\": \"123456789012345678901234567890123456789012345"
-          "67890123456789012345\"}", "commonName" },
+          "67890123456789012345\"}", "64 bytes" },
     };
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -295,7 +309,8 @@ test_refusals(void)
         json_t       *config = json_loads(bad[i].config, 0, NULL);
         json_t       *before = json_deep_copy(config);
 
-        ok(config && !issuer_local.prepare(config, &err) && err.code == ERR_INVALID
+        ok(config && !accepted(config, &err) && err.code == ERR_INVALID
+           && strncmp(err.pointer, "/config/", 8 * (i < 11 || i == 12)) == 0
            && strstr(err.detail, bad[i].rule) && json_equal(config, before),
            "refused, nothing changed: %s", err.detail);
         json_decref(config);
@@ -313,7 +328,7 @@ test_manual(void)
 
     ok(file && fread(text, 1, 65535, file) > 0, "docs/issuers.md is there");
 
-    for (const struct issuer_field *f = issuer_local.fields; f->name; f++) {
+    for (const struct field *f = issuer_local.kind.fields; f->name; f++) {
         snprintf(name, sizeof(name), "`%s`", f->name);
         ok(strstr(text, name), "%s is in the manual", f->name);
     }

@@ -35,8 +35,8 @@ asks(struct request *r)
 }
 
 static const struct route  routes[] = {
-    { "GET", "/hello", "", NULL, hello, NULL, ROUTE_PUBLIC | ROUTE_NODB, "", 200 },
-    { "GET", "/asks", "", NULL, asks, NULL, ROUTE_PUBLIC, "", 200 },
+    { "GET", "/hello", "", NULL, hello, NULL, ROUTE_PUBLIC | ROUTE_NODB, "", .status = 200 },
+    { "GET", "/asks", "", NULL, asks, NULL, ROUTE_PUBLIC, "", .status = 200 },
     { 0 }
 };
 

@@ -28,15 +28,19 @@ sub created {
     return $r->{json};
 }
 
-# An error as every error is: status, title, a message that names the rule, and
-# the request's id.
+# An error as every error is (RFC 9457): status, type, title, a sentence that names
+# the rule, the request's id, and a pointer to each field that is at fault.
 sub refused {
     my ($r, $status, $message, $name) = @_;
     my $json = $r->{json} // {};
 
     return $Test->ok($r->{status} == $status
         && ($json->{message} // '') =~ $message && $json->{error}
-        && ($json->{request_id} // '') eq ($r->{headers}{'x-request-id'} // '-'),
+        && ($json->{request_id} // '') eq ($r->{headers}{'x-request-id'} // '-')
+        && ($r->{headers}{'content-type'} // '') eq 'application/problem+json'
+        && $json->{status} == $status && $json->{title} eq $json->{error} && $json->{detail} eq $json->{message}
+        && $json->{type} =~ m{^/api/v1/problems/[a-z_]+$}
+        && !grep({ $_->{pointer} !~ m{^/} || !$_->{detail} } @{ $json->{errors} // [] }),
         $name // "refused with $status")
         || $Test->diag("$r->{status} $r->{content}");
 }

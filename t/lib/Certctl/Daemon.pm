@@ -75,12 +75,34 @@ sub ready {
     }) && alive($self->{pid});
 }
 
-# With the administrator's key; the same connection is used again.
+# With the administrator's key; the same connection is used again. When the test
+# ends, every answer is held against the OpenAPI document.
 sub api {
     my ($self, %o) = @_;
 
-    return $self->{api} //= Certctl::HTTP->new(port => $self->{port},
-        ca => $self->ca, bearer => $self->key, %o);
+    return $self->{api} //= do {
+        open my $answers, '>>:raw', "$self->{dir}/answers" or die "answers: $!";
+        $answers->autoflush(1);
+        my $api = Certctl::HTTP->new(port => $self->{port}, ca => $self->ca, bearer => $self->key,
+            answers => $answers, %o);
+
+        write_file("$self->{dir}/openapi.json", $api->get('/api/v1/openapi.json')->{content})
+            if !-s "$self->{dir}/openapi.json";
+        $api;
+    };
+}
+
+# Whether the answers were as the document says; the reasons go to standard error.
+sub answers_as_described {
+    my ($self) = @_;
+    my @files = map { "$self->{dir}/$_" } 'openapi.json', 'answers';
+
+    return 1 if grep { !-s $_ } @files;
+    open my $out, '-|', '/usr/bin/python3', 't/tool/openapi.py', 'answers', @files or die "openapi.py: $!";
+    my $said = do { local $/; <$out> };
+    return 1 if close $out;
+    print STDERR "# not as the OpenAPI document says:\n", $said =~ s/^/# /gmr;
+    return 0;
 }
 
 # SIGTERM: it finishes what it has in hand. Returns the wait status.
@@ -123,6 +145,7 @@ END {
         for my $daemon (@daemons) {
             $daemon->stop;
             $daemon->end_postgres;
+            $status ||= 1 if !$daemon->answers_as_described;
         }
 
         $? = $status;

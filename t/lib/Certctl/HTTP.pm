@@ -30,7 +30,7 @@ sub new {
 
     return bless { http => $http, headers => { $o{bearer}
         ? (authorization => "Bearer $o{bearer}") : () },
-        base => ($o{scheme} // 'https') . "://$host:$o{port}" }, $class;
+        base => ($o{scheme} // 'https') . "://$host:$o{port}", answers => $o{answers} }, $class;
 }
 
 # A body that is a reference goes as JSON, text as it is. status is 599 when
@@ -54,6 +54,12 @@ sub request {
 
     $r->{json} = eval { $json->decode($r->{content}) }
         if ($r->{headers}{'content-type'} // '') =~ /json/;
+
+    # asked for by "answers": a file that each answer is appended to
+    print { $self->{answers} } $json->encode({ method => $method, path => $path, status => $r->{status},
+        type => $r->{headers}{'content-type'} // '', body => $r->{json} }), "\n"
+        if $self->{answers} && $r->{status} != 599;
+
     return $r;
 }
 
