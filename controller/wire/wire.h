@@ -9,6 +9,9 @@
 #define CERTCTL_URN_CONTROLLER "urn:certctl:controller"
 #define CERTCTL_URN_AGENT      "urn:certctl:agent:"
 
+/* Common name of the certificate that a module has until then. */
+#define CERTCTL_AGENT_CN       "certctl-agent"
+
 /*
  * The record that holds the control listener's own certificate. No host name
  * may begin with "_", so it cannot collide with a served name.

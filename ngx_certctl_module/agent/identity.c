@@ -15,7 +15,6 @@
 #include "x509_leaf.h"
 
 
-#define NGX_HTTP_CERTCTL_IDENTITY_CN    "certctl-agent"
 #define NGX_HTTP_CERTCTL_IDENTITY_LIFE  (10 * 365 * 86400L)
 
 
@@ -33,7 +32,7 @@ ngx_http_certctl_identity_sign(EVP_PKEY *key)
     };
 
     const ngx_certctl_self_signed_t  form = {
-        NGX_HTTP_CERTCTL_IDENTITY_CN, 300, NGX_HTTP_CERTCTL_IDENTITY_LIFE,
+        CERTCTL_AGENT_CN, 300, NGX_HTTP_CERTCTL_IDENTITY_LIFE,
         extensions
     };
 
@@ -45,8 +44,8 @@ ngx_http_certctl_identity_sign(EVP_PKEY *key)
     (void) ngx_sprintf((u_char *) san, "DNS:%s%Z", host);
 
     if (certctl_sans_check(san) != NULL) {
-        ngx_memcpy(san, "DNS:" NGX_HTTP_CERTCTL_IDENTITY_CN,
-                   sizeof("DNS:" NGX_HTTP_CERTCTL_IDENTITY_CN));
+        ngx_memcpy(san, "DNS:" CERTCTL_AGENT_CN,
+                   sizeof("DNS:" CERTCTL_AGENT_CN));
     }
 
     return ngx_certctl_self_signed(key, &form);
