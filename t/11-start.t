@@ -20,11 +20,13 @@ data_dir = $dir/data
 listen   = 127.0.0.1:9999
 database = postgres://certctl:SeCrEt\@db.example/certctl
 job_threads = 7
+outgoing_networks = 127.0.0.0/8, ::1/128
 CONF
 my ($exit, $out) = certctld('-T', '--config', "$dir/good.conf");
 is $exit, 0, '-T accepts a good file';
 like $out, qr/^listen = 127\.0\.0\.1:9999$/m, 'what the file says';
 like $out, qr/^job_threads = 7$/m,            'numbers too';
+like $out, qr{^outgoing_networks = 127\.0\.0\.0/8, ::1/128$}m, 'and networks';
 like $out, qr/^api_threads = 2$/m,            'defaults are shown';
 like $out, qr/^database = \*+$/m,             'secrets are masked';
 unlike $out, qr/SeCrEt/,                      'everywhere';
@@ -50,6 +52,11 @@ my %wrong = (
     'an unknown level'    => ["log_level = loud\n", qr/wrong\.conf:1: log_level must be one of: error warn notice info debug/],
     'no equals sign'      => ["listen\n", qr/wrong\.conf:1: a line is "key = value"/],
     'no data_dir'         => ["demo = off\n", qr/data_dir is required/],
+    'a host for a network' => ["outgoing_networks = 10.0.0.0/8, 127.0.0.1\n",
+        qr{wrong\.conf:1: outgoing_networks: "127\.0\.0\.1" is not a network in CIDR notation, such as .* \(RFC 4632 3\.1\)}],
+    'bits behind a prefix' => ["\noutgoing_networks = 127.0.0.1/8\n",
+        qr{wrong\.conf:2: outgoing_networks: 127\.0\.0\.1/8 has bits behind its prefix: write 127\.0\.0\.0/8}],
+    'all networks'        => ["outgoing_networks = 0.0.0.0/0\n", qr{outgoing_networks: 0\.0\.0\.0/0 is wider than /8: list}],
     'https for pki_url'   => ["data_dir = $dir/data\npki_url = https://pki.example\n", qr/pki_url must begin with http:/],
 );
 for my $what (sort keys %wrong) {
@@ -104,6 +111,10 @@ $d = Certctl::Daemon->start(args => ['--demo']);
 my $anonymous = Certctl::HTTP->new(port => $d->port, ca => $d->ca);
 is $anonymous->get('/api/v1/teams')->{status}, 200, '--demo: no key is needed on loopback';
 cmp_ok $anonymous->get('/api/v1/certificates')->{json}{total}, '>=', 3, '--demo: there is something to look at';
+for my $host ('127.0.0.1', '[::1]', 'localhost') {
+    my $r = $d->api->post('/api/v1/agents', { name => $host, url => "https://$host:9", fingerprint => 'a' x 64 });
+    is $r->{status}, 201, "--demo: hosts may be at $host" or diag $r->{content};
+}
 is $d->stop, 0, 'it ends well';
 
 done_testing();

@@ -45,6 +45,8 @@ const struct conf_key  conf_keys[] = {
         "seconds until a job whose worker gives no sign of life can be claimed again"),
     ROW(max_issuances_per_day, CONF_INT, "3", 0, 1, 10000, NULL,
         "issuances of one certificate within 24 hours; the next one fails"),
+    ROW(outgoing_networks, CONF_TEXT, "", CONF_NETWORKS, 0, 1500, "networks in CIDR notation, comma-separated, at most 32, or empty",
+        "networks that outgoing calls may lead to in addition to public and private addresses"),
     ROW(ocsp_private_addresses, CONF_BOOL, "off", 0, 0, 0, "on or off",
         "allow OCSP responders at loopback and private addresses"),
     ROW(api_names, CONF_TEXT, "localhost,127.0.0.1,::1", 0, 1, 1000, "names and addresses, comma-separated",
@@ -88,7 +90,12 @@ static bool
 conf_set_text(struct conf *conf, const struct conf_key *key, const char *value,
     const char *where, struct error *err)
 {
-    char  **field = conf_field(conf, key), *copy;
+    char             **field = conf_field(conf, key), *copy;
+    struct networks    networks = { 0 };
+
+    if ((key->flags & CONF_NETWORKS) && !networks_parse(value, &networks, err)) {
+        return error_prefix(err, "%s: %s", where, key->name);
+    }
 
     copy = strdup(value);
     if (copy == NULL) {
@@ -310,6 +317,18 @@ conf_read_flags(struct conf *conf, int argc, char **argv, const char **file,
     return true;
 }
 
+/* The hosts of a demo are on this machine. */
+static bool
+conf_networks(struct conf *conf, struct error *err)
+{
+    conf->outgoing = (struct networks) { 0 };
+
+    return (networks_parse(conf->outgoing_networks, &conf->outgoing, err)
+            && (!conf->demo
+                || networks_parse("127.0.0.0/8, ::1/128", &conf->outgoing, err)))
+           || error_prefix(err, "outgoing_networks");
+}
+
 static bool
 conf_complete(struct conf *conf, struct error *err)
 {
@@ -317,6 +336,10 @@ conf_complete(struct conf *conf, struct error *err)
 
     if (*conf->data_dir == '\0') {
         return error_set(err, ERR_INVALID, "data_dir is required: --data-dir D");
+    }
+
+    if (!conf_networks(conf, err)) {
+        return false;
     }
 
     if (*conf->pki_url == '\0' && *conf->pki_listen) {

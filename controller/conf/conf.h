@@ -1,6 +1,7 @@
 /* What the daemon was told: one table of keys, from file, environment and flags. */
 #pragma once
 #include "error.h"
+#include "network.h"
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -22,6 +23,8 @@ struct conf {
     int    reaper_interval;
     int    job_lease;
     int    max_issuances_per_day;  /* of one certificate, then it stops */
+    char  *outgoing_networks;      /* as given */
+    struct networks  outgoing;     /* the same, and loopback with demo */
     bool   ocsp_private_addresses; /* OCSP responders may be in private ranges */
     char  *api_names;              /* names in the API's own certificate */
     char  *log_level;              /* error, warn, notice, info, debug */
@@ -41,7 +44,10 @@ struct conf_key {
 };
 
 enum conf_type { CONF_TEXT, CONF_INT, CONF_BOOL, CONF_WORD };
-enum conf_flags { CONF_SECRET = 1 };   /* masked by conf_print */
+enum conf_flags {
+    CONF_SECRET   = 1,                 /* masked by conf_print */
+    CONF_NETWORKS = 2                  /* a text that network.h reads */
+};
 
 extern const struct conf_key  conf_keys[];     /* NULL name ends */
 
