@@ -15,6 +15,7 @@ use IPC::Open2;
 use JSON::PP;
 
 my $tool = ($ENV{B} || 'build') . '/t/tool/http';
+our @tool = ($tool);
 my $json = JSON::PP->new->utf8;
 
 my $ca = Certctl::PKI->ca('Server CA');
@@ -100,7 +101,8 @@ $ngx->file('files/big', 'x' x 100_000);
 $ngx->start;
 
 my $base = 'https://127.0.0.1:' . $ngx->port('tls');
-my %open = (allow_reserved => JSON::PP::true);
+my ($PUBLIC, $PRIVATE, $LOOPBACK, $ANYWHERE) = 0 .. 3;      # enum http_reach
+my %open = (reach => $LOOPBACK);
 my %ok   = (%open, ca_pem => $ca->cert);
 
 # --- answers
@@ -109,6 +111,7 @@ my ($r) = run({ %ok, url => "$base/", headers => ['X-Test: here'] });
 is($r->{status}, 200, 'an answer') or diag $r->{detail};
 like($r->{body}, qr{/1 GET here TLSv1.3$}, 'method, header and protocol');
 is($r->{etag}, '"g7"', 'ETag');
+ok($r->{verified}, 'the server has proved who it is');
 is($r->{fingerprint}, fingerprint($cert), 'fingerprint of the server');
 is(my @chain = pem_split($r->{chain_pem}), 2, 'its chain');
 is($chain[1], $ca->cert, 'leaf first');
@@ -130,6 +133,8 @@ is($r[1]{body}, "one\ntwo", 'the body arrived');
 is($r[0]{status}, 302, 'a redirect is an answer, not followed');
 like($r[0]{headers}{Location}, qr{/elsewhere$}, 'Location');
 is($r[1]{retry_after}, 17, 'Retry-After');
+($r) = run({ url => 'http://127.0.0.1:' . $ngx->port('plain') . '/', %open });
+ok($r->{status} == 200 && !$r->{verified}, 'over plain HTTP nobody proves who he is');
 unlike(slurp("$dir/seen.log"), qr/elsewhere/, 'nobody went there');
 
 ($r) = run({ %ok, url => "$base/", unix_socket => "$dir/socket" });
@@ -167,6 +172,9 @@ refused('another URI', { %ok, url => "$base/secret", uri => 'urn:certctl:agent:a
     'peer', qr/does not name urn:certctl:agent:a2/);
 refused('a URI that only begins alike',
     { %ok, url => "$base/secret", uri => 'urn:certctl:agent:a' }, 'peer', qr/does not name/);
+refused('a certificate of something else', { %open, url => "$base/secret",
+    pin => fingerprint($cert), check => JSON::PP::true }, 'peer',
+    qr/server certificate: it is not of a module/);
 is(seen(), '', 'none of them saw a byte of the request');
 
 refused('expired', { %ok, url => 'https://127.0.0.1:' . $ngx->port('expired') . '/' },
@@ -179,10 +187,13 @@ is(slurp("$dir/expired.log"), '', 'expired: nothing sent');
     { %open, url => "$base/", pin => 'c' x 64 },
     { %open, url => "$base/", pin => fingerprint($cert) },
     { %ok, url => "$base/", uri => 'urn:certctl:agent:a2' },
-    { %ok, url => "$base/", uri => 'urn:certctl:agent:a1' });
-is(join(' ', map { $_->{status} // $_->{error} } @r), '200 200 200 peer 200 peer 200',
+    { %ok, url => "$base/", uri => 'urn:certctl:agent:a1' },
+    { %open, url => "$base/", pin => fingerprint($cert), check => JSON::PP::true },
+    { %open, url => "$base/", pin => fingerprint($cert), reach => $PRIVATE });
+is(join(' ', map { $_->{status} // $_->{error} } @r),
+    '200 200 200 peer 200 peer 200 peer forbidden',
     'pin or URI, and no connection is used under other settings');
-is(join(' ', map { ($_->{body} // '') =~ m{/(\d)} ? $1 : '-' } @r), '1 1 1 - 2 - 2',
+is(join(' ', map { ($_->{body} // '') =~ m{/(\d)} ? $1 : '-' } @r), '1 1 1 - 2 - 2 - -',
     'each kept for its own');
 
 # --- who we are
@@ -221,12 +232,47 @@ refused('nobody', { %ok, url => 'https://127.0.0.1:' . free_port() . '/' }, 'pee
     qr/connect/i);
 
 refused('loopback', { ca_pem => $ca->cert, url => "$base/" }, 'forbidden',
-    qr/127\.0\.0\.1 is reserved \(loopback\)/);
-refused('a name for loopback', { ca_pem => $ca->cert,
-    url => 'https://localhost:' . $ngx->port('tls') . '/' }, 'forbidden', qr/loopback/);
-refused('IPv6 for loopback', { ca_pem => $ca->cert,
-    url => 'https://[::ffff:127.0.0.1]:' . $ngx->port('tls') . '/' }, 'forbidden',
-    qr/loopback/);
+    qr/127\.0\.0\.1 is reserved \(loopback\)$/);
+refused('loopback, for a host', { ca_pem => $ca->cert, url => "$base/", reach => $PRIVATE },
+    'forbidden', qr/\(loopback\) and outgoing_networks does not list it/);
+
+# --- where a call may lead: every notation of this host that is known to be overlooked
+
+for my $host (qw(localhost a.localhost 127.1 127.0.1 0x7f.1 0x7f000001 2130706433 017700000001
+    0177.0.0.01 127.255.255.254 0.0.0.0 0 [::] [::1] [0:0:0:0:0:0:0:1] [::ffff:127.0.0.1]
+    [::ffff:7f00:1] [::127.0.0.1] [::ffff:0.0.0.0] [::ffff:0:127.0.0.1] [64:ff9b::7f00:1]
+    [2002:7f00:1::] [2001:db8::5efe:127.0.0.1]))
+{
+    my $port = $ngx->port('tls');
+
+    for my $reach ($PUBLIC, $PRIVATE) {
+        refused("reach $reach: $host", { ca_pem => $ca->cert, reach => $reach,
+            url => "https://$host:$port/" }, 'forbidden', qr/is reserved \(/);
+    }
+
+    refused("probe: $host", { probe => { host => $host =~ s/^\[|\]$//gr, port => $port + 0,
+        reach => $PRIVATE } }, 'forbidden', qr/is reserved \(/) if $host ne 'a.localhost';
+}
+refused('an address instead of a resolver', { ca_pem => $ca->cert, address => '127.0.0.1',
+    url => 'https://shop.invalid:' . $ngx->port('tls') . '/' }, 'forbidden', qr/loopback/);
+refused('a proxy', { url => 'http://shop.invalid/', proxy => 'http://127.0.0.1:'
+    . $ngx->port('plain') }, 'forbidden', qr/loopback/);
+
+{
+    local @tool = ($tool, '127.0.0.0/8');
+
+    @r = run(map { { %ok, url => "$base/", reach => $_ } } $PUBLIC, $PRIVATE, $ANYWHERE);
+    is(join(' ', map { $_->{status} // $_->{error} } @r), 'forbidden 200 200',
+        'a network that is allowed, where the list counts');
+    is((run({ probe => { host => '127.0.0.1', port => $ngx->port('tls') + 0,
+        reach => $PRIVATE } }))[0]{fingerprint}, fingerprint($cert), 'for a probe, too');
+    refused('another one', { %ok, url => 'https://[::1]:' . $ngx->port('tls') . '/',
+        reach => $PRIVATE }, 'forbidden', qr/::1 is reserved/);
+}
+
+my $plain = 'http://127.0.0.1:' . $ngx->port('plain') . '/';
+refused('a key over plain HTTP', { %open, url => $plain, headers => ["$_ Bearer hush"] },
+    'invalid', qr/https.*RFC 6750/) for 'Authorization:', 'authorization:';
 
 refused('http with a pin', { %open, pin => 'a' x 64,
     url => 'http://127.0.0.1:' . $ngx->port('plain') . '/' }, 'invalid', qr/https/);
@@ -262,6 +308,8 @@ refused('probe of plain HTTP', { probe => { %at, port => $ngx->port('plain') + 0
 refused('probe of nobody', { probe => { %at, port => free_port() } }, 'peer', qr/refused/);
 refused('probe of loopback', { probe => { host => 'localhost', port => $at{port} } },
     'forbidden', qr/loopback/);
+refused('probe of something else', { probe => { %at, check => JSON::PP::true } }, 'peer',
+    qr/served certificate: it is not of a module/);
 
 $ngx->stop;
 done_testing();
@@ -270,7 +318,7 @@ done_testing();
 sub run {
     my (@requests) = @_;
 
-    my $pid = open2(my $out, my $in, $tool);
+    my $pid = open2(my $out, my $in, @tool);
     print $in $json->encode(\@requests);
     close $in;
     local $/;

@@ -139,13 +139,13 @@ exchange(const struct cli *cli, struct http_request *req,
         return false;
     }
 
-    client = http_client_new(err);
+    client = http_client_new(NULL, err);
     if (!client) {
         return false;
     }
 
     req->headers = (const char *[]) { "Accept: application/json", auth, NULL };
-    req->allow_reserved = true;
+    req->reach = HTTP_ANYWHERE;
     req->tls.ca_pem = roots;
 
     return http_send(client, req, res, err);

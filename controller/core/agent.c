@@ -49,7 +49,8 @@ agent_address(const char *url, char *host, size_t size, int *port,
 
 /*
  * --trust-on-first-use: what the listener shows now is pinned, and the row
- * remembers it, so that a later step cannot meet another one.
+ * remembers it, so that a later step cannot meet another one.  What is not a
+ * module is not asked anything, and its fingerprint is not shown.
  */
 static bool
 agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
@@ -57,14 +58,17 @@ agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
 {
     CLEANUP(tls_probe) struct tls_probe  probe = { 0 };
     char                                 host[256];
-    struct tls_probe_request             req = { .host = host, .allow_reserved = true };
+    struct tls_probe_request             req = {
+        .host = host, .reach = HTTP_PRIVATE,
+        .check = target_find("nginx-module")->identity,
+    };
 
     if (agent->enrolled || agent->link.pin || !agent->link.trust_any) {
         return true;
     }
 
     if (!agent_address(agent->link.url, host, sizeof(host), &req.port, err)
-        || !tls_probe(&req, &probe, err)
+        || !tls_probe(w->http, &req, &probe, err)
         || !DB_RUN(w->core.db, err, SQL_AGENT_PIN, w->agent_id, probe.fingerprint))
     {
         return false;

@@ -83,14 +83,14 @@ confirm_sni(const char *name, char *sni, size_t size)
 
 /* What one handshake shows: ERR_PEER when it is another certificate. */
 static bool
-confirm_one(const char *host, int port, const char *name,
-    const char *fingerprint, bool want_staple, struct confirm_result *ret,
-    struct error *err)
+confirm_one(const struct agent_row *agent, const char *host, int port,
+    const char *name, const char *fingerprint, bool want_staple,
+    struct confirm_result *ret, struct error *err)
 {
     CLEANUP(tls_probe) struct tls_probe  seen = { 0 };
     char                                 sni[CONFIRM_HOST_MAX];
     struct tls_probe_request             req = {
-        .host = host, .port = port, .sni = sni, .staple = true, .allow_reserved = true,
+        .host = host, .port = port, .sni = sni, .staple = true, .reach = HTTP_PRIVATE,
     };
 
     confirm_sni(name, sni, sizeof(sni));
@@ -100,7 +100,7 @@ confirm_one(const char *host, int port, const char *name,
         req.sni = NULL;
     }
 
-    if (!tls_probe(&req, &seen, err)) {
+    if (!tls_probe(agent->link.http, &req, &seen, err)) {
         return error_prefix(err, "handshake with %s:%d for %s", host, port, sni);
     }
 
@@ -161,7 +161,7 @@ confirm_server(const struct agent_row *agent, const json_t *entry,
 
         confirm_host(agent, host, sizeof(host));
 
-        if (!confirm_one(host, port, served_name(entry, name), fingerprint,
+        if (!confirm_one(agent, host, port, served_name(entry, name), fingerprint,
                          want_staple, ret, err))
         {
             return false;
@@ -217,7 +217,8 @@ confirm_listeners(const struct agent_row *agent, const json_t *entries,
 
             json_object_set_new(asked, text, json_true());
             confirm_host(agent, host, sizeof(host));
-            (void) confirm_one(host, port, name, fingerprint, want_staple, ret, other);
+            (void) confirm_one(agent, host, port, name, fingerprint, want_staple, ret,
+                               other);
         }
     }
 
@@ -312,7 +313,7 @@ confirm_live(struct work *w, const struct target *target,
     *ret = (struct confirm_result) { 0 };
 
     if (probe && split_address(probe, host, sizeof(host), &port)) {
-        return confirm_one(host, port, name, fingerprint, want_staple, ret, err);
+        return confirm_one(agent, host, port, name, fingerprint, want_staple, ret, err);
     }
 
     /* one page has more server blocks than are looked at */

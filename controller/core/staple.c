@@ -63,7 +63,7 @@ staple_fetch(struct work *w, struct staple *s, const char *url, struct error *er
         .method = "POST", .url = url,
         .content_type = "application/ocsp-request",
         .total_ms = STAPLE_FETCH_MS, .answer_max = CERTCTL_OCSP_MAX,
-        .allow_reserved = w->ocsp_private,
+        .reach = w->ocsp_private ? HTTP_LOOPBACK : HTTP_PUBLIC,
     };
     int                                          len;
 
@@ -78,6 +78,11 @@ staple_fetch(struct work *w, struct staple *s, const char *url, struct error *er
 
     if (!http_send(w->http, &req, &res, err)) {
         return false;
+    }
+
+    if (res.status != 200 && !res.verified) {
+        return error_set(err, ERR_PEER, "the OCSP responder does not answer with an "
+                         "OCSP response (RFC 6960 A.2)");
     }
 
     if (res.status != 200) {

@@ -4,7 +4,6 @@
 #include "random.h"
 #include "wire.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,21 +25,31 @@ struct lane {
 };
 
 struct http_client {
-    struct lane    lanes[LANES];
-    unsigned long  clock;
+    const struct networks  *allowed;
+    struct lane             lanes[LANES];
+    unsigned long           clock;
 };
 
 struct http_client *
-http_client_new(struct error *err)
+http_client_new(const struct networks *allowed, struct error *err)
 {
     struct http_client  *client;
 
     client = calloc(1, sizeof(*client));
     if (!client) {
         error_set(err, ERR_INTERNAL, "out of memory");
+        return NULL;
     }
 
+    client->allowed = allowed;
+
     return client;
+}
+
+const struct networks *
+http_client_allowed(const struct http_client *client)
+{
+    return client->allowed;
 }
 
 void
@@ -62,12 +71,13 @@ static void
 lane_key(const struct http_request *req, char *key)
 {
     size_t  at;
-    char    all[9 * CERTCTL_HEX256];
+    char    reach[2] = { '0' + req->reach, '\0' };
+    char    all[10 * CERTCTL_HEX256];
 
     const char  *parts[] = {
         req->tls.ca_pem, req->tls.cert_pem, req->tls.key_pem, req->tls.pin,
         req->tls.uri, req->tls.only_tls13 ? "1.3" : "", req->proxy,
-        req->address, req->allow_reserved ? "reserved" : ""
+        req->address, reach, req->tls.check ? "checked" : ""
     };
 
     at = 0;
@@ -123,29 +133,21 @@ lane_take(struct http_client *client, const struct http_request *req,
 static curl_socket_t
 open_socket(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    char                   text[INET6_ADDRSTRLEN];
-    const char            *what;
+    struct error           why;
     struct http_exchange  *x = data;
 
     (void) purpose;
 
-    if (!x->req->allow_reserved && address->family != AF_UNIX) {
-        what = http_address_reserved(&address->addr);
-
-        if (what) {
-            text[0] = '\0';
-            inet_ntop(address->family,
-                      address->family == AF_INET
-                      ? (void *) &((struct sockaddr_in *)
-                                   &address->addr)->sin_addr
-                      : (void *) &((struct sockaddr_in6 *)
-                                   &address->addr)->sin6_addr,
-                      text, sizeof(text));
-            error_set(&x->why, ERR_FORBIDDEN,
-                      "address %s is reserved (%s)", text, what);
-            return CURL_SOCKET_BAD;
-        }
+    if (address->family != AF_UNIX
+        && !http_guard(x->allowed, x->req->reach, &address->addr, &why))
+    {
+        /* a name has several: what became of one that is allowed tells more */
+        x->why = x->tried ? x->why : why;
+        return CURL_SOCKET_BAD;
     }
+
+    x->why = x->tried ? x->why : (struct error) { 0 };
+    x->tried = true;
 
     return socket(address->family, address->socktype | SOCK_CLOEXEC,
                   address->protocol);
@@ -382,6 +384,7 @@ collect(struct http_exchange *x, struct error *err)
 
     curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &after);
+    x->ret.verified = x->tls;
     x->ret.status = status;
     x->ret.retry_after = after > 86400 ? 86400 : after;
 
@@ -461,7 +464,22 @@ perform(struct http_exchange *x, CURLU *url, struct error *err)
 }
 
 static bool
-check(const struct http_request *req, CURLU *url, struct error *err)
+has_credentials(const struct http_request *req)
+{
+    static const char  name[] = "Authorization:";
+
+    for (const char *const *h = req->headers; h && *h; h++) {
+        if (strncasecmp(*h, name, sizeof(name) - 1) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+static bool
+check(const struct http_request *req, CURLU *url, bool *ret_tls,
+    struct error *err)
 {
     bool   tls;
     char  *scheme = NULL;
@@ -472,12 +490,19 @@ check(const struct http_request *req, CURLU *url, struct error *err)
 
     curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
     tls = scheme && strcasecmp(scheme, "https") == 0;
+    *ret_tls = tls;
     curl_free(scheme);
 
     if (!tls && (req->tls.pin || req->tls.uri || req->tls.cert_pem)) {
         return error_set(err, ERR_INVALID,
                          "the URL must begin with https:// as the server has "
                          "to prove who it is");
+    }
+
+    if (!tls && has_credentials(req)) {
+        return error_set(err, ERR_INVALID,
+                         "the URL must begin with https:// as credentials are "
+                         "sent (RFC 6750 5.3)");
     }
 
     if (req->tls.pin
@@ -504,11 +529,11 @@ http_send(struct http_client *client, const struct http_request *req,
     struct http_response *ret, struct error *err)
 {
     char                  what[256];
-    struct http_exchange  x = { .req = req };
+    struct http_exchange  x = { .req = req, .allowed = client->allowed };
 
     CLEANUP(url_handle) url_handle  *url = curl_url();
 
-    if (!check(req, url, err)) {
+    if (!check(req, url, &x.tls, err)) {
         return false;
     }
 

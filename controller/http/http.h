@@ -5,6 +5,7 @@
 #pragma once
 #include "cleanup.h"
 #include "error.h"
+#include "network.h"
 #include "x509_info.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,15 +16,32 @@
 #define HTTP_ANSWER_MAX  (4 * 1024 * 1024)
 
 /*
+ * How far from the Internet a call may lead.  Each address that is connected to
+ * is judged, after its name was resolved, whatever notation it has; only the
+ * last knows no exception.  With a proxy, it is the proxy's address.
+ */
+enum http_reach {
+    HTTP_PUBLIC,       /* public addresses: a stranger chose the URL */
+    HTTP_PRIVATE,      /* private networks, and those that the client allows */
+    HTTP_LOOPBACK,     /* those, and loopback */
+    HTTP_ANYWHERE      /* the user chose the URL, and calls as himself */
+};
+
+/*
  * Connections that are kept open, to be used by one thread.  A connection is
  * used again only under the TLS settings that it was made with.
  */
 struct http_client;
 
-struct http_client *http_client_new(struct error *err);
+/* allowed: what an operator allows beyond private networks; borrowed, or NULL. */
+struct http_client *http_client_new(const struct networks *allowed,
+    struct error *err);
 void http_client_free(struct http_client *client);
 
 CLEANUP_FUNC(http_client, struct http_client *, http_client_free)
+
+/* NULL, or why a server with this certificate is not the one that is meant. */
+typedef const char *http_leaf(X509 *leaf);
 
 /*
  * Whom to believe and who we are.  All of it is checked inside the handshake,
@@ -37,6 +55,7 @@ struct http_tls {
                                   of roots and name */
     const char  *uri;          /* URI SAN the server must carry, instead of the
                                   URL's host name */
+    http_leaf   *check;        /* the pinned leaf must pass it, too; or NULL */
     bool         only_tls13;   /* else TLS 1.2 and 1.3 */
 };
 
@@ -54,7 +73,7 @@ struct http_request {
     int                 connect_ms;
     int                 total_ms;
     size_t              answer_max;      /* bytes of the body */
-    bool                allow_reserved;  /* may go to loopback, private, link-local... */
+    enum http_reach     reach;
     struct http_tls     tls;
 };
 
@@ -64,6 +83,8 @@ struct http_header {
 };
 
 struct http_response {
+    bool                 verified;       /* the server has proved who it is: else
+                                            its status and body are not for users */
     int                  status;
     char                *body;           /* NUL-terminated, never NULL */
     size_t               body_len;
@@ -81,6 +102,13 @@ struct http_response {
  */
 bool http_send(struct http_client *client, const struct http_request *req,
     struct http_response *ret, struct error *err);
+
+/*
+ * False, with ERR_FORBIDDEN, for a URL whose host is an address that no call of
+ * that reach leads to.  A name, or what is not a URL, is judged by the call only.
+ */
+bool http_url_allowed(const struct networks *allowed, enum http_reach reach,
+    const char *url, struct error *err);
 
 /* Value of the first header of that name, letter case ignored; NULL when absent. */
 const char *http_header(const struct http_response *response, const char *name);

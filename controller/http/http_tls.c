@@ -39,6 +39,13 @@ verify_pin(struct http_exchange *x, X509_STORE_CTX *verify)
                       info.fingerprint, x->req->tls.pin);
     }
 
+    rule = x->req->tls.check
+           ? x->req->tls.check(X509_STORE_CTX_get0_cert(verify)) : NULL;
+    if (rule) {
+        return refuse(x, verify, X509_V_ERR_APPLICATION_VERIFICATION,
+                      "server certificate: %s%s", rule, "");
+    }
+
     X509_STORE_CTX_set_error(verify, X509_V_OK);
     return 1;
 }

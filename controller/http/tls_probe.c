@@ -87,14 +87,16 @@ connect_one(const struct addrinfo *address, double deadline, struct error *err)
     return connected;
 }
 
-/* The first address that takes the connection. */
+/* The first address that takes the connection; that one is refused is only said
+ * when none was tried. */
 static int
-connect_any(const struct tls_probe_request *req, double deadline,
-    struct error *err)
+connect_any(const struct networks *allowed, const struct tls_probe_request *req,
+    double deadline, struct error *err)
 {
-    int          fd, rc;
-    char         port[16];
-    const char  *what;
+    int           fd, rc;
+    char          port[16];
+    bool          tried = false;
+    struct error  refused;
 
     const struct addrinfo           hints = { .ai_socktype = SOCK_STREAM,
                                               .ai_flags = AI_ADDRCONFIG
@@ -110,13 +112,12 @@ connect_any(const struct tls_probe_request *req, double deadline,
     }
 
     for (struct addrinfo *a = found; a; a = a->ai_next) {
-        what = req->allow_reserved ? NULL : http_address_reserved(a->ai_addr);
-
-        if (what) {
-            error_set(err, ERR_FORBIDDEN, "the address is reserved (%s)", what);
+        if (!http_guard(allowed, req->reach, a->ai_addr, &refused)) {
+            *err = tried ? *err : refused;
             continue;
         }
 
+        tried = true;
         fd = connect_one(a, deadline, err);
         if (fd != -1) {
             return fd;
@@ -199,7 +200,7 @@ prepare(SSL_CTX *ctx, const struct tls_probe_request *req, int fd,
 }
 
 static bool
-look(SSL *ssl, struct tls_probe *ret, struct error *err)
+look(SSL *ssl, http_leaf *check, struct tls_probe *ret, struct error *err)
 {
     long                       len;
     const char                *rule;
@@ -212,6 +213,10 @@ look(SSL *ssl, struct tls_probe *ret, struct error *err)
     }
 
     rule = certctl_x509_info(sk_X509_value(chain, 0), &info);
+    if (rule == NULL && check) {
+        rule = check(sk_X509_value(chain, 0));
+    }
+
     if (rule) {
         return error_set(err, ERR_PEER, "served certificate: %s", rule);
     }
@@ -239,7 +244,8 @@ look(SSL *ssl, struct tls_probe *ret, struct error *err)
 }
 
 bool
-tls_probe(const struct tls_probe_request *req, struct tls_probe *ret,
+tls_probe(const struct http_client *client,
+    const struct tls_probe_request *req, struct tls_probe *ret,
     struct error *err)
 {
     double            begin = now_ms();
@@ -247,7 +253,8 @@ tls_probe(const struct tls_probe_request *req, struct tls_probe *ret,
                                                           : TLS_PROBE_MS);
     struct tls_probe  seen = { 0 };
 
-    CLEANUP(fd) int           fd = connect_any(req, deadline, err);
+    CLEANUP(fd) int           fd = connect_any(http_client_allowed(client), req,
+                                               deadline, err);
     CLEANUP(ssl_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     CLEANUP(ssl) SSL         *ssl = NULL;
 
@@ -262,7 +269,7 @@ tls_probe(const struct tls_probe_request *req, struct tls_probe *ret,
 
     seen.ms = now_ms() - begin;
 
-    if (!look(ssl, &seen, err)) {
+    if (!look(ssl, req->check, &seen, err)) {
         return error_prefix(err, "%s:%d (%s)", req->host, req->port,
                             req->sni ? req->sni : "no SNI");
     }

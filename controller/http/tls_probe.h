@@ -1,22 +1,20 @@
 /* Looking at what a TLS listener serves: "deployed means seen". */
 #pragma once
-#include "error.h"
-#include "x509_info.h"
-#include <stdbool.h>
-#include <stddef.h>
+#include "http.h"
 
 #define TLS_PROBE_MS  5000
 
 /* All borrowed, for the time of the call. */
 struct tls_probe_request {
-    const char  *host;            /* name or address to connect to */
-    int          port;
-    const char  *sni;             /* NULL: none is sent */
-    const char  *sigalgs;         /* NULL: all; "ECDSA+SHA256" sees what a client
+    const char      *host;        /* name or address to connect to */
+    int              port;
+    const char      *sni;         /* NULL: none is sent */
+    const char      *sigalgs;     /* NULL: all; "ECDSA+SHA256" sees what a client
                                      sees that knows only ECDSA */
-    int          timeout_ms;      /* of connect and handshake together */
-    bool         staple;          /* ask for an OCSP response (RFC 6066 8) */
-    bool         allow_reserved;  /* may look at loopback, private... addresses */
+    int              timeout_ms;  /* of connect and handshake together */
+    bool             staple;      /* ask for an OCSP response (RFC 6066 8) */
+    enum http_reach  reach;
+    http_leaf       *check;       /* the leaf must pass it, else ERR_PEER; or NULL */
 };
 
 struct tls_probe {
@@ -31,8 +29,10 @@ struct tls_probe {
 /*
  * A full handshake that believes everything: what is served is what is reported.
  * ERR_FORBIDDEN (a reserved address), ERR_TIMEOUT or ERR_PEER with the reason.
+ * The client only says which networks are allowed.
  */
-bool tls_probe(const struct tls_probe_request *req, struct tls_probe *ret,
+bool tls_probe(const struct http_client *client,
+    const struct tls_probe_request *req, struct tls_probe *ret,
     struct error *err);
 
 void tls_probe_free(struct tls_probe *probe);

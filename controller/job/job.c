@@ -25,7 +25,7 @@ job_start_one(struct job_workers *all, int i, struct error *err)
     gethostname(host, sizeof(host) - 1);
     snprintf(w->name, sizeof(w->name), "%s/%ld/%d", host, (long) getpid(), i);
 
-    w->http = http_client_new(err);
+    w->http = http_client_new(&w->conf->outgoing, err);
 
     if (w->http == NULL) {
         return false;

@@ -70,6 +70,11 @@ struct target {
 
     /* A NULL below: not by this controller, but by an agent on the host. */
 
+    /* Whether a host with this certificate may be met for the first time, when no
+     * CA vouches for it: nothing else is sent a request.  NULL without a first
+     * contact. */
+    http_leaf         *identity;
+
     /* A key is made on the host and stays there; *csr_pem is to be freed.  A
      * repeated call for the same names gives the request of the call before. */
     bool (*csr)(const struct target_link *link, const char *record,

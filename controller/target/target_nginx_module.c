@@ -3,6 +3,7 @@
 
 #include "ossl.h"
 #include "wire.h"
+#include "x509_info.h"
 
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -17,6 +18,38 @@
 extern const struct target  target_nginx_module;
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
+
+static bool
+nginx_is_agent(const char *kind, const char *text, void *data)
+{
+    bool  *found = data;
+
+    *found = strcmp(kind, "URI") == 0
+             && strncmp(text, CERTCTL_URN_AGENT, sizeof(CERTCTL_URN_AGENT) - 1) == 0;
+
+    return !*found;
+}
+
+/* The one that the module makes for itself, or that a fleet CA gave it before:
+ * whoever pins another server's fingerprint does not get its answers to see. */
+static const char *
+nginx_identity(X509 *leaf)
+{
+    bool  found = false;
+    char  cn[64];
+
+    certctl_x509_common_name(leaf, cn, sizeof(cn));
+
+    if (strcmp(cn, CERTCTL_AGENT_CN) == 0) {
+        return NULL;
+    }
+
+    certctl_x509_each_san(leaf, nginx_is_agent, &found);
+
+    return found ? NULL : "not a certificate of the module: its common name is not "
+                          CERTCTL_AGENT_CN ", and it has no URI " CERTCTL_URN_AGENT
+                          "<id>";
+}
 
 /* A status and the rule of the module as our error, the rule word for word. */
 static bool
@@ -62,7 +95,7 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
         .method = method, .url = url, .content_type = content_type,
         .body = body, .body_len = len, .headers = headers,
         .connect_ms = NGINX_CONNECT_MS, .total_ms = NGINX_TOTAL_MS,
-        .answer_max = NGINX_ANSWER_MAX, .allow_reserved = true,
+        .answer_max = NGINX_ANSWER_MAX, .reach = HTTP_PRIVATE,
         .tls = { .ca_pem = link->ca_pem, .cert_pem = link->cert_pem,
                  .key_pem = link->key_pem, .uri = uri, .only_tls13 = true },
     };
@@ -92,6 +125,7 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
     req.tls.uri = NULL;
     req.tls.ca_pem = NULL;
     req.tls.pin = link->pin;
+    req.tls.check = nginx_identity;
 
     return http_send(link->http, &req, res, err);
 }
@@ -421,6 +455,7 @@ const struct target  target_nginx_module = {
     .kind = {
         "nginx-module", NULL, "NginxModuleConfig", "NGINX with the certctl module", fields
     },
+    .identity = nginx_identity,
     .csr = nginx_csr,
     .install = nginx_install,
     .staple = nginx_staple,

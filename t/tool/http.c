@@ -1,7 +1,8 @@
 /*
  * Sends the requests of a JSON array on standard input with one http_client and
  * prints what came of each, for t/10-http.t: names are those of http.h.  A member
- * "probe" is a tls_probe instead.
+ * "probe" is a tls_probe instead.  The argument is a list of networks that are
+ * allowed.
  */
 #include "http.h"
 #include "tls_probe.h"
@@ -28,6 +29,17 @@ flag(const json_t *in, const char *name)
     return json_is_true(json_object_get(in, name));
 }
 
+/* A server whose certificate has no common name of "module" is not meant. */
+static const char *
+check(X509 *leaf)
+{
+    char  cn[64];
+
+    certctl_x509_common_name(leaf, cn, sizeof(cn));
+
+    return strcmp(cn, "module") == 0 ? NULL : "it is not of a module";
+}
+
 static json_t *
 failure(const struct error *err)
 {
@@ -51,11 +63,12 @@ send_one(struct http_client *client, const json_t *in)
         .connect_ms = number(in, "connect_ms"),
         .total_ms = number(in, "total_ms"),
         .answer_max = number(in, "answer_max"),
-        .allow_reserved = flag(in, "allow_reserved"),
+        .reach = number(in, "reach"),
         .tls = {
             .ca_pem = text(in, "ca_pem"), .cert_pem = text(in, "cert_pem"),
             .key_pem = text(in, "key_pem"), .pin = text(in, "pin"),
-            .uri = text(in, "uri"), .only_tls13 = flag(in, "only_tls13")
+            .uri = text(in, "uri"), .only_tls13 = flag(in, "only_tls13"),
+            .check = flag(in, "check") ? check : NULL
         }
     };
 
@@ -76,8 +89,8 @@ send_one(struct http_client *client, const json_t *in)
                             json_string(res.headers[i].value));
     }
 
-    out = json_pack("{s:i, s:s%, s:i, s:s, s:s?, s:o, s:s?}",
-                    "status", res.status, "body", res.body, res.body_len,
+    out = json_pack("{s:b, s:i, s:s%, s:i, s:s, s:s?, s:o, s:s?}",
+                    "verified", res.verified, "status", res.status, "body", res.body, res.body_len,
                     "retry_after", res.retry_after,
                     "fingerprint", res.fingerprint, "chain_pem", res.chain_pem,
                     "headers", headers, "etag", http_header(&res, "etag"));
@@ -87,7 +100,7 @@ send_one(struct http_client *client, const json_t *in)
 }
 
 static json_t *
-probe_one(const json_t *in)
+probe_one(const struct http_client *client, const json_t *in)
 {
     json_t            *out;
     struct error       err = { 0 };
@@ -97,10 +110,11 @@ probe_one(const json_t *in)
         .host = text(in, "host"), .port = number(in, "port"),
         .sni = text(in, "sni"), .sigalgs = text(in, "sigalgs"),
         .timeout_ms = number(in, "timeout_ms"), .staple = flag(in, "staple"),
-        .allow_reserved = flag(in, "allow_reserved")
+        .reach = number(in, "reach"),
+        .check = flag(in, "check") ? check : NULL
     };
 
-    if (!tls_probe(&req, &seen, &err)) {
+    if (!tls_probe(client, &req, &seen, &err)) {
         return failure(&err);
     }
 
@@ -114,14 +128,17 @@ probe_one(const json_t *in)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
     struct error         err = { 0 };
-    struct http_client  *client = http_client_new(&err);
+    struct networks      allowed = { 0 };
+    struct http_client  *client = http_client_new(&allowed, &err);
     json_t              *in = json_loadf(stdin, 0, NULL), *out = json_array();
 
-    if (!client || !json_is_array(in)) {
-        fprintf(stderr, "standard input is no JSON array\n");
+    if (!client || !json_is_array(in)
+        || (argc > 1 && !networks_parse(argv[1], &allowed, &err)))
+    {
+        fprintf(stderr, "standard input is no JSON array, or %s\n", err.detail);
         return 2;
     }
 
@@ -129,7 +146,7 @@ main(void)
         const json_t  *one = json_array_get(in, i);
         const json_t  *probe = json_object_get(one, "probe");
 
-        json_array_append_new(out, probe ? probe_one(probe)
+        json_array_append_new(out, probe ? probe_one(client, probe)
                                          : send_one(client, one));
     }
 

@@ -16,7 +16,8 @@ use Cwd 'abs_path';
 my @daemons;
 
 # dir: a folder that is there already; config: text of the configuration file;
-# args: more arguments; points => 1 takes the one with crash points; env => { CERTCTL_POINT => ... } is its environment;
+# args: more arguments; outgoing: networks that it may call, instead of loopback, which
+# --demo has anyway; points => 1 takes the one with crash points; env => { CERTCTL_POINT => ... } is its environment;
 # wait => 0 does not wait for ready.
 sub start {
     my ($class, %o) = @_;
@@ -51,12 +52,15 @@ sub restart {
     my $binary = built('certctld', $self->{points});
     my @config = defined $self->{config}
         ? ('--config', "$self->{dir}/certctl.conf") : ();
+    my @outgoing = grep({ $_ eq '--demo' } @{ $self->{args} // [] }) ? ()
+        : ('--outgoing-networks', $self->{outgoing} // '127.0.0.0/8,::1/128');
 
     local %ENV = (%ENV, %{ $self->{env} // {} });
     delete $self->{api};
     $self->{pid} = spawn("$self->{dir}/certctld.log", $binary,
         '--data-dir', $self->{data}, '--listen', "127.0.0.1:$self->{port}",
-        '--pki-listen', "127.0.0.1:$self->{pki_port}", @config, @{ $self->{args} // [] });
+        '--pki-listen', "127.0.0.1:$self->{pki_port}", @config,
+        @outgoing, @{ $self->{args} // [] });
 
     return $self if defined $self->{wait} && !$self->{wait};
 
