@@ -1,7 +1,11 @@
 /* Agents: hosts that run the module; first contact is a job. */
 #include "agent.h"
 #include "api.h"
+#include "conf.h"
+#include "http.h"
 #include "resource_fields.h"
+
+#include <stdio.h>
 
 #include <string.h>
 
@@ -84,6 +88,38 @@ const struct resource  agent_retire_resource = {
     .filters = retire_query
 };
 
+/*
+ * An address that no call would lead to is refused at once; what a name leads to
+ * is known when it is called.
+ */
+static bool
+agent_reachable(struct request *r)
+{
+    static const struct { const char *name, *scheme; } places[] = {
+        { "url", "" }, { "probe_address", "https://" },
+    };
+    char         url[400];
+    const char  *text;
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        text = json_string_value(json_object_get(r->body, places[i].name));
+        snprintf(url, sizeof(url), "%s%.300s", places[i].scheme, text ? text : "");
+
+        if (!http_url_allowed(&r->ctx->conf->outgoing, HTTP_PRIVATE, url, &r->err)) {
+            r->err.code = ERR_INVALID;
+            return error_prefix(&r->err, "%s", places[i].name);
+        }
+    }
+
+    return true;
+}
+
+bool
+agent_update(struct request *r)
+{
+    return agent_reachable(r) && resource_update(r);
+}
+
 bool
 agent_create(struct request *r)
 {
@@ -92,7 +128,7 @@ agent_create(struct request *r)
     const char         *kind;
     bool                pinned;
 
-    if (!resource_insert(r, &agent_resource, &id)) {
+    if (!agent_reachable(r) || !resource_insert(r, &agent_resource, &id)) {
         return false;
     }
 

@@ -20,7 +20,7 @@ extern const struct resource
     health_resource, ready_resource, version_resource, problem_resource;
 
 rest_handler  issuer_create, issuer_update;
-rest_handler  agent_create, agent_retire;
+rest_handler  agent_create, agent_update, agent_retire;
 rest_handler  certificate_renew, certificate_deploy, certificate_revoke;
 rest_handler  job_cancel;
 rest_handler  discovered_claim, discovered_dismiss, discovery_summary;
