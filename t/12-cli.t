@@ -8,6 +8,7 @@ use Test::More;
 use Certctl::Daemon;
 use Certctl::Nginx;
 use Certctl::Process qw(built slurp wait_until write_file);
+use IO::Socket::INET;
 use JSON::PP;
 
 my $certctl = built('certctl');
@@ -111,6 +112,29 @@ like($out, qr/\AID +TYPE +STATUS /, 'jobs list: titles');
     is(run('--ca-bundle', $daemon->ca, 'status'), 0, 'a flag before the command');
     is(run('status', '--ca-bundle', write_file("$dir/empty", '')), 1, 'an empty bundle');
     like($err, qr/no certificate/, 'an empty bundle: says so');
+}
+
+# --- whom it tells the key
+
+{
+    my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 5) or die "listen: $!";
+    my $place = '127.0.0.1:' . $listener->sockport;
+
+    for my $server ("http://$place", "HTTP://$place/", "http:$place", $place, "ftp://$place", " http://$place", '') {
+        is(run('--server', $server, 'certs', 'list'), 2, "the key is not sent to '$server'");
+        like($err, qr/^certctl: the API key is sent over https:\/\/ only, also on loopback \(RFC 6750 5\.3\): correct --server/,
+            "not to '$server': says so");
+    }
+
+    local $ENV{CERTCTL_SERVER_URL} = "http://$place";
+    is(run(@$_), 2, "nor by @$_") for ['status'], ['version'], ['agents', 'add', $url, '--trust-on-first-use'];
+    is(run('store', 'list', '--store', "$dir/none"), 1, 'who reads a store sends no key');
+
+    local $ENV{CERTCTL_API_KEY};
+    is(run('certs', 'list', '--api-key-file', "$dir/none"), 2, 'nor is a file with a key read');
+
+    $listener->blocking(0);
+    ok(!$listener->accept, 'nobody was connected to');
 }
 
 is(run('status', '--server', 'https://127.0.0.1:1'), 1, 'nobody there');

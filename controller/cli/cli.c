@@ -247,7 +247,12 @@ run(const struct cli *cli)
                       cli->command->argument);
     }
 
-    wrong = cli->command->check ? cli->command->check(cli) : NULL;
+    wrong = cli->command->local ? NULL : cli_server_check(cli);
+
+    if (!wrong && cli->command->check) {
+        wrong = cli->command->check(cli);
+    }
+
     if (wrong) {
         return misuse("%s", wrong);
     }

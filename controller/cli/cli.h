@@ -44,6 +44,7 @@ struct cli_command {
     const struct cli_option  *options;    /* NULL name ends */
     const struct cli_column  *columns;    /* of a list; NULL title ends */
     const char               *help;
+    bool                      local;      /* asks no controller */
     const char             *(*check)(const struct cli *cli);   /* NULL: fine; else
                                              what is wrong, before anything is sent */
     void                    (*complete)(json_t *body);     /* adds what was left out */
@@ -66,6 +67,9 @@ struct cli {
 
 /* Value given for an option of the command, NULL when it was not given. */
 const char *cli_value(const struct cli *cli, const char *name);
+
+/* NULL, or why the API key is not sent to cli->server. */
+const char *cli_server_check(const struct cli *cli);
 
 /*
  * One request.  *ret is the answer's JSON (json_null when it had no body).  False

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define FILE_MAX  (1024 * 1024)
 
@@ -50,6 +51,22 @@ wiped_cleanup(char **text)
         OPENSSL_cleanse(*text, strlen(*text));
         free(*text);
     }
+}
+
+/* Loopback is no exception: any local user may listen at a free port. */
+const char *
+cli_server_check(const struct cli *cli)
+{
+    static const char  scheme[] = "https://";
+
+    if (strncasecmp(cli->server, scheme, sizeof(scheme) - 1) == 0
+        || (!cli->key_file && (!cli->api_key || !*cli->api_key)))
+    {
+        return NULL;
+    }
+
+    return "the API key is sent over https:// only, also on loopback (RFC 6750 "
+           "5.3): correct --server or CERTCTL_SERVER_URL";
 }
 
 /* "Authorization: Bearer ..." or NULL when there is no key. */
