@@ -53,6 +53,14 @@ my $daemon = Certctl::Daemon->start(outgoing => '',
 my $edge = edge();
 my $n = 0;
 
+subtest 'each of them answers here' => sub {
+    for my $host (@reserved, '127.0.0.1') {
+        ok(IO::Socket::IP->new(PeerHost => $host, PeerPort => $trap), $host);
+        ok(wait_until(20, sub { return connections() eq "$host\n" }), 'and tells') or diag(connections());
+        truncate "$dir/connections", 0;
+    }
+};
+
 subtest 'an address that is written down is refused at once' => sub {
     for my $host (qw(127.0.0.1 0.0.0.0 0 2130706433 0x7f.1 017700000001 127.1 localhost
         169.254.169.254 2852039166 169.254.1.1 100.100.100.200 168.63.129.16 224.0.0.1
