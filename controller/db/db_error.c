@@ -118,6 +118,7 @@ db_error(struct error *err, PGconn *conn, const PGresult *res)
     const char  *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
     const char  *column = PQresultErrorField(res, PG_DIAG_COLUMN_NAME);
     const char  *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    const char  *raised = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
     const char  *rule = constraint ? rule_text(constraint) : NULL;
     size_t       i = 0;
 
@@ -137,9 +138,9 @@ db_error(struct error *err, PGconn *conn, const PGresult *res)
         return error_set(err, ERR_INVALID, "%s is required", column);
     }
 
-    /* Only what our own functions raise is for callers: the rest quotes statements
-     * and names of the database. */
-    if (strcmp(state, "P0001") == 0) {
+    /* Only what RAISE of our own functions says is for callers: the rest quotes
+     * statements and names of the database. */
+    if (raised && strcmp(raised, "exec_stmt_raise") == 0 && text) {
         return error_set(err, sqlstates[i].code, "%s", text);
     }
 

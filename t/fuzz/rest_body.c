@@ -1,9 +1,9 @@
 /*
  * JSON bodies against the field tables of all routes: the first byte chooses
  * the table, the second whether the body creates or changes (1: nothing, 4:
- * what was not set before; 8: an object with a configuration), and whether what follows is JSON or (2) says how to
- * make values for fields of the table, so that mutations reach the rules behind
- * the names.
+ * what was not set before, 8: an object with a configuration), and whether what
+ * follows is JSON or (2) says how to make values for fields of the table, so
+ * that mutations reach the rules behind the names.
  */
 #include "fuzz.h"
 #include "resource.h"
