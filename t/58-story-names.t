@@ -24,6 +24,12 @@ for my $name ('many.example', $names[0], $names[-1]) {
     is $s->shown($name)->{fingerprint}, $version->{fingerprint_sha256}, 'served: ' . substr $name, 0, 12;
 }
 
+# a host that is met elsewhere than it listens
+$s->need($s->api->patch('/api/v1/agents/' . $s->agent, { probe_address => 'localhost:' . $s->nginx->port('tls') }));
+$s->renew($id);
+$s->deployed($id);
+isnt $s->shown('many.example')->{fingerprint}, $version->{fingerprint_sha256}, 'confirmed at its probe_address';
+
 cmp_ok length($version->{csr_pem}), '>', 99 * $most, 'all of them were in one request';
 is $s->stop, 0, 'SIGTERM ends the daemon well';
 done_testing();

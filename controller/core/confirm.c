@@ -47,26 +47,21 @@ is_any_address(const char *host)
     return false;
 }
 
-/* A listener on every address is asked for at the agent's own. */
+/* Where a listener is met: at the agent's probe address, if it has one; at the
+ * agent's own address, if it listens on every address. */
 static void
-confirm_host(const struct agent_row *agent, char *host, size_t size)
+confirm_host(const struct agent_row *agent, char *host, size_t size, int *port)
 {
-    char  url_host[CONFIRM_HOST_MAX];
-    int   port;
+    char         url_host[CONFIRM_HOST_MAX];
+    const char  *from = agent->link.url + strlen("https://");
+    int          url_port;
 
     if (*agent->probe_address) {
-        snprintf(host, size, "%s", agent->probe_address);
-        return;
-    }
+        (void) split_address(agent->probe_address, host, size, port);
 
-    if (is_any_address(host)) {
-        const char  *from = agent->link.url + strlen("https://");
-
-        if (split_address(from, url_host, sizeof(url_host), &port)) {
-            snprintf(host, size, "%s", url_host);
-        } else {
-            snprintf(host, size, "%s", from);
-        }
+    } else if (is_any_address(host)) {
+        snprintf(host, size, "%s", split_address(from, url_host, sizeof(url_host), &url_port)
+                                   ? url_host : from);
     }
 }
 
@@ -159,7 +154,7 @@ confirm_server(const struct agent_row *agent, const json_t *entry,
             continue;
         }
 
-        confirm_host(agent, host, sizeof(host));
+        confirm_host(agent, host, sizeof(host), &port);
 
         if (!confirm_one(agent, host, port, served_name(entry, name), fingerprint,
                          want_staple, ret, err))
@@ -216,7 +211,7 @@ confirm_listeners(const struct agent_row *agent, const json_t *entries,
             }
 
             json_object_set_new(asked, text, json_true());
-            confirm_host(agent, host, sizeof(host));
+            confirm_host(agent, host, sizeof(host), &port);
             (void) confirm_one(agent, host, port, name, fingerprint, want_staple, ret,
                                other);
         }
