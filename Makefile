@@ -50,7 +50,7 @@ SUITES   = bookworm trixie forky
 Q        = $(if $(V),,@)
 say      = @printf '  %-6s %s\n'
 
-.PHONY: all help deps demo module test test-matrix test-valgrind fuzz fuzzers bench bench-module clean
+.PHONY: all help deps demo docs module test test-matrix test-valgrind fuzz fuzzers bench bench-module clean
 
 all: $(daemon) $(client) $(module)
 
@@ -70,19 +70,35 @@ $(client): $(patsubst controller/%.c,$B/obj/%.o,$(wildcard $(patsubst %,controll
 	$(say) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$B/obj/%.o: controller/%.c | $B/gen/sql.h
+# One header for each file of statements, so that a new statement rebuilds only
+# who uses that file.
+statements = $(patsubst sql/query/%.sql,$B/gen/sql_%.h,$(wildcard sql/query/*.sql))
+generated  = $(statements) $B/gen/api_resources.h
+
+$B/obj/%.o: controller/%.c | $(generated)
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
-$B/obj/sql.o: $B/gen/sql.c $B/gen/sql.h
+$B/obj/sql.o: $B/gen/sql.c $(statements)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
-$B/gen/sql.%: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/embed.awk
+$B/gen/sql.c: $(wildcard sql/query/*.sql sql/schema/*.sql sql/seed/*.sql) sql/embed.awk
 	@mkdir -p $(@D)
-	$(Q)awk -v want=$* -f sql/embed.awk $(sort $(filter %.sql,$^)) > $@.tmp
+	$(Q)awk -v want=c -f sql/embed.awk $(sort $(filter %.sql,$^)) > $@.tmp
 	@mv $@.tmp $@
+
+$B/gen/sql_%.h: sql/query/%.sql sql/embed.awk
+	@mkdir -p $(@D)
+	$(Q)awk -v want=h -f sql/embed.awk $< > $@.tmp
+	@mv $@.tmp $@
+
+# What controller/api/ declares, for the map in controller/routes.c.
+$B/gen/api_resources.h: $(wildcard controller/api/*.c) controller/api/resources.awk
+	@mkdir -p $(@D)
+	$(Q)awk -f controller/api/resources.awk $(sort $(filter %.c,$^)) > $@.tmp
+	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
 $(module) &: config $(wildcard ngx_certctl_module/*/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
@@ -121,6 +137,9 @@ $B/t/tool/%: t/tool/%.c $B/libcertctl.a
 	$(say) TOOL $@
 	$(Q)$(CC) $(CFLAGS) -Ingx_certctl_module $(LDFLAGS) -o $@ $< $B/libcertctl.a $(LIBS)
 
+$B/t/tool/declared: $B/obj/routes.o
+$B/t/tool/declared: private LIBS := $B/obj/routes.o $B/libcertctl.a $(LIBS)
+
 # Tests load these into NGINX (LD_PRELOAD): they stand in for nothing, but time.
 $B/t/preload/%.so: t/preload/%.c
 	@mkdir -p $(@D)
@@ -141,7 +160,7 @@ parsers  = $(sort $(filter %.c,$(shell sed 's/^#.*//' t/fuzz/parsers)))
 covered  = $(if $(FUZZER),,$(patsubst %.c,$B/obj/cover/%.o,$(filter controller/% ngx_certctl_module/store/%,$(parsers))))
 counters = $(if $(FUZZER),,-O0 -U_FORTIFY_SOURCE --coverage)
 
-$B/obj/cover/%.o: %.c | $B/gen/sql.h
+$B/obj/cover/%.o: %.c | $(generated)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(counters) -Ingx_certctl_module -c -o $@ $<
 
@@ -216,6 +235,9 @@ bench:                               ## measure side by side, JSON under build/b
 
 bench-module:                        ## stock NGINX, lua, HAProxy and the module beside each other
 	@$(MAKE) --no-print-directory bench BENCH=module
+
+docs: $B/t/tool/declared             ## print the tables of docs/api.md again
+	$(Q)perl t/tool/docs.pl $< docs/api.md
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
 	@t/setup build run demo

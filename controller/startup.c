@@ -4,6 +4,8 @@
 #include "api_key.h"
 #include "fleet.h"
 #include "issuers.h"
+#include "sql_core.h"
+#include "sql_migration.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,8 @@
-# Turns sql/ into C: "-- name: x" sections of query/*.sql become an enum and a
-# table of statements; schema/NNNN_*.sql and seed/*.sql become tables of scripts.
-#   awk -v want=h -f embed.awk query/*.sql schema/*.sql seed/*.sql > sql.h
-#   awk -v want=c -f embed.awk ... > sql.c
+# Turns sql/ into C.
+#   awk -v want=h -f embed.awk query/agent.sql > sql_agent.h
+#   awk -v want=c -f embed.awk query/*.sql schema/*.sql seed/*.sql > sql.c
+# A "-- name: x" section of query/*.sql becomes SQL_X, schema/NNNN_*.sql and
+# seed/*.sql become scripts, a line "-- rule x: y" of schema/*.sql a sentence.
 
 function quoted(line) {
     gsub(/\\/, "&&", line)
@@ -10,26 +11,43 @@ function quoted(line) {
 }
 
 FNR == 1 {
-    kind = FILENAME
-    sub(/\/[^\/]*$/, "", kind)
-    sub(/.*\//, "", kind)
+    dir = FILENAME
+    sub(/\/[^\/]*$/, "", dir)
+    sub(/.*\//, "", dir)
+    file = FILENAME
+    sub(/.*\//, "", file)
     name = ""
-    if (kind != "query") {
-        file = FILENAME
-        sub(/.*\//, "", file)
-        scripts[kind, ++count[kind]] = file
+    if (dir == "query") {
+        sub(/\.sql$/, "", file)
+        header[++headers] = "sql_" file ".h"
+    } else {
+        scripts[dir, ++count[dir]] = file
     }
 }
 
-kind != "query" {
-    body[kind, count[kind]] = body[kind, count[kind]] quoted($0)
+dir == "schema" && /^-- rule / {
+    rule = $3
+    sub(/:$/, "", rule)
+    if (rule in sentence) {
+        print FILENAME ": rule " rule " has two sentences" > "/dev/stderr"
+        exit failed = 1
+    }
+    rules[++nrules] = rule
+    sentence[rule] = $0
+    sub(/^-- rule [^:]*: */, "", sentence[rule])
+    gsub(/"/, "\\\"", sentence[rule])
+    next
+}
+
+dir != "query" {
+    body[dir, count[dir]] = body[dir, count[dir]] quoted($0)
     next
 }
 
 /^-- name: / {
     name = $3
     if (name in text) {
-        print FILENAME ": " name " is defined twice" > "/dev/stderr"
+        print FILENAME ": name " name " is defined twice" > "/dev/stderr"
         exit failed = 1
     }
     order[++n] = name
@@ -52,22 +70,27 @@ END {
         exit 1
     }
     if (want == "h") {
-        print "/* Made by sql/embed.awk from sql/. */\n#pragma once\n\nenum sql {"
+        print "/* Made by sql/embed.awk from sql/. */\n#pragma once\n#include \"statement.h\"\n"
         for (i = 1; i <= n; i++) {
-            print "    SQL_" toupper(order[i]) ","
+            print "extern const struct sql_statement  sql_" order[i] ";"
+            print "#define SQL_" toupper(order[i]) "  (&sql_" order[i] ")"
         }
-        print "    SQL__MAX\n};\n"
-        print "struct sql_text { const char *name, *text; };\n"
-        print "extern const struct sql_text  sql_texts[SQL__MAX];"
-        print "extern const struct sql_text  sql_schema[], sql_seed[];   /* NULL name ends */"
-    } else {
-        print "/* Made by sql/embed.awk from sql/. */\n#include \"sql.h\"\n#include <stddef.h>\n"
-        print "const struct sql_text  sql_texts[SQL__MAX] = {"
-        for (i = 1; i <= n; i++) {
-            print "    [SQL_" toupper(order[i]) "] = { \"" order[i] "\"," text[order[i]] " },"
-        }
-        print "};"
-        script_table("schema")
-        script_table("seed")
+        exit
     }
+    print "/* Made by sql/embed.awk from sql/. */"
+    for (i = 1; i <= headers; i++) {
+        print "#include \"" header[i] "\""
+    }
+    print "#include <stddef.h>"
+    for (i = 1; i <= n; i++) {
+        print "\nconst struct sql_statement  sql_" order[i] " = {\n    " i - 1 ", \"" order[i] "\"," text[order[i]] "\n};"
+    }
+    print "\nconst int  sql_statements = " n ";"
+    print "\nconst struct sql_text  sql_rules[] = {"
+    for (i = 1; i <= nrules; i++) {
+        print "    { \"" rules[i] "\", \"" sentence[rules[i]] "\" },"
+    }
+    print "    { NULL, NULL }\n};"
+    script_table("schema")
+    script_table("seed")
 }

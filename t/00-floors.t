@@ -107,7 +107,7 @@ sub controller_allows {
     my ($room, $header) = @_;
 
     return $room ne 'cli' && $floor{$room} > $floor{util}
-        if $header eq 'sql.h';          # generated from sql/: db and above
+        if $header =~ /^sql_\w+\.h$/;        # generated from sql/: above util
 
     return $room eq 'cli' && exists $client{$header} if $header =~ m{/};
 

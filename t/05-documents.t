@@ -103,7 +103,7 @@ sub beside {
     my $dir = dirname($file);
 
     # made by the build, by a store, or by the controller
-    return 1 if $path =~ m{^(?:build|certs|names|writes|damaged|pending)/|^sql\.h$};
+    return 1 if $path =~ m{^(?:build|certs|names|writes|damaged|pending)/|^sql_\w+\.h$};
     return scalar grep { there($_) } $path, map { "$_/$path" } $dir, dirname($dir), 't', 't/unit',
         'controller', 'controller/*', 'ngx_certctl_module', 'ngx_certctl_module/*';
 }

@@ -4,6 +4,7 @@
 #include "conf.h"
 #include "http.h"
 #include "resource_fields.h"
+#include "sql_agent.h"
 
 #include <stdio.h>
 
@@ -60,7 +61,8 @@ static const struct sort  sorts[] = {
 };
 
 #define AGENT(from)                                                           \
-    .name = "agent", .schema = "Agent", .fields = fields, .view = from,       \
+    .name = "agent", .category = AUDIT_CERT_LIFECYCLE, .schema = "Agent",     \
+    .fields = fields, .view = from,                                           \
     .filters = filters, .sorts = sorts, .order = "registered_at"
 
 const struct resource  agent_resource = {
@@ -84,8 +86,8 @@ static const struct filter  retire_query[] = {
 };
 
 const struct resource  agent_retire_resource = {
-    .name = "agent", .schema = "RetireAgentResponse", .fields = retire_fields,
-    .filters = retire_query
+    .name = "agent", .category = AUDIT_CERT_LIFECYCLE, .schema = "RetireAgentResponse",
+    .fields = retire_fields, .filters = retire_query
 };
 
 /*

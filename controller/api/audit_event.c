@@ -32,5 +32,5 @@ static const struct sort  sorts[] = {
 const struct resource  audit_event_resource = {
     .name = "audit_event", .schema = "AuditEvent", .fields = fields,
     .view = "api_audit_events", .filters = filters, .sorts = sorts,
-    .order = "timestamp", .key = "seq", .get = SQL_AUDIT_EVENT_GET
+    .order = "timestamp", .key = "seq"
 };

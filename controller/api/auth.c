@@ -4,6 +4,7 @@
 #include "conf.h"
 #include "resource_fields.h"
 #include "rest_auth.h"
+#include "sql_api_key.h"
 
 #include <string.h>
 
@@ -29,7 +30,7 @@ static const struct sort  key_sorts[] = {
 };
 
 const struct resource  api_key_resource = {
-    .name = "api_key", .schema = "APIKey", .fields = key_fields,
+    .name = "api_key", .category = AUDIT_AUTH, .schema = "APIKey", .fields = key_fields,
     .view = "api_auth_keys", .sorts = key_sorts, .get = SQL_API_KEY_GET,
     .delete = SQL_API_KEY_REVOKE
 };

@@ -2,6 +2,7 @@
 #include "api.h"
 #include "certificate_name.h"
 #include "resource_fields.h"
+#include "sql_certificate.h"
 #include "wire.h"
 
 static const struct field  fields[] = {
@@ -79,7 +80,7 @@ static const struct sort  sorts[] = {
 };
 
 const struct resource  certificate_resource = {
-    .name = "certificate", .schema = "ManagedCertificate", .fields = fields,
-    .view = "api_certificates", .filters = filters, .sorts = sorts,
-    RESOURCE_SQL(CERTIFICATE)
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
+    .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
 };

@@ -4,6 +4,7 @@
 #include "renewal.h"
 #include "resource_fields.h"
 #include "revocation.h"
+#include "sql_certificate.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,17 +35,20 @@ static const struct field  revoke_fields[] = {
 static const struct filter  renew_query[] = { { "force", NULL, OP_EQ }, { 0 } };
 
 const struct resource  certificate_renew_resource = {
-    .name = "certificate", .schema = "RenewResponse", .request = "RenewRequest",
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "RenewResponse", .request = "RenewRequest",
     .fields = renew_fields, .filters = renew_query
 };
 
 const struct resource  certificate_deploy_resource = {
-    .name = "certificate", .schema = "DeployResponse", .request = "DeployRequest",
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "DeployResponse", .request = "DeployRequest",
     .fields = deploy_fields
 };
 
 const struct resource  certificate_revoke_resource = {
-    .name = "certificate", .schema = "RevokeResponse", .request = "RevokeRequest",
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "RevokeResponse", .request = "RevokeRequest",
     .fields = revoke_fields
 };
 

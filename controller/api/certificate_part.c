@@ -1,6 +1,7 @@
 /* What belongs to a certificate: versions, renewal attempts, deployments. */
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_certificate.h"
 
 static const struct field  version_fields[] = {
     FIELD_READ("id", T_TEXT, "of the version"),

@@ -2,6 +2,7 @@
 #include "adoption.h"
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_discovery.h"
 
 #include <string.h>
 
@@ -79,7 +80,8 @@ static const struct field  claim_fields[] = {
 };
 
 const struct resource  discovered_claim_resource = {
-    .name = "discovered_certificate", .schema = "ClaimResponse",
+    .name = "discovered_certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "ClaimResponse",
     .request = "ClaimRequest", .fields = claim_fields
 };
 
@@ -91,7 +93,8 @@ static const struct field  dismiss_fields[] = {
 };
 
 const struct resource  discovered_dismiss_resource = {
-    .name = "discovered_certificate", .schema = "DismissResponse",
+    .name = "discovered_certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "DismissResponse",
     .request = "DismissRequest", .fields = dismiss_fields
 };
 

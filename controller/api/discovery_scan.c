@@ -1,6 +1,7 @@
 /* Discovery scans: one report of one host each. */
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_discovery.h"
 
 static const struct field  fields[] = {
     FIELD_READ("id", T_TEXT, "of the report"),

@@ -29,10 +29,9 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  issuer_resource = {
-    .name = "issuer", .table = "issuers",
+    .name = "issuer", .category = AUDIT_CONFIG, .table = "issuers",
     .schema = "Issuer", .fields = fields, .view = "api_issuers",
-    .filters = filters, .sorts = sorts,
-    .get = SQL_ISSUER_GET, .delete = SQL_ISSUER_DELETE
+    .filters = filters, .sorts = sorts
 };
 
 /* Which of config's fields were given, not what they hold. */
@@ -85,7 +84,7 @@ issuer_create(struct request *r)
         return issuer_write(r, NULL, 201);
     }
 
-    taken = DB_VALUE(r->db, &r->err, SQL_ISSUER_GET, id);
+    taken = resource_text(r, &issuer_resource, id);
     if (taken) {
         return error_set(&r->err, ERR_CONFLICT, "an object of this id exists");
     }

@@ -1,6 +1,7 @@
 /* Jobs: pieces of work, open and done. */
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_work.h"
 
 static const struct field  fields[] = {
     FIELD_READ("id", T_TEXT, "of the job"),
@@ -51,7 +52,8 @@ static const struct field  status_fields[] = {
 };
 
 const struct resource  job_cancel_resource = {
-    .name = "job", .schema = "StatusResponse", .fields = status_fields
+    .name = "job", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "StatusResponse", .fields = status_fields
 };
 
 bool

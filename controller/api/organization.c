@@ -9,6 +9,6 @@ static const struct field  fields[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  organization_resource = {
-    .name = "organization", .table = "organizations", .schema = "Organization", .fields = fields,
-    .view = "api_organizations", .sorts = sorts, RESOURCE_SQL(ORGANIZATION)
+    .name = "organization", .category = AUDIT_CONFIG, .table = "organizations",
+    .schema = "Organization", .fields = fields, .view = "api_organizations", .sorts = sorts
 };

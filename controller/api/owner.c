@@ -20,6 +20,7 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { "email", "email" }, { 0 } };
 
 const struct resource  owner_resource = {
-    .name = "owner", .table = "owners", .schema = "Owner", .fields = fields, .view = "api_owners",
-    .filters = filters, .sorts = sorts, RESOURCE_SQL(OWNER)
+    .name = "owner", .category = AUDIT_CONFIG, .table = "owners",
+    .schema = "Owner", .fields = fields, .view = "api_owners",
+    .filters = filters, .sorts = sorts
 };

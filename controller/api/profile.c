@@ -41,8 +41,7 @@ static const struct filter  filters[] = { { "enabled", "enabled", OP_EQ }, { 0 }
 static const struct sort    sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  profile_resource = {
-    .name = "profile", .table = "certificate_profiles",
+    .name = "profile", .category = AUDIT_CONFIG, .table = "certificate_profiles",
     .schema = "CertificateProfile", .fields = fields,
-    .view = "api_profiles", .filters = filters, .sorts = sorts,
-    RESOURCE_SQL(PROFILE)
+    .view = "api_profiles", .filters = filters, .sorts = sorts
 };

@@ -44,8 +44,7 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  renewal_policy_resource = {
-    .name = "renewal_policy", .table = "renewal_policies",
+    .name = "renewal_policy", .category = AUDIT_CONFIG, .table = "renewal_policies",
     .schema = "RenewalPolicy", .fields = fields,
-    .view = "api_renewal_policies", .filters = filters, .sorts = sorts,
-    RESOURCE_SQL(RENEWAL_POLICY)
+    .view = "api_renewal_policies", .filters = filters, .sorts = sorts
 };

@@ -1,6 +1,7 @@
 /* Counts of the dashboard. */
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_stats.h"
 
 #include <string.h>
 

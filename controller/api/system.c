@@ -1,6 +1,7 @@
 /* Whether the daemon lives, can work, and which one it is. */
 #include "api.h"
 #include "resource_fields.h"
+#include "sql_resource.h"
 #include "wire.h"
 
 #include <openssl/crypto.h>

@@ -30,8 +30,7 @@ static const struct filter  filters[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  target_resource = {
-    .name = "target", .table = "deployment_targets",
+    .name = "target", .category = AUDIT_CONFIG, .table = "deployment_targets",
     .schema = "DeploymentTarget", .fields = fields,
-    .view = "api_targets", .filters = filters, .sorts = sorts,
-    RESOURCE_SQL(TARGET)
+    .view = "api_targets", .filters = filters, .sorts = sorts
 };

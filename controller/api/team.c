@@ -14,6 +14,6 @@ static const struct field  fields[] = {
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
 const struct resource  team_resource = {
-    .name = "team", .table = "teams", .schema = "Team", .fields = fields, .view = "api_teams",
-    .sorts = sorts, RESOURCE_SQL(TEAM)
+    .name = "team", .category = AUDIT_CONFIG, .table = "teams",
+    .schema = "Team", .fields = fields, .view = "api_teams", .sorts = sorts
 };

@@ -1,5 +1,6 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
+#include "sql_core.h"
 
 #include <string.h>
 

@@ -6,6 +6,7 @@
 
 #include "link.h"
 #include "point.h"
+#include "sql_core.h"
 #include "tls_probe.h"
 #include "wire.h"
 #include "work.h"
@@ -161,7 +162,8 @@ agent_confirm(struct work *w, struct agent_row *agent, time_t until,
            && DB_RUN(tx, err, SQL_AGENT_ENROLLED, w->agent_id, fingerprint, seconds)
            && DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, text, NULL)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
-           && audit_write(&w->core, "agent_enrolled", "agent", w->agent_id, details, err)
+           && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "agent_enrolled", "agent",
+                          w->agent_id, details, err)
            && db_commit(tx, err);
 }
 

@@ -1,38 +1,21 @@
 /* Audit rows, written in the transaction of what they tell. */
 #include "core.h"
+#include "sql_core.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 CLEANUP_FUNC(json_text, char *, free)
 
-/* What is not about certificates. */
-static const struct { const char *resource_type, *category; } categories[] = {
-    { "api_key", "auth" },
-    { "issuer", "config" },
-    { "organization", "config" },
-    { "owner", "config" },
-    { "profile", "config" },
-    { "renewal_policy", "config" },
-    { "target", "config" },
-    { "team", "config" },
+static const char *const  categories[] = {
+#define X(name, text)  [AUDIT_ ## name] = text,
+    AUDIT_CATEGORIES(X)
+#undef X
 };
 
-static const char *
-audit_category(const char *resource_type)
-{
-    for (size_t i = 0; i < sizeof(categories) / sizeof(categories[0]); i++) {
-        if (strcmp(categories[i].resource_type, resource_type) == 0) {
-            return categories[i].category;
-        }
-    }
-
-    return "cert_lifecycle";
-}
-
 bool
-audit_write(const struct core *c, const char *action, const char *resource_type,
-    const char *resource_id, json_t *details, struct error *err)
+audit_write(const struct core *c, enum audit_category category,
+    const char *action, const char *resource_type, const char *resource_id,
+    json_t *details, struct error *err)
 {
     CLEANUP(json_text) char  *text = NULL;
 
@@ -42,5 +25,5 @@ audit_write(const struct core *c, const char *action, const char *resource_type,
 
     return DB_RUN(c->db, err, SQL_AUDIT_ADD, c->actor, c->actor_type, action,
                   resource_type, resource_id, text,
-                  audit_category(resource_type));
+                  categories[category]);
 }

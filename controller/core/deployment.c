@@ -6,6 +6,7 @@
 
 #include "confirm.h"
 #include "point.h"
+#include "sql_core.h"
 #include "staple.h"
 
 #include <string.h>
@@ -120,7 +121,7 @@ deployment_store(struct work *w, const PGresult *v, const char *record,
     return details && work_begin(w, &tx, err)
            && DB_RUN(tx, err, SQL_DEPLOYMENT_DONE, w->version_id)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
-           && audit_write(&w->core, "deployment_completed", "certificate",
+           && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_completed", "certificate",
                           w->certificate_id, details, err)
            && db_commit(tx, err);
 }
@@ -325,6 +326,6 @@ deployment_failed(struct work *w, const char *reason, struct error *err)
 
     return (*w->attempt_id == '\0'
             || DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason))
-           && audit_write(&w->core, "deployment_failed", "certificate",
+           && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_failed", "certificate",
                           w->certificate_id, details, err);
 }

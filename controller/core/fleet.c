@@ -2,6 +2,7 @@
 #include "fleet.h"
 
 #include "ca.h"
+#include "sql_core.h"
 #include "wire.h"
 #include "x509_chain.h"
 #include "x509_key.h"

@@ -2,6 +2,7 @@
 #include "work.h"
 
 #include "link.h"
+#include "sql_core.h"
 #include "wire.h"
 #include "x509_chain.h"
 #include "x509_info.h"

@@ -1,5 +1,6 @@
 /* Between issuer rows and connectors: fields checked, secrets sealed and opened. */
 #include "issuers.h"
+#include "sql_core.h"
 
 #include <stdio.h>
 #include <string.h>

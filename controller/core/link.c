@@ -1,5 +1,6 @@
 /* Reads what is needed to call an agent's control listener. */
 #include "link.h"
+#include "sql_core.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -10,6 +10,7 @@
 #include "order_verify.h"
 #include "point.h"
 #include "ca.h"
+#include "sql_core.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -265,6 +266,6 @@ order_failed(struct work *w, const char *reason, struct error *err)
                                                    "attempt_id", w->attempt_id);
 
     return DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason)
-           && audit_write(&w->core, "certificate_renewal_failed", "certificate",
-                          w->certificate_id, details, err);
+           && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "certificate_renewal_failed",
+                          "certificate", w->certificate_id, details, err);
 }

@@ -1,5 +1,6 @@
 /* Renew Now: the rules that let a person start a renewal, and the rows it takes. */
 #include "renewal.h"
+#include "sql_core.h"
 
 #include <string.h>
 

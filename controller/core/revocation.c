@@ -2,6 +2,7 @@
 #include "revocation.h"
 
 #include "issuers.h"
+#include "sql_core.h"
 #include "work.h"
 
 #include <stdio.h>

@@ -3,6 +3,7 @@
 
 #include "issuers.h"
 #include "ossl.h"
+#include "sql_core.h"
 #include "wire.h"
 #include "x509_chain.h"
 

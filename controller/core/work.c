@@ -2,6 +2,7 @@
 #include "work.h"
 
 #include "point.h"
+#include "sql_job.h"
 
 #include <stdio.h>
 #include <time.h>

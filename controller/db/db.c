@@ -28,7 +28,7 @@ struct db {
     char     *conninfo;
     int64_t   tried;                 /* monotonic, when a connect last failed */
     bool      listening;
-    bool      prepared[SQL__MAX];
+    bool     *prepared;              /* by number of the statement */
 };
 
 static _Atomic int64_t  hinted;
@@ -65,7 +65,7 @@ db_connect(struct db *db, struct error *err)
     };
 
     PQfinish(db->conn);
-    memset(db->prepared, 0, sizeof(db->prepared));
+    memset(db->prepared, 0, sql_statements * sizeof(*db->prepared));
     db->listening = false;
 
     db->conn = PQconnectdbParams(keys, values, 1);
@@ -85,8 +85,13 @@ db_open(const char *conninfo, struct error *err)
 {
     struct db  *db = calloc(1, sizeof(*db));
 
-    if (db == NULL || (db->conninfo = strdup(conninfo)) == NULL) {
-        free(db);
+    if (db) {
+        db->conninfo = strdup(conninfo);
+        db->prepared = calloc(sql_statements, sizeof(*db->prepared));
+    }
+
+    if (db == NULL || db->conninfo == NULL || db->prepared == NULL) {
+        db_close(db);
         error_set(err, ERR_INTERNAL, "out of memory");
         return NULL;
     }
@@ -105,6 +110,7 @@ db_close(struct db *db)
     if (db) {
         PQfinish(db->conn);
         free(db->conninfo);
+        free(db->prepared);
         free(db);
     }
 }
@@ -139,28 +145,28 @@ db_ready(struct db *db, struct error *err)
 }
 
 static bool
-db_prepare(struct db *db, enum sql sql, struct error *err)
+db_prepare(struct db *db, const struct sql_statement *sql, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *res = NULL;
 
-    if (db->prepared[sql]) {
+    if (db->prepared[sql->number]) {
         return true;
     }
 
-    res = PQprepare(db->conn, sql_texts[sql].name, sql_texts[sql].text, 0, NULL);
+    res = PQprepare(db->conn, sql->name, sql->text, 0, NULL);
 
     if (PQresultStatus(res) != PGRES_COMMAND_OK) {
         db_error(err, db->conn, res);
-        return error_prefix(err, "statement %s", sql_texts[sql].name);
+        return error_prefix(err, "statement %s", sql->name);
     }
 
-    db->prepared[sql] = true;
+    db->prepared[sql->number] = true;
 
     return true;
 }
 
 PGresult *
-db_exec(struct db *db, enum sql sql, int n, const char *const *params,
+db_exec(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     struct error *err)
 {
     PGresult  *res;
@@ -169,7 +175,7 @@ db_exec(struct db *db, enum sql sql, int n, const char *const *params,
         return NULL;
     }
 
-    res = PQexecPrepared(db->conn, sql_texts[sql].name, n, params, NULL, NULL, 0);
+    res = PQexecPrepared(db->conn, sql->name, n, params, NULL, NULL, 0);
 
     if (PQresultStatus(res) != PGRES_TUPLES_OK
         && PQresultStatus(res) != PGRES_COMMAND_OK)
@@ -183,7 +189,7 @@ db_exec(struct db *db, enum sql sql, int n, const char *const *params,
 }
 
 bool
-db_run(struct db *db, enum sql sql, int n, const char *const *params,
+db_run(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     int *rows, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *res = db_exec(db, sql, n, params, err);
@@ -201,7 +207,7 @@ db_run(struct db *db, enum sql sql, int n, const char *const *params,
 }
 
 char *
-db_value(struct db *db, enum sql sql, int n, const char *const *params,
+db_value(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     struct error *err)
 {
     CLEANUP(pgresult) PGresult  *res = db_exec(db, sql, n, params, err);

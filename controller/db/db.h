@@ -1,8 +1,8 @@
-/* PostgreSQL: one connection per thread, statements known by enum. */
+/* PostgreSQL: one connection per thread, statements known by name. */
 #pragma once
 #include "cleanup.h"
 #include "error.h"
-#include "sql.h"
+#include "statement.h"
 #include <libpq-fe.h>
 #include <stdbool.h>
 
@@ -23,16 +23,16 @@ void db_close(struct db *db);
  * again before the statement, never within a transaction.  SQLSTATE and
  * constraint become err's code and text: see db_error.c.
  */
-PGresult *db_exec(struct db *db, enum sql sql, int n, const char *const *params,
+PGresult *db_exec(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     struct error *err);
 
 /* The same for statements whose rows nobody needs; *rows, unless NULL, is how
  * many there were. */
-bool db_run(struct db *db, enum sql sql, int n, const char *const *params,
+bool db_run(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     int *rows, struct error *err);
 
 /* One value of the first row: ERR_NOT_FOUND without a row; free() it. */
-char *db_value(struct db *db, enum sql sql, int n, const char *const *params,
+char *db_value(struct db *db, const struct sql_statement *sql, int n, const char *const *params,
     struct error *err);
 
 /* DB_RUN(db, err, SQL_X, "a", b): text parameters in place. */

@@ -1,8 +1,9 @@
 /*
- * The database keeps the rules; this table gives each broken one its sentence.
- * To add one: name the constraint in sql/schema, add a row here.
+ * The database keeps the rules; a line "-- rule NAME: sentence" in sql/schema
+ * gives each its sentence.
  */
 #include "db_error.h"
+#include "statement.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,57 +35,6 @@ static const struct { const char *prefix; enum err code; const char *text; } sql
     { "", ERR_INTERNAL, "the database met an error" },
 };
 
-static const struct { const char *constraint, *text; } rules[] = {
-    { "agent_fingerprint_format", "fingerprint must be a SHA-256 in 64 lower-case hex digits" },
-    { "agent_kind", "kind must be nginx-module or pull" },
-    { "agent_name_key", "an agent of this name exists" },
-    { "agent_name_length", "name must have 1 to 128 characters" },
-    { "agent_organization_fkey", "organization_id names no organization, or agents still belong to it" },
-    { "agent_pinned", "an nginx-module agent needs a url" },
-    { "agent_url_format", "url must be https://host[:port] without a path" },
-    { "agent_url_key", "an agent with this url exists" },
-    { "api_key_name_key", "an API key of this name exists" },
-    { "audit_append_only", "audit events are append-only" },
-    { "certificate_common_name_length", "common_name must have 1 to 253 characters" },
-    { "certificate_issuer_fkey", "issuer_id names no issuer, or certificates still use it" },
-    { "certificate_key_type", "key_type must be ec-p256, ec-p384, rsa-2048, rsa-3072, rsa-4096 or ed25519" },
-    { "certificate_name_length", "name must have 1 to 253 characters" },
-    { "certificate_organization_fkey", "organization_id names no organization, or certificates still belong to it" },
-    { "certificate_owner_fkey", "owner_id names no owner, or certificates still belong to them" },
-    { "certificate_profile_fkey", "certificate_profile_id names no profile, or certificates still use it" },
-    { "certificate_renewal_policy_fkey", "renewal_policy_id names no renewal policy, or certificates still use it" },
-    { "certificate_status", "status must be one of Pending, Active, Expiring, Expired, RenewalInProgress, Failed, Revoked, Archived" },
-    { "certificate_tags_object", "tags must be an object" },
-    { "certificate_team_fkey", "team_id names no team, or certificates still belong to it" },
-    { "issuer_config_object", "config must be an object" },
-    { "issuer_name_key", "an issuer of this name exists" },
-    { "job_open_key", "such a job is already open" },
-    { "mapping_target_fkey", "target_ids names no target, or certificates are still deployed to it" },
-    { "organization_name_key", "an organization of this name exists" },
-    { "owner_email_format", "email must be an address: name@host" },
-    { "owner_team_fkey", "team_id names no team, or owners still belong to it" },
-    { "profile_algorithms_array", "allowed_key_algorithms must be an array" },
-    { "profile_max_ttl_range", "max_ttl_seconds must be between 60 and 316224000" },
-    { "profile_name_key", "a profile of this name exists" },
-    { "profile_short_lived", "allow_short_lived needs max_ttl_seconds below 3600" },
-    { "renewal_policy_auto_method", "auto_renew needs a method that renews: manual and none only track" },
-    { "renewal_policy_concurrency_range", "max_concurrent_renewals must be between 1 and 1000" },
-    { "renewal_policy_default_key", "the account has a default policy: one policy for each scope" },
-    { "renewal_policy_interval_range", "retry_interval_seconds must be between 60 and 86400" },
-    { "renewal_policy_issuer_fkey", "issuer_id names no issuer, or renewal policies still use it" },
-    { "renewal_policy_method", "method must be issuer, acme, ad_cs, manual or none" },
-    { "renewal_policy_name_key", "a renewal policy of this name exists" },
-    { "renewal_policy_organization_fkey", "organization_id names no organization, or a renewal policy still covers it" },
-    { "renewal_policy_organization_key", "this organization has a policy: one policy for each scope" },
-    { "renewal_policy_profile_fkey", "certificate_profile_id names no profile, or renewal policies still use it" },
-    { "renewal_policy_retries_range", "max_retries must be between 0 and 10" },
-    { "renewal_policy_window_range", "renewal_window_days must be between 1 and 365" },
-    { "target_agent_fkey", "agent_id names no agent, or targets still stand on it" },
-    { "target_config_object", "config must be an object" },
-    { "target_name_key", "a target of this name exists" },
-    { "team_name_key", "a team of this name exists" },
-};
-
 bool
 db_error_text(struct error *err, const char *text)
 {
@@ -97,9 +47,9 @@ rule_text(const char *constraint)
 {
     size_t  len = strlen(constraint);
 
-    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-        if (strcmp(rules[i].constraint, constraint) == 0) {
-            return rules[i].text;
+    for (const struct sql_text *rule = sql_rules; rule->name; rule++) {
+        if (strcmp(rule->name, constraint) == 0) {
+            return rule->text;
         }
     }
 

@@ -1,5 +1,6 @@
 /* Forward-only migrations: sql/schema in order, each applied once and remembered. */
 #include "db.h"
+#include "sql_migration.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* The CRL of an issuer: the one in the database, or the next one. */
 #include "enroll.h"
 #include "pki_issuer.h"
+#include "sql_pki.h"
 #include "x509_info.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* OCSP over HTTP (RFC 6960 A.1), with the caching that RFC 5019 6 asks for. */
 #include "enroll.h"
 #include "pki_issuer.h"
+#include "sql_pki.h"
 
 #include <openssl/evp.h>
 #include <openssl/ocsp.h>

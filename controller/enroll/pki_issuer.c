@@ -3,6 +3,7 @@
 #include "issuers.h"
 #include "local.h"
 #include "log.h"
+#include "sql_pki.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,6 +8,7 @@
 #include "loop.h"
 
 #include "log.h"
+#include "sql_job.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -17,10 +18,10 @@
 #define DAILY          ((size_t) -1)
 
 static const struct loop {
-    const char  *name;
-    size_t       interval;      /* of its key in struct conf, or DAILY */
-    enum sql     sql;
-    bool         takes_interval;
+    const char                  *name;
+    size_t                       interval;     /* of its key in struct conf, or DAILY */
+    const struct sql_statement  *sql;
+    bool                         takes_interval;
 } loops[] = {
     { "inventory",  INTERVAL(loop_tick),        SQL_LOOP_INVENTORY,  true },
     { "expiry",     INTERVAL(expiry_interval),  SQL_LOOP_EXPIRY,     false },

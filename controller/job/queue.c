@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "point.h"
+#include "sql_job.h"
 #include "work.h"
 
 #include <stdio.h>

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "queue.h"
 #include "loop.h"
+#include "sql_job.h"
 
 #include <poll.h>
 #include <stdlib.h>

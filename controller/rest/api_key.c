@@ -1,6 +1,7 @@
 /* Makes API keys, the first of them for who installs the daemon. */
 #include "api_key.h"
 #include "random.h"
+#include "sql_api_key.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -287,6 +287,8 @@ operation(const struct route *route, json_t *parameters, json_t *schemas)
     }
 
     json_object_set_new(op, "x-permission", json_string(route->permission));
+    json_object_set_new(op, "x-lane",
+                        json_string(route->flags & ROUTE_SLOW ? "slow" : "cheap"));
 
     if (res && !json_object_get(schemas, res->schema)) {
         json_object_set_new(schemas, res->schema,

@@ -1,6 +1,7 @@
 /* The generic handlers: check the body, run the resource's statement, answer. */
 #include "resource.h"
 #include "random.h"
+#include "sql_resource.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,19 +13,28 @@ not_found(struct request *r, const struct resource *res)
     return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
 }
 
+char *
+resource_text(struct request *r, const struct resource *res, const char *id)
+{
+    char  *text = res->get ? DB_VALUE(r->db, &r->err, res->get, id)
+                  : DB_VALUE(r->db, &r->err, SQL_RESOURCE_GET, res->view, id);
+
+    if (text == NULL && r->err.code == ERR_NOT_FOUND) {
+        not_found(r, res);
+    }
+
+    return text;
+}
+
 bool
 resource_reply(struct request *r, const struct resource *res, const char *id,
     int status)
 {
-    CLEANUP(pgresult) PGresult  *rows = DB_EXEC(r->db, &r->err, res->get, id);
-    char                         location[400];
+    CLEANUP(mem) char  *text = resource_text(r, res, id);
+    char                location[400];
 
-    if (rows == NULL) {
+    if (text == NULL) {
         return false;
-    }
-
-    if (PQntuples(rows) == 0) {
-        return not_found(r, res);
     }
 
     if (status == 201) {
@@ -35,7 +45,7 @@ resource_reply(struct request *r, const struct resource *res, const char *id,
     r->status = status;
     r->represents = true;
 
-    return rest_reply_text(r, PQgetvalue(rows, 0, 0), PQgetlength(rows, 0, 0));
+    return rest_reply_text(r, text, strlen(text));
 }
 
 bool
@@ -67,19 +77,73 @@ resource_details(const json_t *body, const json_t *current,
     return details;
 }
 
-bool
-resource_insert(struct request *r, const struct resource *res, char **ret_id)
+/*
+ * The columns of table that a body sets, as JSON text.  A new row has the
+ * column's default where the body has null or nothing.
+ */
+static char *
+resource_columns(const struct resource *res, const json_t *body, bool fresh)
+{
+    CLEANUP(json) json_t  *columns = json_object();
+    const struct field    *f;
+    const char            *name;
+    json_t                *value;
+
+    json_object_foreach((json_t *) body, name, value) {
+        f = field_find(res->fields, name);
+
+        if (f && !(f->flags & F_READ) && (fresh || !(f->flags & F_FIXED))
+            && !(fresh && json_is_null(value)))
+        {
+            json_object_set(columns, name, value);
+        }
+    }
+
+    return json_dumps(columns, JSON_COMPACT);
+}
+
+static char *
+run_create(struct request *r, const struct resource *res)
 {
     CLEANUP(mem) char  *text = NULL, *id = NULL;
 
-    if (!resource_check(r, res->fields, NULL)) {
-        return false;
+    if (res->create == NULL) {
+        text = resource_columns(res, r->body, true);
+        return DB_VALUE(r->db, &r->err, SQL_RESOURCE_CREATE, res->table, text);
     }
 
     text = json_dumps(r->body, JSON_COMPACT);
     id = DB_VALUE(r->db, &r->err, res->create, text);
 
-    if (id == NULL || !DB_RUN(r->db, &r->err, res->update, id, text)) {
+    return id && DB_RUN(r->db, &r->err, res->update, id, text) ? TAKE(id) : NULL;
+}
+
+static bool
+run_update(struct request *r, const struct resource *res)
+{
+    CLEANUP(mem) char  *text = NULL;
+
+    if (res->update == NULL) {
+        text = resource_columns(res, r->body, false);
+        return DB_RUN(r->db, &r->err, SQL_RESOURCE_UPDATE, res->table, r->args[0], text);
+    }
+
+    text = json_dumps(r->body, JSON_COMPACT);
+
+    return DB_RUN(r->db, &r->err, res->update, r->args[0], text);
+}
+
+bool
+resource_insert(struct request *r, const struct resource *res, char **ret_id)
+{
+    CLEANUP(mem) char  *id = NULL;
+
+    if (!resource_check(r, res->fields, NULL)) {
+        return false;
+    }
+
+    id = run_create(r, res);
+    if (id == NULL) {
         return false;
     }
 
@@ -144,17 +208,14 @@ resource_update(struct request *r)
 {
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
-    CLEANUP(mem) char      *text = NULL;
 
     if (current == NULL || !resource_check(r, res->fields, current)) {
         return false;
     }
 
-    text = json_dumps(r->body, JSON_COMPACT);
     r->details = resource_details(r->body, current, res->fields);
 
-    return DB_RUN(r->db, &r->err, res->update, r->args[0], text)
-           && resource_reply(r, res, r->args[0], 200);
+    return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
 }
 
 /* What still refers to it, as objects, so that a caller can go there. */
@@ -193,23 +254,23 @@ resource_delete(struct request *r)
 {
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
-    int                     n = 0;
+    CLEANUP(mem) char      *id = NULL;
 
     if (current == NULL || !nothing_depends(r, res)) {
         return false;
     }
 
-    if (!db_run(r->db, res->delete, 1, r->args, &n, &r->err)) {
+    id = res->delete ? DB_VALUE(r->db, &r->err, res->delete, r->args[0])
+         : DB_VALUE(r->db, &r->err, SQL_RESOURCE_DELETE, res->table, r->args[0]);
 
-        /* A reference that a deletion would break: still in use. */
-        if (r->err.code == ERR_INVALID) {
-            r->err.code = ERR_CONFLICT;
-        }
-        return false;
+    if (id == NULL && r->err.code == ERR_NOT_FOUND) {
+        return not_found(r, res);
     }
 
-    if (n == 0) {
-        return not_found(r, res);
+    /* A reference that a deletion would break: still in use. */
+    if (id == NULL) {
+        r->err.code = r->err.code == ERR_INVALID ? ERR_CONFLICT : r->err.code;
+        return false;
     }
 
     r->status = 204;

@@ -3,6 +3,7 @@
  * tables check request bodies and print the OpenAPI document.
  */
 #pragma once
+#include "core.h"
 #include "field.h"
 #include "rest.h"
 
@@ -20,6 +21,7 @@ struct resource {
     const char           *name;          /* "team": in audit rows and errors */
     const char           *schema;        /* "Team": in the OpenAPI document */
     const char           *request;       /* its name as a body, unless schema */
+    enum audit_category   category;      /* of its audit rows */
     const char           *table;         /* "teams": whose rows it is, or NULL */
     const struct field   *fields;        /* NULL name ends */
     const char           *view;          /* "api_teams" */
@@ -28,7 +30,9 @@ struct resource {
     const char           *order;         /* column that pages, or created_at */
     const char           *key;           /* breaks ties, or id */
     const char           *parent;        /* column that {id} selects, or NULL */
-    enum sql              get, create, update, delete;
+
+    /* Statements of its own.  NULL: the ones that work for any view and table. */
+    const struct sql_statement  *get, *create, *update, *delete;
 };
 
 #define RESOURCE_SQL(NAME)                                                    \
@@ -36,29 +40,34 @@ struct resource {
     .update = SQL_ ## NAME ## _UPDATE, .delete = SQL_ ## NAME ## _DELETE
 
 /*
- * The generic handlers.  get: one id, gives JSON.  create: the body, gives the
- * id, and is followed by update: the id and the body, gives the id.  delete:
- * the id, gives the id.  resource_update answers PUT, which replaces the object,
- * and PATCH, which merges (RFC 7396).  resource_part lists what belongs to {id}
- * and answers 404 when get does not know it.
+ * The generic handlers.  A resource without statements of its own is a row of
+ * table, and its view is answered.  Its own are: get: one id, gives JSON.
+ * create: the body, gives the id, and is followed by update: the id and the
+ * body, gives the id.  delete: the id, gives the id.  resource_update answers
+ * PUT, which replaces the object, and PATCH, which merges (RFC 7396).
+ * resource_part lists what belongs to {id} and answers 404 when get does not
+ * know it.
  */
 rest_handler  resource_list, resource_get, resource_create, resource_update,
               resource_delete, resource_part;
 
-/* One row each for the six routes of a plain resource. */
-#define RESOURCE_ROUTES(at, noun, res, one, many)                             \
+/*
+ * One row each for the six routes of a plain resource: where, whose permission,
+ * what, its name in audit actions, and in words: "a team", "teams".
+ */
+#define RESOURCE_ROUTES(at, noun, res, name, one, many)                       \
     { "GET", at, noun ".read", NULL, resource_list, res, ROUTE_LIST,          \
       "List " many, .status = 200 },                                          \
-    { "POST", at, noun ".edit", one "_created", resource_create, res, 0,      \
-      "Create one of the " many, .status = 201 },                             \
+    { "POST", at, noun ".edit", name "_created", resource_create, res, 0,     \
+      "Create " one, .status = 201 },                                         \
     { "GET", at "/{id}", noun ".read", NULL, resource_get, res, 0,            \
-      "Get one of the " many, .status = 200 },                                \
-    { "PUT", at "/{id}", noun ".edit", one "_updated", resource_update, res,  \
-      0, "Replace one of the " many, .status = 200 },                         \
-    { "PATCH", at "/{id}", noun ".edit", one "_updated", resource_update,     \
-      res, 0, "Change fields of one of the " many, .status = 200 },           \
-    { "DELETE", at "/{id}", noun ".delete", one "_deleted", resource_delete,  \
-      res, 0, "Delete one of the " many, .status = 204 }
+      "Get " one, .status = 200 },                                            \
+    { "PUT", at "/{id}", noun ".edit", name "_updated", resource_update, res, \
+      0, "Replace " one, .status = 200 },                                     \
+    { "PATCH", at "/{id}", noun ".edit", name "_updated", resource_update,    \
+      res, 0, "Change fields of " one, .status = 200 },                       \
+    { "DELETE", at "/{id}", noun ".delete", name "_deleted", resource_delete, \
+      res, 0, "Delete " one, .status = 204 }
 
 /* Steps of these, for handlers that do more. */
 
@@ -85,6 +94,9 @@ json_t *resource_current(struct request *r, const struct resource *res);
  */
 json_t *resource_details(const json_t *body, const json_t *current,
     const struct field *fields);
+
+/* The object as JSON text (free()); NOT_FOUND without. */
+char *resource_text(struct request *r, const struct resource *res, const char *id);
 
 /* Answers with the JSON text that sql gives for id; NOT_FOUND without. */
 bool resource_reply(struct request *r, const struct resource *res,

@@ -1,5 +1,6 @@
 /* Lists: paging by number or cursor, sorting and filters, by table only. */
 #include "resource.h"
+#include "sql_resource.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -273,14 +274,7 @@ bool
 resource_part(struct request *r)
 {
     const struct resource  *res = r->route->data;
-    CLEANUP(mem) char      *parent = NULL;
+    CLEANUP(mem) char      *parent = resource_text(r, res, r->args[0]);
 
-    parent = DB_VALUE(r->db, &r->err, res->get, r->args[0]);
-
-    if (parent == NULL) {
-        return r->err.code != ERR_NOT_FOUND ? false
-               : error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
-    }
-
-    return resource_list(r);
+    return parent && resource_list(r);
 }

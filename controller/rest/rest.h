@@ -19,7 +19,8 @@ enum route_flags {
     ROUTE_BINARY = 4,     /* the body is not JSON: r->raw */
     ROUTE_NODB   = 8,     /* answers without the database too */
     ROUTE_WAKES  = 16,    /* leaves work behind: workers get a hint */
-    ROUTE_LIST   = 32     /* answers a page: OpenAPI adds the parameters */
+    ROUTE_LIST   = 32,    /* answers a page: OpenAPI adds the parameters */
+    ROUTE_SLOW   = 64     /* may read or make much: x-lane in OpenAPI */
 };
 
 /* What all handlers share; borrowed from main for the life of the server. */

@@ -4,6 +4,7 @@
  */
 #include "rest_auth.h"
 #include "api_key.h"
+#include "sql_api_key.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,6 +2,7 @@
  * that there is an answer exactly when there is what it tells of. */
 #include "rest_idempotency.h"
 #include "rest_auth.h"
+#include "sql_idempotency.h"
 
 #include <event2/buffer.h>
 #include <event2/http.h>

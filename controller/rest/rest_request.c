@@ -84,7 +84,7 @@ request_audit(struct request *r)
 
     json_object_set_new(r->details, "request_id", json_string(r->id));
 
-    return audit_write(&core, r->route->audit, res ? res->name : "system",
+    return audit_write(&core, res->category, r->route->audit, res->name,
                        subject ? subject : "", r->details, &r->err);
 }
 

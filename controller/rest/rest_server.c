@@ -5,6 +5,7 @@
  */
 #include "conf.h"
 #include "log.h"
+#include "resource.h"
 #include "rest_listen.h"
 #include "rest_tls.h"
 #include "rest_worker.h"
@@ -241,6 +242,24 @@ server_threads(struct rest_server *server, SSL_CTX *tls, struct error *err)
 }
 
 /* What is the same for all threads, before the first of them is there. */
+/* Each route that leaves audit rows says what they are about. */
+static bool
+routes_audited(const struct route *routes, struct error *err)
+{
+    const struct resource  *res;
+
+    for (const struct route *route = routes; route->path; route++) {
+        res = route->data;
+
+        if (route->audit && (res == NULL || res->category == AUDIT_NONE)) {
+            return error_set(err, ERR_INTERNAL, "routes.c: %s %s has an audit action and "
+                             "no resource with a category", route->method, route->path);
+        }
+    }
+
+    return true;
+}
+
 static bool
 server_shared(struct rest_server *server, struct error *err)
 {
@@ -255,6 +274,10 @@ server_shared(struct rest_server *server, struct error *err)
             && (!listen_parse(conf->pki_listen, &server->pki_address, err)
                 || !listen_free(&server->pki_address, conf->pki_listen, err))))
     {
+        return false;
+    }
+
+    if (!routes_audited(shared->ctx->routes, err)) {
         return false;
     }
 

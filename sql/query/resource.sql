@@ -12,3 +12,16 @@ SELECT api_locked($1, $2);
 
 -- name: resource_dependants
 SELECT api_dependants($1, $2);
+
+-- What plain resources run: a view, or a table.
+-- name: resource_get
+SELECT api_get($1, $2);
+
+-- name: resource_create
+SELECT api_create($1, $2::jsonb);
+
+-- name: resource_update
+SELECT api_update($1, $2, $3::jsonb);
+
+-- name: resource_delete
+SELECT api_delete($1, $2);

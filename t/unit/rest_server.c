@@ -6,6 +6,7 @@
 #include "log.h"
 #include "ossl.h"
 #include "rest.h"
+#include "sql_resource.h"
 #include "tap.h"
 
 #include <arpa/inet.h>

@@ -1,0 +1,126 @@
+#!/usr/bin/perl
+# What the tables of controller/api/ declare is what the database has: columns of
+# views and of tables, constraints and their sentences, every statement.
+
+use strict;
+use warnings;
+use Certctl::API;
+use JSON::PP 'decode_json';
+use Test::More;
+
+my $d = api_daemon();
+my @resources = map { decode_json($_) } split /\n/, declared();
+my (%columns, %default, %null);
+
+for my $line (split /\n/, sql($d, q{SELECT c.relname, a.attname, NOT a.attnotnull, coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+      FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+      LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v', 'p')}))
+{
+    my ($table, $column, $null, $default) = split /\|/, $line, 4;
+    $columns{$table}{$column} = 1;
+    $null{$table}{$column} = $null eq 't';
+    $default{$table}{$column} = $default;
+}
+
+cmp_ok(scalar @resources, '>', 20, 'resources are found');
+
+for my $res (grep { $_->{view} } @resources) {
+    my $fields = $res->{fields};
+    my %shown = map { ($_, 1) } grep { !$fields->{$_}{unseen} } keys %$fields;
+    my $view = $columns{ $res->{view} } // {};
+
+    # the cursor of a list may be a column that is not answered
+    my %besides = map { ($_, 1) } @{ $res->{columns} };
+
+    is(join(' ', sort grep { !$view->{$_} } keys %shown), '', "$res->{symbol}: its fields are columns of $res->{view}");
+    is(join(' ', sort grep { !$shown{$_} && !$besides{$_} } keys %$view), '',
+        "$res->{symbol}: columns of $res->{view} are its fields");
+    is(join(' ', sort grep { !$view->{$_} } keys %besides), '', "$res->{symbol}: it filters, sorts and pages by columns");
+}
+
+for my $res (grep { $_->{plain} } @resources) {
+    my %set = map { ($_, $res->{fields}{$_}) } grep { !$res->{fields}{$_}{read} && !$res->{fields}{$_}{alias} }
+        keys %{ $res->{fields} };
+    my $table = $res->{table};
+
+    is(join(' ', sort grep { !$columns{$table}{$_} } keys %set), '', "$res->{symbol}: its fields are columns of $table");
+    is(join(' ', sort grep { $columns{$table}{$_} && $set{$_}{null} && !$null{$table}{$_} } keys %set), '',
+        "$res->{symbol}: what null may clear is nullable in $table");
+    is(sql($d, "SELECT obj_description('$table'::regclass, 'pg_class')"), $res->{name},
+        "$res->{symbol}: the comment on $table is its name");
+    defaults($res, \%set);
+}
+
+rules();
+statements();
+done_testing();
+
+# A field that is not given gets at creation what PUT makes of it: the column's default.
+sub defaults {
+    my ($res, $set) = @_;
+
+    for my $name (sort grep { defined $set->{$_}{init} } keys %$set) {
+        my $init = $set->{$name}{init} =~ s/'/''/gr;
+        is(sql($d, "SELECT to_jsonb($default{ $res->{table} }{$name}) = '$init'::jsonb"), 't', "$res->{symbol}: default of $name");
+    }
+
+    return;
+}
+
+# Every sentence is about a rule that is there; every rule that a request can break has one.
+sub rules {
+    my %sentence;
+
+    for my $file (glob 'sql/schema/*.sql') {
+        $sentence{$_} = 1 for slurp($file) =~ /^-- rule (\w+): \S/mg;
+    }
+
+    my %rule = map { split /\|/ } split /\n/, sql($d, q{
+        SELECT conname, conrelid::regclass::text FROM pg_constraint WHERE conrelid <> 0 AND contype IN ('c', 'f', 'u')
+         UNION SELECT i.indexrelid::regclass::text, i.indrelid::regclass::text FROM pg_index i
+          JOIN pg_class c ON c.oid = i.indexrelid AND c.relnamespace = 'public'::regnamespace WHERE i.indisunique
+         UNION SELECT tgname, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal});
+    my %plain = map { ($_->{table}, 1) } grep { $_->{plain} } @resources;
+
+    cmp_ok(scalar keys %sentence, '>', 30, 'sentences of rules are found');
+    is(join(' ', sort grep { !$rule{$_} } keys %sentence), '', 'each is about a rule of the schema');
+    is(join(' ', sort grep { $plain{ $rule{$_} } && !$sentence{$_} && !/_(?:pkey|id_format)$|^touch$|^policy_changed$/ } keys %rule), '',
+        'each rule of a plain resource has one');
+    return;
+}
+
+sub statements {
+    my ($script, $n, $name) = ('', 0);
+
+    for my $file (glob 'sql/query/*.sql') {
+        for (split /^/, slurp($file)) {
+            if (/^-- name: (\w+)/) {
+                $name = $1;
+                $n++;
+                $script .= "PREPARE $name AS\n";
+            } elsif (!/^--/) {
+                $script .= $_;
+            }
+        }
+    }
+
+    $script =~ s/^PREPARE \w+ AS\n(?=\s*(?:CREATE|LOCK)\b)//mg;     # what cannot be prepared so is run
+    cmp_ok($n, '>', 60, 'statements are found');
+    ok(eval { sql($d, "BEGIN; $script; ROLLBACK"); 1 }, 'every statement fits the schema');
+    return;
+}
+
+sub declared {
+    open my $out, '-|', ($ENV{B} // 'build') . '/t/tool/declared' or die "declared: $!";
+    local $/;
+    return scalar <$out>;
+}
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $in, '<', $file or die "$file: $!";
+    local $/;
+    return scalar <$in>;
+}
