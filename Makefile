@@ -98,7 +98,7 @@ $B/gen/sql_%.h: sql/query/%.sql sql/embed.awk
 $B/gen/api_resources.h: $(wildcard controller/api/*.c) controller/api/resources.awk
 	@mkdir -p $(@D)
 	$(Q)awk -f controller/api/resources.awk $(sort $(filter %.c,$^)) > $@.tmp
-	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
+	@mv $@.tmp $@
 
 # The module is built out of tree: NGINX's configure writes where it stands.
 $(module) &: config $(wildcard ngx_certctl_module/*/*.[ch] controller/wire/*.h controller/x509/*.[ch]) | $(filter build/%,$(NGINX_SRC))
