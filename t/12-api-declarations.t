@@ -5,6 +5,7 @@
 use strict;
 use warnings;
 use Certctl::API;
+use Certctl::Process qw(slurp temp_dir write_file);
 use JSON::PP 'decode_json';
 use Test::More;
 
@@ -53,7 +54,7 @@ for my $res (grep { $_->{plain} } @resources) {
 }
 
 rules();
-statements();
+columns_read();
 done_testing();
 
 # A field that is not given gets at creation what PUT makes of it: the column's default.
@@ -90,37 +91,71 @@ sub rules {
     return;
 }
 
-sub statements {
-    my ($script, $n, $name) = ('', 0);
+# The name and the columns of each statement, as PostgreSQL describes them. What it
+# cannot describe does not fit the schema.
+sub described {
+    my ($script, $n, %columns) = ('', 0);
 
     for my $file (glob 'sql/query/*.sql') {
-        for (split /^/, slurp($file)) {
-            if (/^-- name: (\w+)/) {
-                $name = $1;
-                $n++;
-                $script .= "PREPARE $name AS\n";
-            } elsif (!/^--/) {
-                $script .= $_;
-            }
+        for my $section (split /^-- name: /m, slurp($file) =~ s/\A.*?(?=^-- name: )//msr) {
+            my ($name, $text) = $section =~ /^(\w+)\n(.*)/s or next;
+            $text =~ s/^--.*\n//mg;
+            $text =~ s/;\s*\z//;
+            $script .= "\\echo statement $name\n$text\n\\gdesc\n";
+            $n++;
         }
     }
 
-    $script =~ s/^PREPARE \w+ AS\n(?=\s*(?:CREATE|LOCK)\b)//mg;     # what cannot be prepared so is run
+    my $dir = temp_dir();
+    write_file("$dir/statements.sql", $script);
+    my $said = `psql -h ${\ $d->data}/postgresql -U certctl -d postgres -X -q -A -t -v ON_ERROR_STOP=1 -f $dir/statements.sql 2>&1`;
+
+    is($?, 0, 'every statement fits the schema') or diag($said =~ s/.*(?=^psql)//smr);
     cmp_ok($n, '>', 60, 'statements are found');
-    ok(eval { sql($d, "BEGIN; $script; ROLLBACK"); 1 }, 'every statement fits the schema');
+
+    for my $section (split /^statement /m, $said) {
+        my ($name, @rows) = split /\n/, $section;
+        $columns{$name} = [map { (split /\|/)[0] } grep { /\|/ } @rows] if $name;
+    }
+
+    return %columns;
+}
+
+# An enum without a name says which columns a file reads: those, in this order, of a
+# statement that the file uses. A column without a name of its own may be any.
+sub columns_read {
+    my %columns = described();
+    my $n = 0;
+
+    for my $file (glob 'controller/*/*.c') {
+        my $text = slurp($file);
+        my @used = grep { $columns{$_} } map { lc } $text =~ /\bSQL_([A-Z0-9_]+)\b/g;
+
+        for my $enum ($text =~ /^enum \{ ([A-Z0-9_,\s]+?) \};/mg) {
+            my @names = map { lc } split /,\s*/, $enum;
+            my @fits = grep { fits(\@names, $columns{$_}) } @used;
+
+            $n++;
+            ok(scalar @fits, "$file: $names[0] ... $names[-1]")
+                or diag(join "\n", "@names", map { "$_: @{ $columns{$_} }" } @used);
+        }
+    }
+
+    cmp_ok($n, '>', 5, 'enums of columns are found');
     return;
+}
+
+sub fits {
+    my ($names, $columns) = @_;
+
+    return @$names == @$columns && !grep {
+        my ($name, $column) = ($names->[$_], $columns->[$_]);
+        $column ne '?column?' && index($column, $name) < 0 && index($name, $column) < 0
+    } 0 .. $#$names;
 }
 
 sub declared {
     open my $out, '-|', ($ENV{B} // 'build') . '/t/tool/declared' or die "declared: $!";
     local $/;
     return scalar <$out>;
-}
-
-sub slurp {
-    my ($file) = @_;
-
-    open my $in, '<', $file or die "$file: $!";
-    local $/;
-    return scalar <$in>;
 }

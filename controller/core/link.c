@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ID, URL, FINGERPRINT, TRUST_ANY, ENROLLED, STATUS, ETAG, PROBE };
+enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
@@ -39,7 +39,7 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
             .ca_pem = w->fleet->ca_pem,
             .cert_pem = w->fleet->cert_pem,
             .key_pem = w->fleet->key_pem,
-            .trust_any = strcmp(PQgetvalue(row, 0, TRUST_ANY), "t") == 0,
+            .trust_any = strcmp(PQgetvalue(row, 0, TRUST_FIRST_USE), "t") == 0,
         },
     };
 

@@ -344,9 +344,8 @@ DELETE FROM ocsp_staples o WHERE o.agent_id = $1
 
 -- name: discovered_get
 SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record, d.source, d.status, d.managed_certificate_id, d.is_ca,
-       d.server_names[1] AS server_name, a.name AS agent_name, d.key_algorithm,
-       extract(epoch FROM d.not_after)::bigint AS not_after, extract(epoch FROM d.not_before)::bigint AS not_before
-  FROM discovered_certificates d JOIN agents a ON a.id = d.agent_id WHERE d.id = $1 FOR UPDATE OF d;
+       d.server_names[1] AS server_name
+  FROM discovered_certificates d WHERE d.id = $1 FOR UPDATE;
 
 -- A managed certificate of the observed one's names, keeping its validity so that
 -- the policy's window counts from what is live.

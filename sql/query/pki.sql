@@ -7,8 +7,8 @@ SELECT updated_at FROM issuers WHERE id = $1;
 -- by other keys, or made before a revocation.  A snapshot from the future is
 -- one of another cluster: a dump was restored.
 -- name: crl_current
-SELECT c.number, extract(epoch FROM c.this_update)::bigint, extract(epoch FROM c.next_update)::bigint, f.fresh,
-       CASE WHEN f.fresh THEN c.der END
+SELECT c.number, extract(epoch FROM c.this_update)::bigint AS this_update, extract(epoch FROM c.next_update)::bigint AS next_update,
+       f.fresh, CASE WHEN f.fresh THEN c.der END AS der
   FROM crls c JOIN issuers i ON i.id = c.issuer_id,
        LATERAL (SELECT c.generated_at > now() - make_interval(secs => $2)
                    AND c.issuer_version = i.updated_at
@@ -23,13 +23,14 @@ SELECT c.number, extract(epoch FROM c.this_update)::bigint, extract(epoch FROM c
 SELECT pg_advisory_xact_lock(hashtextextended('crl ' || $1, 0));
 
 -- name: crl_next
-SELECT coalesce((SELECT c.number FROM crls c WHERE c.issuer_id = i.id), 0) + 1, i.updated_at, extract(epoch FROM now())::bigint
+SELECT coalesce((SELECT c.number FROM crls c WHERE c.issuer_id = i.id), 0) + 1 AS next_number, i.updated_at AS version,
+       extract(epoch FROM now())::bigint AS now
   FROM issuers i WHERE i.id = $1;
 
 -- At least one row, for the snapshot.  An entry stays for a while after its
 -- certificate has expired (RFC 5280 3.3).
 -- name: crl_entries
-SELECT s.snapshot, r.serial_number, extract(epoch FROM r.revoked_at)::bigint, r.reason_code
+SELECT s.snapshot, r.serial_number, extract(epoch FROM r.revoked_at)::bigint AS revoked_at, r.reason_code
   FROM (SELECT pg_current_snapshot() AS snapshot) s
   LEFT JOIN certificate_revocations r ON r.issuer_id = $1 AND r.not_after > now() - make_interval(secs => $2)
  ORDER BY r.serial_number;
