@@ -2,7 +2,8 @@
 #   awk -v want=h -f embed.awk query/agent.sql > sql_agent.h
 #   awk -v want=c -f embed.awk query/*.sql schema/*.sql seed/*.sql > sql.c
 # A "-- name: x" section of query/*.sql becomes SQL_X, schema/NNNN_*.sql and
-# seed/*.sql become scripts, a line "-- rule x: y" of schema/*.sql a sentence.
+# seed/*.sql become scripts, a line "-- rule x: y" of schema/*.sql a sentence, and
+# a view api_x of schema/*.sql also the statement that answers one of its rows.
 
 function quoted(line) {
     gsub(/\\/, "&&", line)
@@ -37,6 +38,14 @@ dir == "schema" && /^-- rule / {
     sub(/^-- rule [^:]*: */, "", sentence[rule])
     gsub(/"/, "\\\"", sentence[rule])
     next
+}
+
+dir == "schema" && match($0, /^CREATE (OR REPLACE )?VIEW api_[a-z_]+/) {
+    view = substr($0, RSTART, RLENGTH)
+    sub(/.* /, "", view)
+    if (!(view in known)) {
+        known[view] = views[++nviews] = view
+    }
 }
 
 dir != "query" {
@@ -85,7 +94,12 @@ END {
     for (i = 1; i <= n; i++) {
         print "\nconst struct sql_statement  sql_" order[i] " = {\n    " i - 1 ", \"" order[i] "\"," text[order[i]] "\n};"
     }
-    print "\nconst int  sql_statements = " n ";"
+    print "\nconst int  sql_statements = " n + nviews ";"
+    print "\nconst struct sql_statement  sql_views[] = {"
+    for (i = 1; i <= nviews; i++) {
+        print "    { " n + i - 1 ", \"" views[i] "\",\n      \"SELECT row_to_json(v) FROM " views[i] " v WHERE v.id = $1\" },"
+    }
+    print "    { 0, NULL, NULL }\n};"
     print "\nconst struct sql_text  sql_rules[] = {"
     for (i = 1; i <= nrules; i++) {
         print "    { \"" rules[i] "\", \"" sentence[rules[i]] "\" },"

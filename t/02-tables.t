@@ -192,7 +192,7 @@ sub statements {
     my %used = map { (lc, 1) } $code =~ /\bSQL_([A-Z0-9_]+)\b/g;
 
     for my $name ($code =~ /\bRESOURCE_SQL\(([A-Z_]+)\)/g) {      # it pastes the names
-        $used{ lc "${name}_$_" } = 1 for qw(get create update delete);
+        $used{ lc "${name}_$_" } = 1 for qw(create update delete);
     }
 
     is(join(' ', grep { $named{$_} > 1 } sort keys %named), '', 'no statement has the name of another');

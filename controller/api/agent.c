@@ -66,7 +66,7 @@ static const struct sort  sorts[] = {
     .filters = filters, .sorts = sorts, .order = "registered_at"
 
 const struct resource  agent_resource = {
-    AGENT("api_agents"), .get = SQL_AGENT_GET, .create = SQL_AGENT_CREATE,
+    AGENT("api_agents"), .create = SQL_AGENT_CREATE,
     .update = SQL_AGENT_UPDATE
 };
 

@@ -31,8 +31,7 @@ static const struct sort  key_sorts[] = {
 
 const struct resource  api_key_resource = {
     .name = "api_key", .category = AUDIT_AUTH, .schema = "APIKey", .fields = key_fields,
-    .view = "api_auth_keys", .sorts = key_sorts, .get = SQL_API_KEY_GET,
-    .delete = SQL_API_KEY_REVOKE
+    .view = "api_auth_keys", .sorts = key_sorts, .delete = SQL_API_KEY_REVOKE
 };
 
 static const struct field  check_fields[] = {
@@ -108,7 +107,7 @@ permissions_allowed(struct request *r)
 static bool
 key_answer(struct request *r, const char *id, const char *key)
 {
-    CLEANUP(mem) char     *text = DB_VALUE(r->db, &r->err, SQL_API_KEY_GET, id);
+    CLEANUP(mem) char     *text = resource_text(r, &api_key_resource, id);
     CLEANUP(json) json_t  *answer = text ? json_loads(text, 0, NULL) : NULL;
 
     if (answer == NULL) {

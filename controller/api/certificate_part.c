@@ -1,7 +1,6 @@
 /* What belongs to a certificate: versions, renewal attempts, deployments. */
 #include "api.h"
 #include "resource_fields.h"
-#include "sql_certificate.h"
 
 static const struct field  version_fields[] = {
     FIELD_READ("id", T_TEXT, "of the version"),
@@ -24,7 +23,7 @@ static const struct field  version_fields[] = {
 const struct resource  certificate_version_resource = {
     .name = "certificate", .schema = "CertificateVersion",
     .fields = version_fields, .view = "api_certificate_versions",
-    .parent = "certificate_id", .get = SQL_CERTIFICATE_GET
+    .parent = "certificate_id", .whole = "api_certificates"
 };
 
 static const struct field  renewal_fields[] = {
@@ -50,7 +49,7 @@ static const struct field  renewal_fields[] = {
 const struct resource  certificate_renewal_resource = {
     .name = "certificate", .schema = "RenewalAttempt", .fields = renewal_fields,
     .view = "api_renewal_attempts", .parent = "certificate_id",
-    .get = SQL_CERTIFICATE_GET
+    .whole = "api_certificates"
 };
 
 static const struct field  deployment_fields[] = {
@@ -77,5 +76,5 @@ static const struct field  deployment_fields[] = {
 const struct resource  certificate_deployment_resource = {
     .name = "certificate", .schema = "Deployment", .fields = deployment_fields,
     .view = "api_certificate_deployments", .parent = "certificate_id",
-    .get = SQL_CERTIFICATE_GET
+    .whole = "api_certificates"
 };

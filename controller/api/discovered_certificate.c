@@ -67,7 +67,7 @@ static const struct sort  sorts[] = {
 const struct resource  discovered_certificate_resource = {
     .name = "discovered_certificate", .schema = "DiscoveredCertificate",
     .fields = fields, .view = "api_discovered_certificates",
-    .filters = filters, .sorts = sorts, .get = SQL_DISCOVERED_CERTIFICATE_GET
+    .filters = filters, .sorts = sorts
 };
 
 static const struct field  claim_fields[] = {
@@ -148,7 +148,7 @@ discovered_dismiss(struct request *r)
         return false;
     }
 
-    known = DB_VALUE(r->db, &r->err, SQL_DISCOVERED_CERTIFICATE_GET, r->args[0]);
+    known = resource_text(r, &discovered_certificate_resource, r->args[0]);
     if (known == NULL) {
         return r->err.code != ERR_NOT_FOUND ? false
                : error_set(&r->err, ERR_NOT_FOUND,

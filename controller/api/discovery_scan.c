@@ -1,7 +1,6 @@
 /* Discovery scans: one report of one host each. */
 #include "api.h"
 #include "resource_fields.h"
-#include "sql_discovery.h"
 
 static const struct field  fields[] = {
     FIELD_READ("id", T_TEXT, "of the report"),
@@ -25,5 +24,5 @@ static const struct sort  sorts[] = {
 const struct resource  discovery_scan_resource = {
     .name = "discovery_scan", .schema = "DiscoveryScan", .fields = fields,
     .view = "api_discovery_scans", .filters = filters, .sorts = sorts,
-    .order = "started_at", .get = SQL_DISCOVERY_SCAN_GET
+    .order = "started_at"
 };

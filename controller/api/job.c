@@ -44,7 +44,7 @@ static const struct sort  sorts[] = {
 
 const struct resource  job_resource = {
     .name = "job", .schema = "Job", .fields = fields, .view = "api_jobs",
-    .filters = filters, .sorts = sorts, .get = SQL_JOB_GET
+    .filters = filters, .sorts = sorts
 };
 
 static const struct field  status_fields[] = {
@@ -66,10 +66,9 @@ job_cancel(struct request *r)
         return false;
     }
 
-    known = DB_VALUE(r->db, &r->err, SQL_JOB_GET, r->args[0]);
+    known = resource_text(r, &job_resource, r->args[0]);
     if (known == NULL) {
-        return r->err.code != ERR_NOT_FOUND ? false
-               : error_set(&r->err, ERR_NOT_FOUND, "no job has this id");
+        return false;
     }
 
     id = DB_VALUE(r->db, &r->err, SQL_JOB_CANCEL, r->args[0], r->actor);

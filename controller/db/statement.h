@@ -12,7 +12,10 @@ struct sql_statement {
 
 extern const int  sql_statements;   /* how many there are */
 
+/* By the name of a view of sql/schema: its row of an id, as JSON. */
+extern const struct sql_statement  sql_views[];
+
 struct sql_text { const char *name, *text; };
 
-/* NULL name ends. sql_rules: constraint and what its breach means. */
+/* A NULL name ends each. sql_rules: constraint and what its breach means. */
 extern const struct sql_text  sql_schema[], sql_seed[], sql_rules[];

@@ -13,17 +13,44 @@ not_found(struct request *r, const struct resource *res)
     return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
 }
 
-char *
-resource_text(struct request *r, const struct resource *res, const char *id)
+/* The row of a view as JSON text; NULL and NOT_FOUND without. */
+static char *
+view_text(struct request *r, const struct resource *res, const char *view,
+    const char *id)
 {
-    char  *text = res->get ? DB_VALUE(r->db, &r->err, res->get, id)
-                  : DB_VALUE(r->db, &r->err, SQL_RESOURCE_GET, res->view, id);
+    const struct sql_statement  *sql = sql_views;
+    char                        *text;
 
+    while (sql->name && strcmp(sql->name, view) != 0) {
+        sql++;
+    }
+
+    if (sql->name == NULL) {
+        error_set(&r->err, ERR_INTERNAL, "sql/schema has no view %s", view);
+        return NULL;
+    }
+
+    text = DB_VALUE(r->db, &r->err, sql, id);
     if (text == NULL && r->err.code == ERR_NOT_FOUND) {
         not_found(r, res);
     }
 
     return text;
+}
+
+char *
+resource_text(struct request *r, const struct resource *res, const char *id)
+{
+    return view_text(r, res, res->view, id);
+}
+
+bool
+resource_part(struct request *r)
+{
+    const struct resource  *res = r->route->data;
+    CLEANUP(mem) char      *whole = view_text(r, res, res->whole, r->args[0]);
+
+    return whole && resource_list(r);
 }
 
 bool

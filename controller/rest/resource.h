@@ -30,23 +30,23 @@ struct resource {
     const char           *order;         /* column that pages, or created_at */
     const char           *key;           /* breaks ties, or id */
     const char           *parent;        /* column that {id} selects, or NULL */
+    const char           *whole;         /* with parent: the view that {id} is of */
 
-    /* Statements of its own.  NULL: the ones that work for any view and table. */
-    const struct sql_statement  *get, *create, *update, *delete;
+    /* Statements of its own.  NULL: the ones that work for any table. */
+    const struct sql_statement  *create, *update, *delete;
 };
 
 #define RESOURCE_SQL(NAME)                                                    \
-    .get = SQL_ ## NAME ## _GET, .create = SQL_ ## NAME ## _CREATE,           \
-    .update = SQL_ ## NAME ## _UPDATE, .delete = SQL_ ## NAME ## _DELETE
+    .create = SQL_ ## NAME ## _CREATE, .update = SQL_ ## NAME ## _UPDATE,     \
+    .delete = SQL_ ## NAME ## _DELETE
 
 /*
  * The generic handlers.  A resource without statements of its own is a row of
- * table, and its view is answered.  Its own are: get: one id, gives JSON.
- * create: the body, gives the id, and is followed by update: the id and the
- * body, gives the id.  delete: the id, gives the id.  resource_update answers
- * PUT, which replaces the object, and PATCH, which merges (RFC 7396).
- * resource_part lists what belongs to {id} and answers 404 when get does not
- * know it.
+ * table, and its view is answered.  Its own are: create: the body, gives the id,
+ * and is followed by update: the id and the body, gives the id.  delete: the id,
+ * gives the id.  resource_update answers PUT, which replaces the object, and
+ * PATCH, which merges (RFC 7396).  resource_part lists what belongs to {id} and
+ * answers 404 when whole does not know it.
  */
 rest_handler  resource_list, resource_get, resource_create, resource_update,
               resource_delete, resource_part;

@@ -269,12 +269,3 @@ resource_list(struct request *r)
 
     return list_run(r, res, sorted, descending, &page, filters_text, names_text);
 }
-
-bool
-resource_part(struct request *r)
-{
-    const struct resource  *res = r->route->data;
-    CLEANUP(mem) char      *parent = resource_text(r, res, r->args[0]);
-
-    return parent && resource_list(r);
-}

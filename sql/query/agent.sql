@@ -1,8 +1,5 @@
 -- Agents: hosts that run the module.
 
--- name: agent_get
-SELECT row_to_json(v) FROM api_agents v WHERE v.id = $1;
-
 -- name: agent_create
 INSERT INTO agents (id, name, kind, url, fingerprint, trust_first_use)
 VALUES (coalesce($1::jsonb ->> 'id', new_id('ag-')), $1::jsonb ->> 'name', coalesce($1::jsonb ->> 'kind', 'nginx-module'),

@@ -9,9 +9,6 @@ SELECT id, name, permissions, last_used_at IS NULL OR last_used_at < now() - int
 UPDATE api_keys SET last_used_at = now()
  WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute');
 
--- name: api_key_get
-SELECT row_to_json(v) FROM api_auth_keys v WHERE v.id = $1;
-
 -- name: api_key_add
 INSERT INTO api_keys (id, name, hash, permissions, expires_at, created_by)
 SELECT coalesce($1::jsonb ->> 'id', new_id('key-')), $1::jsonb ->> 'name', $2,

@@ -1,8 +1,5 @@
 -- Managed certificates, their versions, attempts and deployments.
 
--- name: certificate_get
-SELECT row_to_json(v) FROM api_certificates v WHERE v.id = $1;
-
 -- name: certificate_create
 INSERT INTO managed_certificates (id, name, common_name, issuer_id, status, expires_at)
 VALUES (coalesce($1::jsonb ->> 'id', new_id('mc-')), coalesce($1::jsonb ->> 'name', $1::jsonb ->> 'common_name'),

@@ -1,13 +1,7 @@
 -- What was seen live, and the reports it came in.
 
--- name: discovered_certificate_get
-SELECT row_to_json(v) FROM api_discovered_certificates v WHERE v.id = $1;
-
 -- name: discovered_certificate_dismiss
 UPDATE discovered_certificates SET status = 'Dismissed', dismissed_at = now() WHERE id = $1 AND status <> 'Managed' RETURNING id;
-
--- name: discovery_scan_get
-SELECT row_to_json(v) FROM api_discovery_scans v WHERE v.id = $1;
 
 -- name: discovery_summary
 SELECT json_build_object('Unmanaged', count(*) FILTER (WHERE status = 'Unmanaged'), 'Managed', count(*) FILTER (WHERE status = 'Managed'),

@@ -13,10 +13,7 @@ SELECT api_locked($1, $2);
 -- name: resource_dependants
 SELECT api_dependants($1, $2);
 
--- What plain resources run: a view, or a table.
--- name: resource_get
-SELECT api_get($1, $2);
-
+-- What plain resources run on their table.
 -- name: resource_create
 SELECT api_create($1, $2::jsonb);
 

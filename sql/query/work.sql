@@ -1,8 +1,5 @@
 -- Jobs as the API shows them; job.sql is what works on them.
 
--- name: job_get
-SELECT row_to_json(v) FROM api_jobs v WHERE v.id = $1;
-
 -- An open job ends; its holder's later writes fail on the epoch. What it was
 -- doing for a certificate ends with it.
 -- name: job_cancel

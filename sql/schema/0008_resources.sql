@@ -1,16 +1,6 @@
--- What the generic handlers of the REST API run for a plain resource: names of
--- tables and views come from constant tables of the daemon and are quoted, a
--- body's members are fields of the resource, its values travel as values.
-
-CREATE FUNCTION api_get(p_view text, p_id text) RETURNS text LANGUAGE plpgsql STABLE AS
-$$
-DECLARE
-    object text;
-BEGIN
-    EXECUTE format('SELECT row_to_json(v)::text FROM %I v WHERE v.id = $1', p_view) INTO object USING p_id;
-    RETURN object;
-END
-$$;
+-- What the generic handlers of the REST API run for a plain resource: the name of
+-- its table comes from a constant table of the daemon and is quoted, a body's
+-- members are fields of the resource, its values travel as values.
 
 -- The id of the new row. What the body does not name gets the column's default.
 CREATE FUNCTION api_create(p_table text, p_body jsonb) RETURNS text LANGUAGE plpgsql AS
