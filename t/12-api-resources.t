@@ -224,7 +224,7 @@ sub certificates {
             sans => [], target_ids => [], tags => {}, renewal_policy_id => undef,
             source => 'API', key_type => 'ec-p256' }, 'defaults');
 
-        created($api, "$v1/targets", { id => "tgt-$_", name => $_, agent_id => 'ag-a' })
+        created($api, "$v1/targets", { id => "tgt-$_", name => $_, agent_id => 'ag-a', config => { record => "{id}.$_" } })
             for 'one', 'two';
         my $w = created($api, "$v1/certificates", { id => 'mc-whole', name => 'Payments',
             common_name => '*.pay.example.com', sans => ['pay.example.com', '192.0.2.1', '2001:db8::1'],

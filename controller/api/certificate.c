@@ -21,7 +21,7 @@ static const struct field  fields[] = {
     FIELD_REF("team_id", F_NULL, "whose it is"),
     FIELD_REF("issuer_id", F_REQUIRED, "who issues it"),
     { "target_ids", T_TEXTS, 0, 0, 1000, 100,
-      .init = "[]", .help = "where it is served" },
+      .init = "[]", .help = "where it is served; created without, those of its policy" },
     FIELD_READ("agent_ids", T_TEXTS, "the hosts of its targets"),
     FIELD_REF("renewal_policy_id", F_NULL,
               "else its organization's policy, else the account's default"),
@@ -84,3 +84,14 @@ const struct resource  certificate_resource = {
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
     .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
 };
+
+/* Without a target, it gets those of the policy that applies. */
+bool
+certificate_create(struct request *r)
+{
+    CLEANUP(mem) char  *id = NULL;
+
+    return resource_insert(r, &certificate_resource, &id)
+           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
+           && resource_reply(r, &certificate_resource, id, 201);
+}

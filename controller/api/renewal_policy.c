@@ -31,6 +31,9 @@ static const struct field  fields[] = {
     { "max_concurrent_renewals", T_INT, 0, 1, 1000,
       .init = "5", .help = "in one sweep" },
     { "is_active", T_BOOL, .init = "true", .help = "applies at all" },
+    { "default_target_ids", T_TEXTS, 0, 0, 100, 100,
+      .init = "[]", .help = "targets of certificates that are created without one; their "
+      "record or cert_path contains {id} or {common_name}" },
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }

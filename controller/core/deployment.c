@@ -22,6 +22,7 @@ deployment_request(const struct core *c, const char *certificate_id,
     const char *target_id, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *row = NULL;
+    const char                  *status;
     int                          made;
 
     row = DB_EXEC(c->db, err, SQL_DEPLOYMENT_OPEN, certificate_id, target_id);
@@ -31,6 +32,13 @@ deployment_request(const struct core *c, const char *certificate_id,
 
     if (PQntuples(row) == 0) {
         return error_set(err, ERR_NOT_FOUND, "there is no certificate %s", certificate_id);
+    }
+
+    /* Its places are free: another certificate may have them. */
+    status = PQgetvalue(row, 0, 3);
+    if (strcmp(status, "revoked") == 0 || strcmp(status, "archived") == 0) {
+        return error_set(err, ERR_INVALID, "%s is %s: it is not deployed", certificate_id,
+                         status);
     }
 
     if (strcmp(PQgetvalue(row, 0, 1), "0") == 0) {
@@ -159,7 +167,8 @@ deployment_prepare(struct deployment *d)
     if (PQntuples(d->v) == 0
         || (d->target = target_find(PQgetvalue(d->v, 0, TYPE))) == NULL)
     {
-        return error_set(err, ERR_INVALID, "version %s or target %s is gone",
+        return error_set(err, ERR_INVALID, "version %s or target %s is gone, or it is deployed "
+                         "there no more",
                          w->version_id, w->target_id);
     }
 

@@ -23,6 +23,7 @@ static const struct { const char *prefix; enum err code; const char *text; } sql
 
     /* raise_exception of our functions */
     { "P0001", ERR_INVALID, "" },
+    { "CT409", ERR_CONFLICT, "" },
 
     /* a standby, a deadlock, a full disk, a lock, an operator, a lost connection */
     { "25006", ERR_UNAVAILABLE, "the database takes no changes now" },
@@ -61,6 +62,21 @@ rule_text(const char *constraint)
            ? "an object of this id exists" : NULL;
 }
 
+/* What our own functions raise: a sentence, about the field that the column names
+ * as a pointer, and who is in the way as the detail. */
+static bool
+raised_error(struct error *err, enum err code, const PGresult *res)
+{
+    const char  *pointer = PQresultErrorField(res, PG_DIAG_COLUMN_NAME);
+    const char  *dependant = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
+
+    error_set(err, code, "%s", PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
+    snprintf(err->pointer, sizeof(err->pointer), "%s", pointer ? pointer : "");
+    snprintf(err->dependant, sizeof(err->dependant), "%s", dependant ? dependant : "");
+
+    return false;
+}
+
 bool
 db_error(struct error *err, PGconn *conn, const PGresult *res)
 {
@@ -88,10 +104,10 @@ db_error(struct error *err, PGconn *conn, const PGresult *res)
         return error_set(err, ERR_INVALID, "%s is required", column);
     }
 
-    /* Only what RAISE of our own functions says is for callers: the rest quotes
-     * statements and names of the database. */
+    /* Only what our own functions raise is for callers: the rest quotes statements
+     * and names of the database. */
     if (raised && strcmp(raised, "exec_stmt_raise") == 0 && text) {
-        return error_set(err, sqlstates[i].code, "%s", text);
+        return raised_error(err, sqlstates[i].code, res);
     }
 
     error_set(err, sqlstates[i].code, "%s", sqlstates[i].text);

@@ -78,6 +78,17 @@ reply_detail(const struct error *err)
            ? "the database is not reachable" : err->detail;
 }
 
+/* [{"type", "id"}] of "type id". */
+static json_t *
+reply_dependants(const char *text)
+{
+    int  len = (int) strcspn(text, " ");
+
+    return text[len] ? json_pack("[{s:s%, s:s}]", "type", text, (size_t) len, "id",
+                                 text + len + 1)
+                     : NULL;
+}
+
 /* RFC 9457 3, with "error" and "message" of the comparable product beside. */
 static json_t *
 problem_object(struct request *r, const char *detail)
@@ -96,6 +107,7 @@ problem_object(struct request *r, const char *detail)
                         "status", info->http_status, "detail", detail,
                         "instance", r->path, "request_id", r->id, "error", info->title,
                         "message", detail, "errors", errors);
+    json_object_set_new(problem, "dependants", reply_dependants(r->err.dependant));
 
     if (r->problem) {
         json_object_update_missing(problem, r->problem);

@@ -61,6 +61,7 @@ struct error {
     enum err  code;
     char      detail[400];     /* a sentence for the caller; never a secret */
     char      pointer[200];    /* RFC 6901: the field it is about; "" for none */
+    char      dependant[130];  /* "certificate mc-a": who is in the way; "" for none */
     char      cause[200];      /* what the log gets besides; "" for nothing */
     int       retry_after;     /* seconds, for THROTTLED and UNAVAILABLE; 0: 1 */
 };

@@ -49,6 +49,10 @@ WITH targets AS (
      WHERE agent_id = $1 AND retired_at IS NULL RETURNING id
 ), unmapped AS (
     DELETE FROM certificate_target_mappings m USING targets t WHERE m.target_id = t.id
+), undefaulted AS (
+    UPDATE renewal_policies p
+       SET default_target_ids = ARRAY(SELECT d FROM unnest(p.default_target_ids) d WHERE d NOT IN (SELECT id FROM targets))
+     WHERE p.default_target_ids && ARRAY(SELECT id FROM targets)
 ), gone AS (
     DELETE FROM jobs WHERE agent_id = $1 OR target_id IN (SELECT id FROM deployment_targets WHERE agent_id = $1) RETURNING *
 ), kept AS (

@@ -14,7 +14,8 @@ WITH dropped AS (
      WHERE m.certificate_id = $1 AND $2::jsonb ? 'target_ids' AND NOT ($2::jsonb -> 'target_ids') ? m.target_id
 ), added AS (
     INSERT INTO certificate_target_mappings (certificate_id, target_id)
-    SELECT $1, t FROM jsonb_array_elements_text(coalesce($2::jsonb -> 'target_ids', '[]')) t ON CONFLICT DO NOTHING
+    SELECT $1, t FROM jsonb_array_elements_text(coalesce($2::jsonb -> 'target_ids', '[]')) t
+    ON CONFLICT (certificate_id, target_id) DO NOTHING
 )
 UPDATE managed_certificates t
    SET name = b.name, common_name = b.common_name, sans = b.sans, environment = b.environment, organization_id = b.organization_id,
@@ -22,6 +23,15 @@ UPDATE managed_certificates t
        certificate_profile_id = b.certificate_profile_id, key_type = b.key_type, tags = b.tags
   FROM managed_certificates o, jsonb_populate_record(o, $2::jsonb - 'status' - 'expires_at') b
  WHERE t.id = $1 AND o.id = t.id RETURNING t.id;
+
+-- Of one that was created without a target: those of the policy that applies.
+-- name: certificate_default_targets
+INSERT INTO certificate_target_mappings (certificate_id, target_id)
+SELECT c.id, d.target_id
+  FROM managed_certificates c, LATERAL policy_of(c.renewal_policy_id, c.organization_id) p
+  JOIN renewal_policy_targets d ON d.renewal_policy_id = p.id
+  JOIN deployment_targets t ON t.id = d.target_id AND t.retired_at IS NULL
+ WHERE c.id = $1 AND NOT EXISTS (SELECT FROM certificate_target_mappings m WHERE m.certificate_id = c.id);
 
 -- Archived: it stays readable, nothing renews it, its open jobs end.
 -- name: certificate_delete

@@ -75,7 +75,7 @@ SELECT a.id, c.id, t.id, coalesce(p.issuer_id, c.issuer_id), c.key_type, certifi
        coalesce(f.must_staple, false)
   FROM renewal_attempts a
   JOIN managed_certificates c ON c.id = a.certificate_id
-  JOIN certificate_target_mappings m ON m.certificate_id = c.id
+  JOIN certificate_target_mappings m ON m.certificate_id = c.id AND m.place IS NOT NULL
   JOIN deployment_targets t ON t.id = m.target_id AND t.enabled AND t.retired_at IS NULL
   LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
   LEFT JOIN certificate_profiles f ON f.id = coalesce(c.certificate_profile_id, p.certificate_profile_id)
@@ -164,6 +164,7 @@ SELECT v.id, v.pem_chain, v.fingerprint_sha256, v.issuer_id, v.serial_number, t.
   FROM certificate_versions v
   JOIN managed_certificates c ON c.id = v.certificate_id
   JOIN deployment_targets t ON t.id = $2
+  JOIN certificate_target_mappings m ON m.certificate_id = c.id AND m.target_id = t.id AND m.place IS NOT NULL
  WHERE v.id = $1;
 
 -- The target shows the version: the order is deployed; with its last order the
@@ -174,7 +175,7 @@ WITH version AS (
 ), deployed AS (
     UPDATE orders o SET state = 'deployed' WHERE o.version_id = $1 RETURNING o.attempt_id, o.id
 ), rest AS (
-    SELECT d.attempt_id, NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = d.attempt_id AND o.id <> d.id AND o.state <> 'deployed') AS last
+    SELECT d.attempt_id, NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = d.attempt_id AND o.id <> d.id AND o.state NOT IN ('deployed', 'failed')) AS last
       FROM deployed d
 ), attempt AS (
     UPDATE renewal_attempts a SET status = 'completed', completed_at = now(), new_expiry = v.not_after
@@ -195,13 +196,14 @@ SELECT 'Deployment', m.certificate_id || '/' || m.target_id, m.certificate_id, m
   JOIN deployment_targets t ON t.id = m.target_id AND t.enabled AND t.retired_at IS NULL
   JOIN LATERAL (SELECT n.id FROM certificate_versions n WHERE n.certificate_id = m.certificate_id AND n.target_id = m.target_id
                  ORDER BY n.created_at DESC LIMIT 1) v ON true
- WHERE m.certificate_id = $1 AND ($2::text IS NULL OR m.target_id = $2)
+ WHERE m.certificate_id = $1 AND m.place IS NOT NULL AND ($2::text IS NULL OR m.target_id = $2)
 ON CONFLICT (type, subject) DO NOTHING
 RETURNING id;
 
 -- name: deployment_open
 SELECT c.id, (SELECT count(*) FROM certificate_target_mappings m WHERE m.certificate_id = c.id AND ($2::text IS NULL OR m.target_id = $2)) AS targets,
-       (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs
+       (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs,
+       lower(c.status) AS status
   FROM managed_certificates c WHERE c.id = $1;
 
 -- name: revocation_facts
@@ -365,8 +367,15 @@ SELECT a.name || ': ' || $2, a.id, 'nginx-module', jsonb_build_object('record', 
 ON CONFLICT (name) DO UPDATE SET enabled = true
 RETURNING id;
 
+-- The place may be the certificate's already, by another target.
 -- name: adoption_map
-INSERT INTO certificate_target_mappings (certificate_id, target_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+INSERT INTO certificate_target_mappings (certificate_id, target_id)
+SELECT c.id, t.id
+  FROM managed_certificates c, deployment_targets t
+ WHERE c.id = $1 AND t.id = $2
+   AND NOT EXISTS (SELECT FROM certificate_target_mappings m
+                    WHERE m.certificate_id = c.id AND m.agent_id = t.agent_id AND m.place = target_place(t.type, t.config, c.id, c.common_name))
+ON CONFLICT (certificate_id, target_id) DO NOTHING;
 
 -- name: adoption_link
 UPDATE discovered_certificates SET managed_certificate_id = $2, status = 'Managed', dismissed_at = NULL
