@@ -180,7 +180,7 @@ INSERT INTO certificate_target_mappings (certificate_id, target_id) VALUES ('mc-
 INSERT INTO jobs (type, subject, certificate_id, target_id) VALUES ('Deployment', 'mc-old/tgt-1', 'mc-old', 'tgt-1'),
     ('Deployment', 'mc-new/tgt-1', 'mc-new', 'tgt-1');
 SQL
-    $run->('-f', 'sql/schema/0009_places.sql');
+    $run->('-f', $_) for glob 'sql/schema/0009_*.sql';
     is($run->('-c', "SELECT certificate_id, target_id, place FROM certificate_target_mappings ORDER BY 1, 2"),
         "mc-gone|tgt-1|\nmc-new|tgt-1|x\nmc-old|tgt-3|a\n", 'the one that was deployed last has it');
     is($run->('-c', "SELECT resource_id, details->>'target_id', details->>'certificate_id_of_place' FROM audit_events ORDER BY 1, 2"),

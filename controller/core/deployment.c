@@ -8,6 +8,7 @@
 #include "point.h"
 #include "sql_core.h"
 #include "staple.h"
+#include "states.h"
 
 #include <string.h>
 #include <time.h>
@@ -22,7 +23,6 @@ deployment_request(const struct core *c, const char *certificate_id,
     const char *target_id, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *row = NULL;
-    const char                  *status;
     int                          made;
 
     row = DB_EXEC(c->db, err, SQL_DEPLOYMENT_OPEN, certificate_id, target_id);
@@ -35,10 +35,9 @@ deployment_request(const struct core *c, const char *certificate_id,
     }
 
     /* Its places are free: another certificate may have them. */
-    status = PQgetvalue(row, 0, 3);
-    if (strcmp(status, "revoked") == 0 || strcmp(status, "archived") == 0) {
+    if (!state_allows(certificate_transitions, PQgetvalue(row, 0, 3), "deploy")) {
         return error_set(err, ERR_INVALID, "%s is %s: it is not deployed", certificate_id,
-                         status);
+                         PQgetvalue(row, 0, 4));
     }
 
     if (strcmp(PQgetvalue(row, 0, 1), "0") == 0) {

@@ -2,16 +2,12 @@
 #include "renewal.h"
 #include "sql_core.h"
 
+#include "states.h"
+
 #include <string.h>
 
 enum { STATUS, EXPIRES, POLICY, METHOD, ACTIVE, RETRIES, TARGETS, OPEN, ISSUED,
        RULE };
-
-/* Statuses in which nobody may renew, and why. */
-static const struct { const char *status, *why; } closed[] = {
-    { "Archived", "an archived certificate is not renewed" },
-    { "Revoked", "a revoked certificate is not renewed: create a new one" },
-};
 
 static bool
 renewal_allowed(const PGresult *row, const char *id, struct error *err)
@@ -19,10 +15,10 @@ renewal_allowed(const PGresult *row, const char *id, struct error *err)
     const char  *status = PQgetvalue(row, 0, STATUS);
     const char  *method = PQgetvalue(row, 0, METHOD);
 
-    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
-        if (strcmp(closed[i].status, status) == 0) {
-            return error_set(err, ERR_INVALID, "%s: %s", id, closed[i].why);
-        }
+    if (!state_allows(certificate_transitions, status, "renew")) {
+        return error_set(err, ERR_INVALID, "%s: %s", id, strcmp(status, "Revoked") == 0
+                         ? "a revoked certificate is not renewed: create a new one"
+                         : "an archived certificate is not renewed");
     }
 
     if (PQgetisnull(row, 0, POLICY)) {

@@ -3,6 +3,7 @@
 
 #include "issuers.h"
 #include "sql_core.h"
+#include "states.h"
 #include "work.h"
 
 #include <stdio.h>
@@ -60,7 +61,7 @@ revocation_request(const struct core *c, const char *certificate_id,
 
     status = PQgetvalue(row, 0, 0);
 
-    if (strcmp(status, "Revoked") == 0 || strcmp(status, "Archived") == 0) {
+    if (!state_allows(certificate_transitions, status, "revoke")) {
         return error_set(err, ERR_INVALID, "%s is %s already", certificate_id,
                          strcmp(status, "Revoked") == 0 ? "revoked" : "archived");
     }

@@ -54,12 +54,8 @@ WITH targets AS (
        SET default_target_ids = ARRAY(SELECT d FROM unnest(p.default_target_ids) d WHERE d NOT IN (SELECT id FROM targets))
      WHERE p.default_target_ids && ARRAY(SELECT id FROM targets)
 ), gone AS (
-    DELETE FROM jobs WHERE agent_id = $1 OR target_id IN (SELECT id FROM deployment_targets WHERE agent_id = $1) RETURNING *
+    DELETE FROM jobs WHERE agent_id = $1 OR target_id IN (SELECT id FROM deployment_targets WHERE agent_id = $1) RETURNING jobs AS job
 ), kept AS (
-    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
-                             attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
-    SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
-           attempts, max_attempts, 'the agent was retired', requested_by, epoch, worker, scheduled_at, started_at, created_at
-      FROM gone
+    INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'the agent was retired') h
 )
 UPDATE agents SET retired_at = now(), retired_reason = $2, status = 'Retired' WHERE id = $1 RETURNING to_json(retired_at);

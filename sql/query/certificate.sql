@@ -36,13 +36,9 @@ SELECT c.id, d.target_id
 -- Archived: it stays readable, nothing renews it, its open jobs end.
 -- name: certificate_delete
 WITH gone AS (
-    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Issuance', 'Renewal', 'Deployment') RETURNING *
+    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Issuance', 'Renewal', 'Deployment') RETURNING jobs AS job
 ), kept AS (
-    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
-                             attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
-    SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data, priority,
-           attempts, max_attempts, 'the certificate was archived', requested_by, epoch, worker, scheduled_at, started_at, created_at
-      FROM gone
+    INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'the certificate was archived') h
 ), closed AS (
     UPDATE renewal_attempts SET status = 'superseded', error = 'the certificate was archived', completed_at = now()
      WHERE certificate_id = $1 AND status IN ('pending', 'in_progress', 'awaiting_change_approval')

@@ -60,13 +60,9 @@ UPDATE managed_certificates SET status = 'RenewalInProgress', next_retry_at = NU
 
 -- name: renewal_cancel_open
 WITH gone AS (
-    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') RETURNING *
+    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') RETURNING jobs AS job
 )
-INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
-                         priority, attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
-SELECT id, type, 'Cancelled', subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
-       priority, attempts, max_attempts, 'a forced renewal took its place', requested_by, epoch, worker, scheduled_at, started_at, created_at
-  FROM gone;
+INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'a forced renewal took its place') h;
 
 -- One order for each target; a repeated step finds those of the step before.
 -- name: order_plan
@@ -107,7 +103,8 @@ SELECT count(DISTINCT o.attempt_id) FROM orders o JOIN certificate_versions v ON
  WHERE o.certificate_id = $1 AND v.created_at > now() - interval '1 day' AND o.attempt_id <> $2;
 
 -- name: order_attempt_started
-UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(started_at, now()), job_id = $2 WHERE id = $1;
+UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(started_at, now()), job_id = $2
+ WHERE id = $1 AND status IN ('pending', 'in_progress', 'failed');
 
 -- Intent before act: request, serial and validity are stored, then the CA is asked.
 -- name: order_ready
@@ -203,7 +200,7 @@ RETURNING id;
 -- name: deployment_open
 SELECT c.id, (SELECT count(*) FROM certificate_target_mappings m WHERE m.certificate_id = c.id AND ($2::text IS NULL OR m.target_id = $2)) AS targets,
        (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs,
-       lower(c.status) AS status
+       c.status, lower(c.status) AS word
   FROM managed_certificates c WHERE c.id = $1;
 
 -- name: revocation_facts
@@ -217,8 +214,11 @@ WITH revoked AS (
       FROM certificate_versions v WHERE v.certificate_id = $1 AND v.not_after > now()
     ON CONFLICT (issuer_id, serial_number) DO NOTHING
     RETURNING serial_number
-), jobs_gone AS (
+), gone AS (
     DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') AND status <> 'Running'
+    RETURNING jobs AS job
+), kept AS (
+    INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'the certificate was revoked') h
 ), job AS (
     INSERT INTO jobs (type, subject, certificate_id, priority, requested_by)
     SELECT 'Revocation', $1, $1, 28, $4 WHERE EXISTS (SELECT FROM revoked)

@@ -25,15 +25,11 @@ RETURNING id;
 
 -- name: queue_finish
 WITH gone AS (
-    DELETE FROM jobs WHERE id = $1 AND epoch = $2::bigint AND status = 'Running' RETURNING *
+    DELETE FROM jobs WHERE id = $1 AND epoch = $2::bigint AND status = 'Running' RETURNING jobs AS job
 ), kept AS (
-    INSERT INTO job_history (id, type, status, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
-                             priority, attempts, max_attempts, last_error, requested_by, epoch, worker, scheduled_at, started_at, created_at)
-    SELECT id, type, $3, subject, certificate_id, target_id, agent_id, version_id, attempt_id, data,
-           priority, attempts, max_attempts, coalesce(nullif($4, ''), last_error), requested_by, epoch, worker, scheduled_at, started_at, created_at
-      FROM gone WHERE $5::boolean
+    INSERT INTO job_history SELECT h.* FROM gone, job_close(job, $3, $4) h WHERE $5::boolean
 )
-SELECT id FROM gone;
+SELECT (job).id FROM gone;
 
 -- Back into the queue after some seconds: pending at the CA, or a passing fault.
 -- name: queue_again

@@ -158,14 +158,6 @@ SELECT id, name, organization_id, is_default, issuer_id, certificate_profile_id,
        require_change_record, rollback_on_failure, max_concurrent_renewals, is_active, created_at, updated_at, default_target_ids
   FROM renewal_policies;
 
--- The row of job_history of a job that ends: the one place that knows its columns.
-CREATE FUNCTION job_close(job jobs, p_status text, reason text) RETURNS job_history LANGUAGE sql STABLE AS
-$$
-SELECT ROW(job.id, job.type, p_status, job.subject, job.certificate_id, job.target_id, job.agent_id, job.version_id, job.attempt_id,
-           job.data, job.priority, job.attempts, job.max_attempts, coalesce(nullif(reason, ''), job.last_error), job.requested_by,
-           job.epoch, job.worker, job.scheduled_at, job.started_at, job.created_at, now())::job_history
-$$;
-
 CREATE TRIGGER place_dropped AFTER DELETE ON certificate_target_mappings FOR EACH ROW EXECUTE FUNCTION mapping_dropped();
 
 -- Where certificates had one place before, the one that was deployed last keeps

@@ -1,0 +1,131 @@
+/*
+ * The states of certificates, orders, renewal attempts and jobs, and what leads from
+ * one to another.  The database has the same rows and refuses any other change.
+ *
+ * To add one: 1. a row here; 2. the same in a new file of sql/schema, with the CHECK
+ * constraint of a new state; t/14-states.t compares them.
+ */
+#include "states.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* What the world sees of a managed certificate; "date" is what the expiry loop finds. */
+const struct transition  certificate_transitions[] = {
+    { "Pending", "renew", "RenewalInProgress" },
+    { "Active", "renew", "RenewalInProgress" },
+    { "Expiring", "renew", "RenewalInProgress" },
+    { "Expired", "renew", "RenewalInProgress" },
+    { "Failed", "renew", "RenewalInProgress" },
+    { "RenewalInProgress", "renew", "RenewalInProgress" },
+    { "Pending", "deploy", "Active" },
+    { "Active", "deploy", "Active" },
+    { "Expiring", "deploy", "Active" },
+    { "Expired", "deploy", "Active" },
+    { "Failed", "deploy", "Active" },
+    { "RenewalInProgress", "deploy", "Active" },
+    { "RenewalInProgress", "cancel", "Pending" },
+    { "RenewalInProgress", "cancel", "Active" },
+    { "RenewalInProgress", "cancel", "Expired" },
+    { "Pending", "fail", "Active" },
+    { "Pending", "fail", "Expiring" },
+    { "Pending", "fail", "Expired" },
+    { "Pending", "fail", "Failed" },
+    { "RenewalInProgress", "fail", "Active" },
+    { "RenewalInProgress", "fail", "Expiring" },
+    { "RenewalInProgress", "fail", "Expired" },
+    { "RenewalInProgress", "fail", "Failed" },
+    { "Failed", "fail", "Active" },
+    { "Failed", "fail", "Expiring" },
+    { "Failed", "fail", "Expired" },
+    { "Active", "fail", "Failed" },
+    { "Expiring", "fail", "Failed" },
+    { "Expired", "fail", "Failed" },
+    { "Active", "date", "Expiring" },
+    { "Active", "date", "Expired" },
+    { "Expiring", "date", "Active" },
+    { "Expiring", "date", "Expired" },
+    { "Expired", "date", "Active" },
+    { "Expired", "date", "Expiring" },
+    { "RenewalInProgress", "date", "Active" },
+    { "RenewalInProgress", "date", "Expiring" },
+    { "RenewalInProgress", "date", "Expired" },
+    { "Pending", "revoke", "Revoked" },
+    { "Active", "revoke", "Revoked" },
+    { "Expiring", "revoke", "Revoked" },
+    { "Expired", "revoke", "Revoked" },
+    { "Failed", "revoke", "Revoked" },
+    { "RenewalInProgress", "revoke", "Revoked" },
+    { "Pending", "archive", "Archived" },
+    { "Active", "archive", "Archived" },
+    { "Expiring", "archive", "Archived" },
+    { "Expired", "archive", "Archived" },
+    { "Failed", "archive", "Archived" },
+    { "RenewalInProgress", "archive", "Archived" },
+    { "Revoked", "archive", "Archived" },
+    { NULL, NULL, NULL }
+};
+
+/* One key and certificate for one target.  A failed one may still be deployed: its
+ * target was removed and added again. */
+const struct transition  order_transitions[] = {
+    { "new", "request", "ready" },
+    { "ready", "issue", "issued" },
+    { "issued", "deploy", "deployed" },
+    { "failed", "deploy", "deployed" },
+    { "new", "withdraw", "failed" },
+    { "ready", "withdraw", "failed" },
+    { "issued", "withdraw", "failed" },
+    { NULL, NULL, NULL }
+};
+
+/* One try at renewing.  A deployment that is late completes an attempt that failed;
+ * one target's failure does not stop the others, whose job starts it again. */
+const struct transition  attempt_transitions[] = {
+    { "awaiting_change_approval", "approve", "pending" },
+    { "pending", "start", "in_progress" },
+    { "failed", "start", "in_progress" },
+    { "pending", "complete", "completed" },
+    { "in_progress", "complete", "completed" },
+    { "failed", "complete", "completed" },
+    { "pending", "fail", "failed" },
+    { "in_progress", "fail", "failed" },
+    { "pending", "cancel", "failed" },
+    { "in_progress", "cancel", "failed" },
+    { "awaiting_change_approval", "cancel", "failed" },
+    { "in_progress", "roll_back", "rolled_back" },
+    { "failed", "roll_back", "rolled_back" },
+    { "pending", "supersede", "superseded" },
+    { "in_progress", "supersede", "superseded" },
+    { "awaiting_change_approval", "supersede", "superseded" },
+    { NULL, NULL, NULL }
+};
+
+/* One piece of work.  The last three are states of job_history. */
+const struct transition  job_transitions[] = {
+    { "Pending", "claim", "Running" },
+    { "Running", "repeat", "Pending" },
+    { "Running", "lose", "Pending" },
+    { "AwaitingApproval", "approve", "Pending" },
+    { "Running", "await_csr", "AwaitingCSR" },
+    { "AwaitingCSR", "receive_csr", "Pending" },
+    { "Running", "finish", "Completed" },
+    { "Running", "fail", "Failed" },
+    { "Pending", "cancel", "Cancelled" },
+    { "AwaitingCSR", "cancel", "Cancelled" },
+    { "AwaitingApproval", "cancel", "Cancelled" },
+    { "Running", "cancel", "Cancelled" },
+    { NULL, NULL, NULL }
+};
+
+bool
+state_allows(const struct transition *table, const char *from, const char *event)
+{
+    while (table->from
+           && (strcmp(table->from, from) != 0 || strcmp(table->event, event) != 0))
+    {
+        table++;
+    }
+
+    return table->from != NULL;
+}
