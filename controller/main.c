@@ -15,8 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-#define MAIN_TICK_S     1
-#define MAIN_REFRESH_S  3600
+#define MAIN_TICK_S  1
 
 struct daemon {
     struct conf           conf;
@@ -24,29 +23,44 @@ struct daemon {
     struct rest_context   rest_ctx;
     struct rest_server   *rest;
     struct job_workers   *jobs;
+    struct job_process    process;
     time_t                certificate_until;   /* of the API: when to make the next */
-    time_t                refreshed;           /* monotonic, issuers */
 };
 
-/* The API's certificate lives in memory only: a new one at each start. */
+/* The API's certificate lives in memory only: a new one at each start, and when a
+ * loop finds it due. */
 static bool
-daemon_certificate(struct daemon *d, struct error *err)
+daemon_serve(struct daemon *d, const struct core *c, struct error *err)
 {
-    struct core           c = startup_core(&d->start);
     CLEANUP(mem) char    *cert = NULL;
     CLEANUP(secret) char *key = NULL;
 
-    if (!fleet_server(&c, d->conf.api_names, &cert, &key, &d->certificate_until, err)) {
+    if (!fleet_server(c, d->conf.api_names, &cert, &key, &d->certificate_until, err)) {
         return false;
-    }
-
-    if (d->rest) {
-        return rest_use_certificate(d->rest, cert, key, err);
     }
 
     d->rest = rest_start(&d->rest_ctx, d->start.conninfo, cert, key, err);
 
     return d->rest != NULL;
+}
+
+/* Called by a job thread, one at a time. */
+static bool
+daemon_certificate(void *data, const struct core *c, struct error *err)
+{
+    struct daemon        *d = data;
+    CLEANUP(mem) char    *cert = NULL;
+    CLEANUP(secret) char *key = NULL;
+
+    if (time(NULL) < d->certificate_until) {
+        return true;
+    }
+
+    if (!fleet_server(c, d->conf.api_names, &cert, &key, &d->certificate_until, err)) {
+        return false;
+    }
+
+    return rest_use_certificate(d->rest, cert, key, err);
 }
 
 static bool
@@ -68,11 +82,12 @@ daemon_start(struct daemon *d, struct error *err)
 
     c = startup_core(&d->start);
 
-    if (!issuers_refresh(&c, err) || !daemon_certificate(d, err)) {
+    if (!issuers_refresh(&c, err) || !daemon_serve(d, &c, err)) {
         return false;
     }
 
-    d->jobs = job_start(&d->conf, d->start.seal, d->start.conninfo, err);
+    d->process = (struct job_process) { .certificate = daemon_certificate, .data = d };
+    d->jobs = job_start(&d->conf, d->start.seal, d->start.conninfo, &d->process, err);
     if (d->jobs == NULL) {
         return false;
     }
@@ -85,7 +100,6 @@ daemon_start(struct daemon *d, struct error *err)
     }
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    d->refreshed = now.tv_sec;
 
     log_event(LOG_NOTICE, "", "certctld %s is ready after %lld ms: https://%.*s, trust "
               "%s/ca.crt", CERTCTL_VERSION,
@@ -95,38 +109,22 @@ daemon_start(struct daemon *d, struct error *err)
     return true;
 }
 
-/* Once a second: what must be looked after without being asked. */
+/* Once a second: whether our PostgreSQL still runs. */
 static void
 daemon_tick(struct daemon *d)
 {
-    struct core      c = startup_core(&d->start);
-    struct error     err = { 0 };
-    struct timespec  now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    struct error  err = { 0 };
 
     if (d->start.cluster && !db_cluster_check(d->start.cluster, &err)) {
         log_event(LOG_ERROR, "", "%s", err.detail);
-        return;
-    }
-
-    if (time(NULL) >= d->certificate_until && !daemon_certificate(d, &err)) {
-        log_event(LOG_ERROR, "", "the API's certificate: %s", err.detail);
-    }
-
-    if (now.tv_sec - d->refreshed >= MAIN_REFRESH_S) {
-        d->refreshed = now.tv_sec;
-        if (!issuers_refresh(&c, &err)) {
-            log_event(LOG_ERROR, "", "%s", err.detail);
-        }
     }
 }
 
 static void
 daemon_stop(struct daemon *d)
 {
+    job_stop(d->jobs);        /* they use the server: see daemon_certificate() */
     rest_stop(d->rest);
-    job_stop(d->jobs);
     startup_end(&d->start);
     conf_free(&d->conf);
 }

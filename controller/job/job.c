@@ -43,7 +43,7 @@ job_start_one(struct job_workers *all, int i, struct error *err)
 
 struct job_workers *
 job_start(const struct conf *conf, const struct seal *seal,
-    const char *conninfo, struct error *err)
+    const char *conninfo, const struct job_process *process, struct error *err)
 {
     int                  n = conf->job_threads;
     struct job_workers  *all = calloc(1, sizeof(*all) + n * sizeof(*all->worker));
@@ -58,7 +58,7 @@ job_start(const struct conf *conf, const struct seal *seal,
 
     for (int i = 0; i < n; i++) {
         all->worker[i] = (struct worker) {
-            .conf = conf, .seal = seal, .conninfo = conninfo,
+            .conf = conf, .seal = seal, .conninfo = conninfo, .process = process,
             .stop = &all->stop, .wake_fd = all->wake_fd,
         };
         if (!job_start_one(all, i, err)) {

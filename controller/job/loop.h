@@ -1,9 +1,7 @@
 /* The loops: who runs what how often. */
 #pragma once
-#include "conf.h"
-#include "db.h"
+#include "worker.h"
 
 /* Runs every loop that is due and that this replica can claim; *found tells
  * whether any of them made work. */
-bool loops_run(struct db *db, const struct conf *conf, bool *found,
-    struct error *err);
+bool loops_run(struct worker *w, bool *found, struct error *err);

@@ -46,7 +46,7 @@ worker_round(struct worker *w, bool *worked, struct error *err)
         return false;
     }
 
-    if (!db_listen(w->db, err) || !loops_run(w->db, w->conf, &found, err)) {
+    if (!db_listen(w->db, err) || !loops_run(w, &found, err)) {
         return false;
     }
 

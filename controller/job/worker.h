@@ -3,6 +3,7 @@
 #include "conf.h"
 #include "fleet.h"
 #include "http.h"
+#include "job.h"
 #include "seal.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,6 +15,7 @@ struct worker {
     const struct conf    *conf;
     const struct seal    *seal;
     const char           *conninfo;
+    const struct job_process  *process;
     const atomic_bool    *stop;
     int                   wake_fd;         /* readable when stop is set */
 
