@@ -319,6 +319,15 @@ sub certificates {
         like($api->get($r->{headers}{location})->{json}{type}, qr/^(Issuance|Renewal)$/, 'is a job');
         is($api->get("$c/renewals")->{json}{data}[0]{id}, $r->{json}{attempt_id}, 'and an attempt');
 
+        created($api, "$v1/certificates", { id => 'mc-soon', common_name => 'soon.example.com', issuer_id => 'iss-local',
+            target_ids => ['tgt-one'] });
+        refused($api->post("$v1/certificates/mc-soon/deploy"), 422, qr/no issued version to deploy: renew it first/, 'nothing to deploy');
+        sql($d, q{INSERT INTO jobs (id, type, subject, certificate_id, scheduled_at) VALUES ('job-soon', 'Issuance', 'mc-soon', 'mc-soon', 'infinity')});
+        my $deploy = $api->post("$v1/certificates/mc-soon/deploy");
+        is($deploy->{status}, 202, 'while it is issued, deploy is accepted');
+        is_deeply($deploy->{json}, { status => 'deployment_triggered', job_ids => ['job-soon'] }, 'and waits for the version');
+        is($api->delete("$v1/certificates/mc-soon")->{status}, 204, 'it goes again');
+
         refused($api->post("$c/renew?force=maybe"), 400, qr/force must be true or false/);
         refused($api->post("$c/renew", { forced => $true }), 422, qr/^forced is an unknown field/);
         refused($api->post("$c/revoke", { reason => 'removeFromCRL' }), 422, qr/reason must be/);

@@ -20,7 +20,8 @@ static const struct field  renew_fields[] = {
 static const struct field  deploy_fields[] = {
     { "target_id", T_TEXT, F_WRITE | F_NULL, 1, 100, .help = "this one only" },
     FIELD_READ("status", T_TEXT, "deployment_triggered"),
-    FIELD_READ("job_ids", T_TEXTS, "the work"),
+    FIELD_READ("job_ids", T_TEXTS, "open deployments, and the issuance whose version is "
+               "deployed as soon as there is one"),
     { 0 }
 };
 

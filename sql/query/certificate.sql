@@ -45,6 +45,8 @@ WITH gone AS (
 )
 UPDATE managed_certificates SET status = 'Archived' WHERE id = $1 RETURNING id;
 
--- Deployment jobs that are open for a certificate, for the answer of deploy.
+-- For the answer of deploy: the deployments that are open, and the issuance whose
+-- version will be deployed.
 -- name: certificate_deploy_jobs
-SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs WHERE certificate_id = $1 AND type = 'Deployment';
+SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs
+ WHERE certificate_id = $1 AND type IN ('Deployment', 'Renewal', 'Issuance');
