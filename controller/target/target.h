@@ -91,6 +91,17 @@ struct target {
     bool (*staple)(const struct target_link *link, const char *fingerprint,
         const void *der, size_t len, struct error *err);
 
+    /* The host answers a challenge for life seconds, on all its servers: type is
+     * "http-01" (name is the token, value the key authorization) or
+     * "tls-alpn-01" (the identifier, the key authorization's SHA-256 in hex).
+     * One of the same name is replaced. */
+    bool (*challenge_put)(const struct target_link *link, const char *type,
+        const char *name, const char *value, int life, struct error *err);
+
+    /* True as well when there is none. */
+    bool (*challenge_delete)(const struct target_link *link, const char *type,
+        const char *name, struct error *err);
+
     bool (*rollback)(const struct target_link *link, const char *record,
         struct error *err);
 

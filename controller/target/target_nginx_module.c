@@ -336,6 +336,42 @@ nginx_staple(const struct target_link *link, const char *fingerprint,
 }
 
 static bool
+nginx_challenge_put(const struct target_link *link, const char *type,
+    const char *name, const char *value, int life, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    char                                         path[600];
+
+    snprintf(path, sizeof(path), "/challenges/%s/%s?ttl=%d", type, name, life);
+
+    if (!nginx_send(link, "PUT", path, "text/plain", value, strlen(value), NULL, &res,
+                    err))
+    {
+        return false;
+    }
+
+    return (res.status >= 200 && res.status < 300)
+           || nginx_refused(&res, "the challenge", err);
+}
+
+static bool
+nginx_challenge_delete(const struct target_link *link, const char *type,
+    const char *name, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+    char                                         path[600];
+
+    snprintf(path, sizeof(path), "/challenges/%s/%s", type, name);
+
+    if (!nginx_send(link, "DELETE", path, NULL, NULL, 0, NULL, &res, err)) {
+        return false;
+    }
+
+    return (res.status >= 200 && res.status < 300) || res.status == 404
+           || nginx_refused(&res, "the end of a challenge", err);
+}
+
+static bool
 nginx_simple(const struct target_link *link, const char *method,
     const char *record, const char *tail, const char *what, struct error *err)
 {
@@ -459,6 +495,8 @@ const struct target  target_nginx_module = {
     .csr = nginx_csr,
     .install = nginx_install,
     .staple = nginx_staple,
+    .challenge_put = nginx_challenge_put,
+    .challenge_delete = nginx_challenge_delete,
     .rollback = nginx_rollback,
     .remove = nginx_remove,
     .report = nginx_report,
