@@ -24,8 +24,11 @@ CFLAGS  = -std=gnu17 -D_GNU_SOURCE= -g -O2 -pthread -MMD -MP $(WARN) $(HARDEN) $
 LDFLAGS = -pie -Wl,-z,relro,-z,now,-z,noexecstack $(SANFLAG)
 LIBS    = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -pthread
 
+# Builds with crash points have the connectors of tests.
+connectors = $(if $(POINTS),$(patsubst t/%.c,$B/obj/%.o,$(wildcard t/connector/*.c)))
+
 sources  = $(wildcard $(rooms:%=controller/%/*.c))
-objects  = $(patsubst controller/%.c,$B/obj/%.o,$(sources)) $B/obj/sql.o
+objects  = $(patsubst controller/%.c,$B/obj/%.o,$(sources)) $B/obj/sql.o $(connectors)
 daemon   = $B/certctld
 client   = $B/certctl
 module   = $B/ngx_http_certctl_module.so $B/ngx_stream_certctl_module.so
@@ -76,6 +79,11 @@ statements = $(patsubst sql/query/%.sql,$B/gen/sql_%.h,$(wildcard sql/query/*.sq
 generated  = $(statements) $B/gen/api_resources.h
 
 $B/obj/%.o: controller/%.c | $(generated)
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+
+$B/obj/connector/%.o: t/connector/%.c | $(generated)
 	@mkdir -p $(@D)
 	$(say) CC $<
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<

@@ -1,6 +1,7 @@
 /* Revocation: the certificate's row and serials at once, its CA by a job. */
 #include "revocation.h"
 
+#include "account.h"
 #include "issuers.h"
 #include "sql_core.h"
 #include "states.h"
@@ -70,26 +71,33 @@ revocation_request(const struct core *c, const char *certificate_id,
                   c->actor);
 }
 
-enum { ISSUER, SERIAL, CODE };
+enum { ISSUER, SERIAL, CODE, CHAIN };
 
 static bool
 revocation_notify(struct work *w, const PGresult *rows, int i, struct error *err)
 {
-    CLEANUP(json_ref) json_t  *config = NULL;
-    const struct issuer       *issuer;
-    bool                       enabled;
+    CLEANUP(json_ref) json_t   *config = NULL, *account = NULL;
+    const struct issuer        *issuer;
+    bool                        enabled;
+    struct issuer_context       ctx = { .http = w->http, .now = time(NULL) };
+    struct issuer_certificate   cert = { PQgetvalue(rows, i, CHAIN),
+                                         PQgetvalue(rows, i, SERIAL) };
 
     /* A disabled issuer issues no more, but what it has issued can be revoked. */
     issuer = issuers_open(&w->core, PQgetvalue(rows, i, ISSUER), &config, &enabled,
                           err);
 
-    if (issuer == NULL) {
+    if (issuer == NULL
+        || !account_load(&w->core, PQgetvalue(rows, i, ISSUER), &account, err))
+    {
         return false;
     }
 
+    ctx.config = config;
+    ctx.account = account;
+
     if (issuer->revoke
-        && !issuer->revoke(config, PQgetvalue(rows, i, SERIAL),
-                           strtol(PQgetvalue(rows, i, CODE), NULL, 10), err))
+        && !issuer->revoke(&ctx, &cert, strtol(PQgetvalue(rows, i, CODE), NULL, 10), err))
     {
         return false;
     }

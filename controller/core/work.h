@@ -54,7 +54,8 @@ typedef void work_done(void *data, struct work *w, enum work_result result,
 typedef void work_run_many(struct work *works, int n, work_done *done, void *data);
 
 /* The job types' functions, for job/'s table. */
-work_run       order_run, revocation_run, enrolment_run, inventory_run, staple_run;
+work_run       order_run, revocation_run, enrolment_run, inventory_run, staple_run,
+               challenge_run;
 work_run_many  deployment_run;
 
 /* What a type does when its job has failed for good, in the transaction that

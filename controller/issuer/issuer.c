@@ -4,8 +4,15 @@
 
 #include <stdlib.h>
 
+#ifdef CERTCTL_POINTS
+extern const struct issuer  issuer_scripted;      /* t/connector/ */
+#endif
+
 const struct field_kind *const  issuer_kinds[] = {
     &issuer_local.kind,
+#ifdef CERTCTL_POINTS
+    &issuer_scripted.kind,
+#endif
     NULL
 };
 
@@ -17,10 +24,46 @@ issuer_find(const char *type)
 }
 
 void
-issuer_result_free(struct issuer_result *result)
+issuer_step_free(struct issuer_step *step)
 {
-    free(result->chain_pem);
-    free(result->external_ref);
+    for (size_t i = 0; i < step->nchallenges; i++) {
+        free(step->challenges[i].identifier);
+        free(step->challenges[i].name);
+        free(step->challenges[i].value);
+    }
 
-    *result = (struct issuer_result) { 0 };
+    free(step->challenges);
+    free(step->chain_pem);
+    json_decref(step->state);
+    json_decref(step->account);
+    json_decref(step->problem);
+
+    *step = (struct issuer_step) { 0 };
+}
+
+static enum issuer_fault
+fault_of(enum err code)
+{
+    switch (code) {
+    case ERR_THROTTLED:
+        return ISSUER_LIMITED;
+
+    case ERR_INVALID:
+    case ERR_UNSUPPORTED:
+    case ERR_UNAUTHORIZED:
+    case ERR_FORBIDDEN:
+        return ISSUER_PERMANENT;
+
+    default:
+        return ISSUER_TEMPORARY;
+    }
+}
+
+void
+issuer_step_failed(struct issuer_step *step, const struct error *why)
+{
+    step->outcome = ISSUER_FAILED;
+    step->err = *why;
+    step->fault = fault_of(why->code);
+    step->retry_after = why->retry_after;
 }

@@ -1,36 +1,111 @@
 /*
  * What an issuer connector is: a const struct of functions and a field table.
- * Connectors get a request and a configuration and return a result: they never
- * touch the database, never sleep, never log.  "Pending" is a normal result.
+ * An order is a state machine: the engine (core/order_step.c) calls step(),
+ * stores what it returns and calls again, until a certificate is there, the
+ * order has failed or its deadline has passed.  The process may be killed
+ * between any two lines: the next call gets the state that was stored last, so
+ * what a step must not do twice it announces in the state first, or does under
+ * request->order_id as the CA's idempotency key.
+ *
+ * Connectors never touch the database, never sleep, never log; all they know is
+ * in their arguments.  To wait they return ISSUER_PENDING.
  *
  * To add one: 1. write controller/issuer/<name>.c with a struct issuer at its
  * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/issuers.md.
  */
 #pragma once
 #include "field.h"
+#include "http.h"
 #include <stdbool.h>
 #include <time.h>
 
-/* What the connector is asked for.  All borrowed. */
+#define ISSUER_CHALLENGES_MAX  100       /* one for each name of a certificate */
+
+/* What an order is for; it stays the same in all its steps.  All borrowed. */
 struct issuer_request {
+    const char  *order_id;          /* of this controller, never used again */
     const char  *csr_pem;           /* PKCS#10, checked by the caller */
     const char  *sans;              /* "DNS:a,IP:192.0.2.1": what the certificate must name */
-    const char  *serial;            /* hex, drawn and stored before the call; for
-                                       CAs that let the caller choose */
-    const char  *external_ref;      /* order URL or request id of an earlier call, or NULL */
-    time_t       not_before;        /* stored before the call, so that a retry asks the same */
+    const char  *serial;            /* hex, drawn and stored before the first step;
+                                       for CAs that let the caller choose */
+    time_t       not_before;        /* stored before the first step as well */
     time_t       not_after;
     bool         must_staple;
 };
 
-struct issuer_result {
-    bool   issued;                  /* false: pending, ask again after retry_after */
-    int    retry_after;             /* seconds */
-    char  *chain_pem;               /* leaf first; free() */
-    char  *external_ref;            /* to be stored before the next call; free() */
+/* What the connector works with.  All borrowed. */
+struct issuer_context {
+    const json_t        *config;         /* its configuration, secrets included */
+    const json_t        *account;        /* what it has stored for all orders of this
+                                            issuer (sealed), or NULL */
+    bool                 account_held;   /* this order alone may change it now */
+    struct http_client  *http;
+    time_t               now;
+    time_t               deadline;       /* of the order, 0 outside of one */
 };
 
-void issuer_result_free(struct issuer_result *result);
+enum issuer_outcome {
+    ISSUER_FAILED,        /* fault, err and problem */
+    ISSUER_ISSUED,        /* chain_pem */
+    ISSUER_PENDING,       /* again with state: retry_after seconds, 0: at once */
+    ISSUER_CHALLENGES,    /* again with state when challenges are placed on every
+                             host that serves the name, or withdrawn */
+    ISSUER_ACCOUNT,       /* again with state when account_held; any other outcome
+                             gives the account back */
+    ISSUER_DONE           /* of account() alone */
+};
+
+enum issuer_fault {
+    ISSUER_TEMPORARY,     /* an order that has a state is continued later, until its
+                             deadline; one without is tried a few times */
+    ISSUER_PERMANENT,     /* the order ends */
+    ISSUER_LIMITED        /* no order of this issuer goes on for retry_after seconds */
+};
+
+struct issuer_challenge {
+    const char  *type;              /* "http-01", "tls-alpn-01" */
+    char        *identifier;        /* DNS name or IP address; free() */
+    char        *name;              /* token, or for tls-alpn-01 the identifier; free() */
+    char        *value;             /* key authorization, or its SHA-256 in hex; free() */
+    bool         withdraw;          /* else place; all challenges are withdrawn when
+                                       the order ends */
+};
+
+/* What a step returns: zero at first, and freed by issuer_step_free(). */
+struct issuer_step {
+    enum issuer_outcome       outcome;
+    json_t                   *state;          /* stored before the next step, nothing
+                                                 secret; NULL: as it was; json_decref */
+    json_t                   *account;        /* the new one, only while account_held;
+                                                 NULL: as it was; json_decref */
+    int                       retry_after;    /* seconds */
+    char                     *chain_pem;      /* leaf first; free() */
+    struct issuer_challenge  *challenges;     /* free(), as its texts */
+    size_t                    nchallenges;
+    enum issuer_fault         fault;
+    struct error              err;            /* a sentence for people */
+    json_t                   *problem;        /* what the CA said, as it came (RFC 9457
+                                                 where it speaks it), or NULL */
+};
+
+void issuer_step_free(struct issuer_step *step);
+
+/* Fills step with a failure; the fault follows from the code: rate limited for
+ * THROTTLED, permanent for what breaks a rule, else temporary. */
+void issuer_step_failed(struct issuer_step *step, const struct error *why);
+
+/* A certificate that this issuer has issued.  All borrowed. */
+struct issuer_certificate {
+    const char  *chain_pem;         /* leaf first */
+    const char  *serial;            /* hex */
+};
+
+/* When a CA wants a certificate renewed (RFC 9773). */
+struct issuer_window {
+    time_t  start, end;
+    char   *explanation_url;        /* or NULL; free() */
+    int     retry_after;            /* seconds until it may be asked again */
+};
 
 struct issuer {
     struct field_kind  kind;      /* first: see issuer_find() */
@@ -39,17 +114,43 @@ struct issuer {
      * of its own (config gains fields, secrets too). */
     bool (*prepare)(json_t *config, struct error *err);
 
-    bool (*issue)(const json_t *config, const struct issuer_request *req,
-        struct issuer_result *ret, struct error *err);
+    /* The next step of an order; state is what the step before returned, NULL in
+     * the first one. */
+    void (*step)(const struct issuer_context *ctx, const json_t *state,
+        const struct issuer_request *req, struct issuer_step *ret);
 
-    /* NULL: this CA cannot.  serial in hex, reason as RFC 5280 5.3.1 numbers it. */
-    bool (*revoke)(const json_t *config, const char *serial, int reason,
-        struct error *err);
+    /* What only some CAs can, NULL for the others. */
 
-    /* NULL: ask the responder that the certificate names.  Else a DER OCSP
-     * response for cert_der signed here; OPENSSL_free it. */
+    /* reason as RFC 5280 5.3.1 numbers it; harmless to repeat. */
+    bool (*revoke)(const struct issuer_context *ctx,
+        const struct issuer_certificate *cert, int reason, struct error *err);
+
+    /* A DER OCSP response for cert_der signed here; OPENSSL_free it.  NULL: ask
+     * the responder that the certificate names. */
     bool (*ocsp)(const json_t *config, const unsigned char *cert_der, size_t len,
         time_t revoked_at, int reason, unsigned char **ret, size_t *ret_len,
+        struct error *err);
+
+    /* The CA's current CRL as DER; OPENSSL_free it.  The local CA's is made in
+     * enroll/, from the revocations in the database. */
+    bool (*crl)(const struct issuer_context *ctx, unsigned char **ret,
+        size_t *ret_len, struct error *err);
+
+    /* The CA's certificate and those above it as PEM; free it. */
+    bool (*chain)(const struct issuer_context *ctx, char **ret, struct error *err);
+
+    bool (*renewal_info)(const struct issuer_context *ctx,
+        const struct issuer_certificate *cert, struct issuer_window *ret,
+        struct error *err);
+
+    /* One step of a change of the account itself: "register", "roll_key",
+     * "deactivate". */
+    void (*account)(const struct issuer_context *ctx, const char *action,
+        const json_t *state, struct issuer_step *ret);
+
+    /* Appends to report, an array, a {"step", "ok", "detail"} for each thing that
+     * it has tried without ordering anything; true when all of them work. */
+    bool (*test)(const struct issuer_context *ctx, json_t *report,
         struct error *err);
 };
 

@@ -7,11 +7,10 @@
 #include <string.h>
 
 /* The chain a server needs, for the request's key and the order's names. */
-static bool
-local_issue(const json_t *config, const struct issuer_request *req,
-    struct issuer_result *ret, struct error *err)
+static char *
+local_issue(const json_t *config, const struct issuer_request *req, time_t now,
+    struct error *err)
 {
-    char                           *chain;
     const char                     *why = NULL;
     CLEANUP(ca) struct ca          *ca = NULL;
     CLEANUP(x509) X509             *cert = NULL;
@@ -30,37 +29,67 @@ local_issue(const json_t *config, const struct issuer_request *req,
     csr = certctl_csr_from_pem(req->csr_pem, strlen(req->csr_pem), &why);
 
     if (csr == NULL) {
-        return error_set(err, ERR_INVALID, "certification request: %s", why);
+        error_set(err, ERR_INVALID, "certification request: %s", why);
+        return NULL;
     }
 
-    ca = local_ca(config, time(NULL), err);
+    ca = local_ca(config, now, err);
+    cert = ca ? ca_issue(ca, X509_REQ_get0_pubkey(csr), &profile, err) : NULL;
 
-    if (ca == NULL) {
-        return false;
+    return cert ? ca_chain_pem(ca, cert, err) : NULL;
+}
+
+/* One step is enough: the order's serial and validity are drawn, so that a
+ * repeated one issues the same certificate. */
+static void
+local_step(const struct issuer_context *ctx, const json_t *state,
+    const struct issuer_request *req, struct issuer_step *ret)
+{
+    struct error  err = { 0 };
+
+    (void) state;
+
+    ret->chain_pem = local_issue(ctx->config, req, ctx->now, &err);
+    ret->outcome = ISSUER_ISSUED;
+
+    if (ret->chain_pem == NULL) {
+        issuer_step_failed(ret, &err);
     }
-
-    cert = ca_issue(ca, X509_REQ_get0_pubkey(csr), &profile, err);
-    chain = cert ? ca_chain_pem(ca, cert, err) : NULL;
-
-    if (chain == NULL) {
-        return false;
-    }
-
-    *ret = (struct issuer_result) { .issued = true, .chain_pem = chain };
-
-    return true;
 }
 
 /* The caller's database is what CRL and OCSP answer from: nothing else to tell. */
 static bool
-local_revoke(const json_t *config, const char *serial, int reason,
-    struct error *err)
+local_revoke(const struct issuer_context *ctx, const struct issuer_certificate *cert,
+    int reason, struct error *err)
 {
-    (void) config, (void) serial;
+    (void) ctx, (void) cert;
 
     return ca_reason_known(reason)
            || error_set(err, ERR_INVALID, "RFC 5280 5.3.1: %d is no reason for a "
                         "revocation", reason);
+}
+
+static bool
+local_chain(const struct issuer_context *ctx, char **ret, struct error *err)
+{
+    CLEANUP(ca) struct ca  *ca = local_ca(ctx->config, ctx->now, err);
+
+    *ret = ca ? ca_cert_pem(ca, err) : NULL;
+
+    return *ret != NULL;
+}
+
+/* Opening it checks certificate, key and validity. */
+static bool
+local_test(const struct issuer_context *ctx, json_t *report, struct error *err)
+{
+    CLEANUP(ca) struct ca  *ca = local_ca(ctx->config, ctx->now, err);
+
+    return json_array_append_new(report, json_pack("{s:s, s:b, s:s}", "step",
+                                                   "CA certificate and key", "ok",
+                                                   ca != NULL, "detail",
+                                                   ca ? "" : err->detail)) == 0
+           && ca != NULL;
 }
 
 /* The serial of a certificate that ca has issued, in hex. */
@@ -125,7 +154,9 @@ const struct issuer  issuer_local = {
         "signs by itself: a root made once and kept, or a CA from files", local_fields
     },
     .prepare = local_prepare,
-    .issue   = local_issue,
+    .step    = local_step,
     .revoke  = local_revoke,
-    .ocsp    = local_ocsp
+    .ocsp    = local_ocsp,
+    .chain   = local_chain,
+    .test    = local_test
 };

@@ -57,6 +57,7 @@ static const struct loop {
     { "renewal", .interval = INTERVAL(renewal_interval), .sql = SQL_LOOP_RENEWAL },
     { "ocsp", .interval = INTERVAL(ocsp_interval), .sql = SQL_LOOP_OCSP },
     { "reaper", .interval = INTERVAL(reaper_interval), .sql = SQL_QUEUE_REAP },
+    { "challenges", .interval = INTERVAL(reaper_interval), .sql = SQL_LOOP_CHALLENGES },
     { "issuers", HOUR, .run = loop_issuers },
     { "api-certificate", MINUTE, .run = loop_certificate, .everywhere = true },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },

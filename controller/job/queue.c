@@ -33,6 +33,7 @@ static const struct job_type {
     { "Enrolment",  enrolment_run,  enrolment_failed,  1, true, NULL },
     { "Discovery",  inventory_run,  inventory_failed,  1, false, NULL },
     { "OCSP",       staple_run,     staple_failed,     1, false, NULL },
+    { "Validation", challenge_run,  NULL,              5, false, NULL },
 };
 
 static const struct job_type *
@@ -225,10 +226,11 @@ batch_more(struct batch *b, struct worker *w, const char *lease, struct error *e
 static bool
 batch_claim(struct batch *b, struct worker *w, struct error *err)
 {
-    char  lease[16];
+    char  lease[16], slots[16];
 
     snprintf(lease, sizeof(lease), "%d", w->conf->job_lease);
-    b->first = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name);
+    worker_slots(w, slots, sizeof(slots));
+    b->first = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name, w->process, slots);
 
     if (b->first == NULL || PQntuples(b->first) == 0) {
         return b->first != NULL;

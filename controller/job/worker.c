@@ -10,6 +10,7 @@
 #include "sql_job.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,14 @@
 #define WORKER_RETRY_MS  1000     /* the database is away */
 #define WORKER_HINT_MS   250      /* a hint swallows those 200 ms behind it */
 
+void
+worker_slots(const struct worker *w, char *out, size_t size)
+{
+    int  n = w->conf->job_threads;
+
+    snprintf(out, size, "%d", n > 1 ? n - 1 : 1);
+}
+
 /* Milliseconds until the next job is due, at most the polling interval. */
 static int
 worker_wait_ms(struct worker *w)
@@ -25,8 +34,10 @@ worker_wait_ms(struct worker *w)
     CLEANUP(pgresult) PGresult  *row = NULL;
     struct error                 err = { 0 };
     long                         ms = WORKER_POLL_MS;
+    char                         slots[16];
 
-    row = DB_EXEC(w->db, &err, SQL_QUEUE_NEXT);
+    worker_slots(w, slots, sizeof(slots));
+    row = DB_EXEC(w->db, &err, SQL_QUEUE_NEXT, w->process, slots);
 
     if (row && PQntuples(row) && !PQgetisnull(row, 0, 0)) {
         ms = strtol(PQgetvalue(row, 0, 0), NULL, 10);

@@ -11,7 +11,9 @@
 struct worker {
     pthread_t             thread;
     bool                  started;
-    char                  name[64];        /* host and thread, for people */
+    char                  name[64];        /* process and thread */
+    char                  process[64];     /* host and process: its threads' names
+                                              begin with it */
     const struct conf    *conf;
     const struct seal    *seal;
     const char           *conninfo;
@@ -24,5 +26,9 @@ struct worker {
     struct http_client   *http;
     struct fleet          fleet;
 };
+
+/* How many threads of this process issuers may occupy, as text: one is left to
+ * jobs that need no issuer. */
+void worker_slots(const struct worker *w, char *out, size_t size);
 
 void *worker_run(void *arg);

@@ -81,7 +81,9 @@ ON CONFLICT DO NOTHING;
 -- name: order_list
 SELECT o.id, o.state, o.issuer_id, o.target_id, o.key_type, o.sans, o.must_staple, o.csr_pem, o.serial_number,
        extract(epoch FROM o.not_before)::bigint AS not_before, extract(epoch FROM o.not_after)::bigint AS not_after,
-       o.external_ref, t.type AS target_type, t.config::text AS target_config, t.agent_id, c.name AS certificate_name,
+       o.ca_state::text AS ca_state, extract(epoch FROM o.deadline)::bigint AS deadline, o.failures, o.last_error,
+       ceil(greatest(0, extract(epoch FROM o.next_at - now())))::bigint AS wait,
+       EXISTS (SELECT FROM challenges h WHERE h.order_id = o.id) AS challenged, t.type AS target_type, t.config::text AS target_config, t.agent_id, c.name AS certificate_name,
        c.common_name
   FROM orders o
   JOIN managed_certificates c ON c.id = o.certificate_id
@@ -111,9 +113,6 @@ UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(starte
 UPDATE orders SET state = 'ready', csr_pem = $2, serial_number = $3, not_before = to_timestamp($4::bigint), not_after = to_timestamp($5::bigint)
  WHERE id = $1 AND state = 'new'
 RETURNING id;
-
--- name: order_pending
-UPDATE orders SET external_ref = $2 WHERE id = $1;
 
 -- name: order_issued
 WITH version AS (
@@ -228,7 +227,8 @@ UPDATE managed_certificates SET status = 'Revoked', revoked_at = now(), revocati
 
 -- Serials that their CA has not been told of.
 -- name: revocation_pending
-SELECT issuer_id, serial_number, reason_code FROM certificate_revocations WHERE certificate_id = $1 AND NOT issuer_notified;
+SELECT r.issuer_id, r.serial_number, r.reason_code, v.pem_chain FROM certificate_revocations r
+  JOIN certificate_versions v USING (issuer_id, serial_number) WHERE r.certificate_id = $1 AND NOT r.issuer_notified;
 
 -- name: revocation_notified
 UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;

@@ -1,12 +1,10 @@
 -- The queue and the loops that fill it: lease, epoch, one hot table.
 
+-- $3 begins the names of this process's workers, $4 is how many of them issuers
+-- may occupy.
 -- name: queue_claim
-UPDATE jobs SET status = 'Running', attempts = attempts + 1, epoch = epoch + 1,
-       lease_until = now() + make_interval(secs => $1::int), worker = $2,
-       started_at = coalesce(started_at, now())
- WHERE id = (SELECT id FROM jobs WHERE status = 'Pending' AND scheduled_at <= now()
-              ORDER BY priority DESC, scheduled_at FOR UPDATE SKIP LOCKED LIMIT 1)
-RETURNING id, type, subject, certificate_id, target_id, agent_id, version_id, attempt_id, epoch, attempts, max_attempts, data;
+SELECT id, type, subject, certificate_id, target_id, agent_id, version_id, attempt_id, epoch, attempts, max_attempts, data
+  FROM job_claim($1::int, $2, $3, $4::int);
 
 -- Others of its kind for the same agent, to be done with it.
 -- name: queue_claim_more
@@ -48,9 +46,11 @@ UPDATE jobs SET status = 'Pending', lease_until = NULL, worker = NULL, scheduled
  WHERE status = 'Running' AND lease_until < now()
 RETURNING id;
 
--- How long until the next job is due, in milliseconds; none: NULL.
+-- How long until the next job that this process may claim is due, in
+-- milliseconds; none: NULL.
 -- name: queue_next
-SELECT (extract(epoch FROM min(scheduled_at) - now()) * 1000)::bigint FROM jobs WHERE status = 'Pending';
+SELECT (extract(epoch FROM min(scheduled_at) - now()) * 1000)::bigint FROM jobs
+ WHERE status = 'Pending' AND issuer_id IN (SELECT l.issuer_id FROM job_lanes($1, $2::int) l);
 
 -- name: loop_claim
 INSERT INTO loops AS l (name, next_run, last_run) VALUES ($1, now() + make_interval(secs => $2::int), now())
@@ -62,11 +62,15 @@ RETURNING l.name;
 UPDATE loops SET last_error = $2 WHERE name = $1;
 
 -- Due certificates, the most urgent first, within the account's concurrency,
--- counted once for the sweep; each gets an attempt and a job.
+-- counted once for the sweep; each gets an attempt and a job. Orders that wait for
+-- their CA, and CAs that refuse orders for a time, take nothing from others.
 -- name: loop_renewal
-WITH room AS (
+WITH paused AS (
+    SELECT issuer_id FROM issuer_accounts WHERE paused_until > now()
+), room AS (
     SELECT greatest(0, coalesce((SELECT max_concurrent_renewals FROM renewal_policies WHERE is_default), 5)
-                       - (SELECT count(*) FROM jobs WHERE type IN ('Renewal', 'Issuance')))::int AS n
+                       - (SELECT count(*) FROM jobs WHERE type IN ('Renewal', 'Issuance') AND issuer_id NOT IN (SELECT issuer_id FROM paused)
+                             AND (status = 'Running' OR scheduled_at <= now() + interval '1 minute')))::int AS n
 ), due AS (
     SELECT c.id, c.expires_at, p.method, p.max_retries
       FROM managed_certificates c, LATERAL policy_of(c.renewal_policy_id, c.organization_id) p
@@ -75,6 +79,7 @@ WITH room AS (
        AND (c.next_retry_at IS NULL OR c.next_retry_at <= now())
        AND p.is_active AND p.auto_renew AND p.method NOT IN ('manual', 'none')
        AND certificate_rule(c, p) IS NULL
+       AND coalesce(p.issuer_id, c.issuer_id) NOT IN (SELECT issuer_id FROM paused)
        AND EXISTS (SELECT FROM certificate_target_mappings m WHERE m.certificate_id = c.id)
        AND NOT EXISTS (SELECT FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance', 'Deployment'))
      ORDER BY c.expires_at, c.id

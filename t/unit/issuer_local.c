@@ -76,13 +76,24 @@ test_prepare(json_t *config)
     is_str(again, first, "changes nothing");
 }
 
+/* The first step of an order, and what it has returned. */
+static bool
+step(const json_t *config, const struct issuer_request *req,
+    struct issuer_step *ret)
+{
+    const struct issuer_context  ctx = { .config = config, .now = time(NULL) };
+
+    issuer_local.step(&ctx, NULL, req, ret);
+
+    return ret->outcome == ISSUER_ISSUED;
+}
+
 static void
 test_issue(json_t *config)
 {
-    struct error                        err = { 0 };
     CLEANUP(pkey) EVP_PKEY             *key = certctl_key_generate("ec-p256");
     CLEANUP(ossl_mem) char             *csr = csr_text(key, "DNS:wrong.example");
-    struct issuer_result                result = { 0 }, again = { 0 };
+    struct issuer_step                  result = { 0 }, again = { 0 };
     struct certctl_x509_info            info, info2;
     time_t                              now = time(NULL);
     const char                         *why;
@@ -95,8 +106,8 @@ test_issue(json_t *config)
 
     json_object_set_new(config, "ocsp_url", json_string("http://p.example/ocsp"));
 
-    ok(issuer_local.issue(config, &req, &result, &err) && result.issued,
-       "issued at once: %s", err.detail);
+    ok(step(config, &req, &result) && result.state == NULL,
+       "issued in one step: %s", result.err.detail);
     chain = certctl_chain_from_pem(result.chain_pem, strlen(result.chain_pem),
                                    &why);
     is_int(sk_X509_num(chain), 2, "the certificate and the CA");
@@ -112,7 +123,7 @@ test_issue(json_t *config)
     certctl_x509_ocsp_url(sk_X509_value(chain, 0), url, sizeof(url));
     is_str(url, "http://p.example/ocsp", "where to ask OCSP");
 
-    ok(issuer_local.issue(config, &req, &again, &err), "a retry");
+    ok(step(config, &req, &again), "a retry");
     chain2 = certctl_chain_from_pem(again.chain_pem, strlen(again.chain_pem), &why);
     certctl_x509_info(sk_X509_value(chain2, 0), &info2);
     ok(strcmp(info.serial, info2.serial) == 0 && info.not_after == info2.not_after
@@ -120,8 +131,8 @@ test_issue(json_t *config)
        "gives the same serial, validity and key");
 
     req.not_after = 0;
-    issuer_result_free(&again);
-    issuer_local.issue(config, &req, &again, &err);
+    issuer_step_free(&again);
+    step(config, &req, &again);
     x509_chain_free(chain2);
     chain2 = certctl_chain_from_pem(again.chain_pem, strlen(again.chain_pem), &why);
     certctl_x509_info(sk_X509_value(chain2, 0), &info2);
@@ -129,24 +140,28 @@ test_issue(json_t *config)
 
     x509_chain_free(chain);
     x509_chain_free(chain2);
-    issuer_result_free(&result);
-    issuer_result_free(&again);
+    issuer_step_free(&result);
+    issuer_step_free(&again);
     ok(result.chain_pem == NULL, "a result is freed once");
 
     req.serial = NULL;
-    ok(!issuer_local.issue(config, &req, &result, &err)
-       && result.chain_pem == NULL && strstr(err.detail, "4.1.2.2"),
-       "refused: %s", err.detail);
+    ok(!step(config, &req, &result) && result.fault == ISSUER_PERMANENT
+       && result.chain_pem == NULL && strstr(result.err.detail, "4.1.2.2"),
+       "refused: %s", result.err.detail);
     req.serial = SERIAL;
     req.csr_pem = "nonsense";
-    ok(!issuer_local.issue(config, &req, &result, &err)
-       && strstr(err.detail, "certification request"), "refused: %s", err.detail);
+    ok(!step(config, &req, &result) && result.fault == ISSUER_PERMANENT
+       && strstr(result.err.detail, "certification request"), "refused: %s",
+       result.err.detail);
+    issuer_step_free(&result);
 }
 
 static void
 test_ocsp(json_t *config)
 {
     struct error               err = { 0 };
+    struct issuer_context      ctx = { .config = config, .now = time(NULL) };
+    struct issuer_certificate  cert = { "", SERIAL };
     CLEANUP(ca) struct ca     *ca = local_ca(config, time(NULL), &err);
     CLEANUP(pkey) EVP_PKEY    *key = certctl_key_generate("ec-p256");
     CLEANUP(x509) X509        *leaf = NULL;
@@ -185,8 +200,26 @@ test_ocsp(json_t *config)
        && strstr(err.detail, "not issued by this CA"), "refused: %s", err.detail);
     OPENSSL_free(der);
 
-    ok(issuer_local.revoke(config, SERIAL, 4, &err)
-       && !issuer_local.revoke(config, SERIAL, 7, &err), "refused: %s", err.detail);
+    ok(issuer_local.revoke(&ctx, &cert, 4, &err)
+       && !issuer_local.revoke(&ctx, &cert, 7, &err), "refused: %s", err.detail);
+}
+
+static void
+test_chain(json_t *config)
+{
+    struct error                 err = { 0 };
+    CLEANUP(json) json_t        *report = json_array(), *none = json_object();
+    CLEANUP(mem) char           *pem = NULL;
+    struct issuer_context        ctx = { .config = config, .now = time(NULL) };
+
+    ok(issuer_local.chain(&ctx, &pem, &err) && strstr(pem, "BEGIN CERTIFICATE"),
+       "the CA's certificate: %s", err.detail);
+    ok(issuer_local.test(&ctx, report, &err) && json_array_size(report) == 1,
+       "its test: %s", err.detail);
+    ctx.config = none;
+    ok(!issuer_local.test(&ctx, report, &err) && json_array_size(report) == 2
+       && json_is_false(json_object_get(json_array_get(report, 1), "ok")),
+       "fails without a key: %s", err.detail);
 }
 
 /* A responder near its end is replaced; one that is gone does no harm. */
@@ -349,6 +382,7 @@ main(void)
     test_prepare(config);
     test_issue(config);
     test_ocsp(config);
+    test_chain(config);
     test_rotation(config);
     test_files();
     test_refusals();
