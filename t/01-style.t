@@ -34,7 +34,7 @@ my $sql = qr/\b(?:SELECT\s+\S.*\bFROM\b|SELECT\s+\w+\(|INSERT\s+INTO\b|UPDATE\s+
 my $transaction = qr/^\s*(?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|LISTEN|NOTIFY)\b/;   # db.c's words
 
 my @c = grep { -f } glob 'controller/*.[ch] controller/*/*.[ch] ngx_certctl_module/*/*.[ch] '
-    . 't/unit/*.[ch] t/tool/*.[ch] t/preload/*.c t/fuzz/*.[ch] t/bench/*.[ch]';
+    . 't/unit/*.[ch] t/connector/*.c t/tool/*.[ch] t/preload/*.c t/fuzz/*.[ch] t/bench/*.[ch]';
 cmp_ok(scalar @c, '>', 20, 'there are sources');
 
 check_c($_) for @c;
