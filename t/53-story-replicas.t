@@ -48,7 +48,7 @@ my $before = $s->shown($name)->{fingerprint};
 $twin->stop;
 $s->daemon->stop;
 write_file($_->dir . '/certctl.conf', slurp($_->dir . '/certctl.conf') . "job_lease = 3\n") for $s->daemon, $twin;
-$s->daemon->{env} = { CERTCTL_POINT => 'order.issued.received', CERTCTL_POINT_ACT => 'stop',
+$s->daemon->{env} = { CERTCTL_POINT => 'order.step.returned', CERTCTL_POINT_ACT => 'stop',
     CERTCTL_POINT_LOG => $log };
 $s->daemon->restart;
 eval { $s->renew($slow) };        # the answer may stand still, too
