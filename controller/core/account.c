@@ -1,5 +1,6 @@
 /* Accounts at CAs: rows with a lock that outlives a transaction. */
 #include "account.h"
+#include "sql_order.h"
 
 #include <stdio.h>
 

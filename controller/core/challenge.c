@@ -6,6 +6,7 @@
 
 #include "link.h"
 #include "point.h"
+#include "sql_order.h"
 
 #include <string.h>
 
@@ -67,7 +68,7 @@ challenge_put(struct work *w, const PGresult *rows, int i, struct error *err)
 }
 
 static bool
-challenge_state(struct work *w, enum sql sql, const char *id, struct error *err)
+challenge_state(struct work *w, const struct sql_statement *sql, const char *id, struct error *err)
 {
     CLEANUP(db_tx) struct db  *tx = NULL;
 

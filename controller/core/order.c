@@ -11,6 +11,7 @@
 #include "point.h"
 #include "ca.h"
 #include "sql_core.h"
+#include "sql_order.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -10,6 +10,8 @@
 #include "issuers.h"
 #include "order_verify.h"
 #include "point.h"
+#include "sql_core.h"
+#include "sql_order.h"
 
 #include <stdio.h>
 #include <string.h>

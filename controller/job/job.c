@@ -23,8 +23,8 @@ job_start_one(struct job_workers *all, int i, struct error *err)
     char            host[40] = "";
 
     gethostname(host, sizeof(host) - 1);
-    snprintf(w->process, sizeof(w->process), "%s/%ld/", host, (long) getpid());
-    snprintf(w->name, sizeof(w->name), "%.50s%d", w->process, i);
+    snprintf(w->host, sizeof(w->host), "%s/%ld/", host, (long) getpid());
+    snprintf(w->name, sizeof(w->name), "%.50s%d", w->host, i);
 
     w->http = http_client_new(&w->conf->outgoing, err);
 

@@ -10,6 +10,7 @@
 #include "issuers.h"
 #include "log.h"
 #include "sql_job.h"
+#include "sql_order.h"
 
 #include <stdatomic.h>
 #include <stddef.h>

@@ -37,7 +37,7 @@ worker_wait_ms(struct worker *w)
     char                         slots[16];
 
     worker_slots(w, slots, sizeof(slots));
-    row = DB_EXEC(w->db, &err, SQL_QUEUE_NEXT, w->process, slots);
+    row = DB_EXEC(w->db, &err, SQL_QUEUE_NEXT, w->host, slots);
 
     if (row && PQntuples(row) && !PQgetisnull(row, 0, 0)) {
         ms = strtol(PQgetvalue(row, 0, 0), NULL, 10);

@@ -12,7 +12,7 @@ struct worker {
     pthread_t             thread;
     bool                  started;
     char                  name[64];        /* process and thread */
-    char                  process[64];     /* host and process: its threads' names
+    char                  host[64];        /* host and process: its threads' names
                                               begin with it */
     const struct conf    *conf;
     const struct seal    *seal;
