@@ -94,6 +94,10 @@ others(void)
     (void) reason(target_nginx_module.staple(&link_of, "00", "", 0, &err), &err);
     (void) reason(target_nginx_module.rollback(&link_of, "a", &err), &err);
     (void) reason(target_nginx_module.remove(&link_of, "a", &err), &err);
+    (void) reason(target_nginx_module.challenge_put(&link_of, "http-01", "a", "a.b", 60,
+                                                    &err), &err);
+    (void) reason(target_nginx_module.challenge_delete(&link_of, "http-01", "a", &err),
+                  &err);
 }
 
 int
