@@ -67,6 +67,22 @@ struct ca *ca_load(const char *cert_pem, const char *key_pem, time_t now,
 struct ca *ca_load_certs(const char *pem, time_t now, struct error *err);
 bool ca_load_key(struct ca *ca, const char *pem, struct error *err);
 
+/* From when to when ca and all authorities above it are valid. */
+bool ca_validity(const struct ca *ca, time_t *not_before, time_t *not_after,
+    struct error *err);
+
+/* ca_renew.c: the same root for longer. */
+
+/* The middle of the validity of a PEM text's first certificate. */
+bool ca_half_life(const char *cert_pem, time_t *ret, struct error *err);
+
+/*
+ * Another certificate for a root's key and name: what it has signed, and who
+ * trusts either of the two, stays as it was.
+ */
+bool ca_root_renew(struct ca *root, time_t not_before, time_t not_after,
+    struct error *err);
+
 /* The certificate and those above it, in ca_load's form; free() it. */
 char *ca_cert_pem(const struct ca *ca, struct error *err);
 
@@ -93,7 +109,7 @@ struct ca_profile {
     const char  *serial;           /* hex, drawn and stored before */
     const char  *sans;             /* "DNS:a,IP:192.0.2.1,URI:urn:x"; NULL: none */
     const char  *common_name;      /* NULL: empty subject and critical SAN (4.1.2.6) */
-    time_t       not_before;       /* both are cut to the authority's validity: a */
+    time_t       not_before;       /* both are cut to the validities of all above: a */
     time_t       not_after;        /* chain is good for as long as all of it is */
     int          eku;              /* enum ca_eku, or 0 */
     bool         must_staple;      /* TLS feature status_request (RFC 7633) */

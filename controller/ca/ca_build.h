@@ -33,7 +33,9 @@ const EVP_MD *ca_digest(const EVP_PKEY *key);
 /* Version, serial, subject (an empty one for NULL), issuer, validity and key. */
 bool ca_cert_begin(X509 *cert, X509 *issuer, EVP_PKEY *key, const char *serial,
     const char *common_name, struct error *err);
-bool ca_cert_validity(X509 *cert, X509 *issuer, time_t not_before,
+
+/* Cut to the validities of issuer and of all above it; NULL for a root. */
+bool ca_cert_validity(X509 *cert, const struct ca *issuer, time_t not_before,
     time_t not_after, struct error *err);
 
 /* Signs and looks at the signature: a wrong one can betray the key. */

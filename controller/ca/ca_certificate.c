@@ -129,7 +129,7 @@ ca_issue(const struct ca *ca, EVP_PKEY *key, const struct ca_profile *profile,
 
     if (!ca_cert_begin(cert, ca->cert, key, profile->serial,
             profile->common_name, err)
-        || !ca_cert_validity(cert, ca->cert, profile->not_before,
+        || !ca_cert_validity(cert, ca, profile->not_before,
             profile->not_after, err)
         || !extensions_add(cert, ca->cert, key, profile, err)
         || !ca_cert_sign(cert, ca->key, err)

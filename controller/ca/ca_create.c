@@ -59,7 +59,7 @@ cert_make(struct ca *ca, const struct ca *parent, const struct ca_spec *spec,
     return ca_serial_new(serial, err)
            && ca_cert_begin(ca->cert, issuer, ca->key, serial,
                   spec->common_name ? spec->common_name : "", err)
-           && ca_cert_validity(ca->cert, issuer, spec->not_before,
+           && ca_cert_validity(ca->cert, parent, spec->not_before,
                   spec->not_after, err)
            && extensions_add(ca->cert, issuer, spec, err)
            && ca_cert_sign(ca->cert, parent ? parent->key : ca->key, err);

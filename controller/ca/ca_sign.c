@@ -82,20 +82,40 @@ ca_cert_begin(X509 *cert, X509 *issuer, EVP_PKEY *key, const char *serial,
     return true;
 }
 
+bool
+ca_validity(const struct ca *ca, time_t *not_before, time_t *not_after,
+    struct error *err)
+{
+    X509    *cert = ca->cert;
+    time_t   from, to;
+
+    for (int i = 0; cert; i++) {
+        if (!ca_time(X509_get0_notBefore(cert), &from)
+            || !ca_time(X509_get0_notAfter(cert), &to))
+        {
+            return error_set(err, ERR_INVALID, "RFC 5280 4.1.2.5: the "
+                             "authority's validity cannot be read");
+        }
+
+        *not_before = i && *not_before > from ? *not_before : from;
+        *not_after = i && *not_after < to ? *not_after : to;
+        cert = sk_X509_value(ca->above, i);
+    }
+
+    return true;
+}
+
 /* ASN1_TIME_set writes UTCTime through 2049, then GeneralizedTime (4.1.2.5). */
 bool
-ca_cert_validity(X509 *cert, X509 *issuer, time_t not_before, time_t not_after,
-    struct error *err)
+ca_cert_validity(X509 *cert, const struct ca *issuer, time_t not_before,
+    time_t not_after, struct error *err)
 {
     time_t                        from, to;
     CLEANUP(asn1_time) ASN1_TIME  *before = NULL, *after = NULL;
 
-    if (issuer != cert) {
-        if (!ca_time(X509_get0_notBefore(issuer), &from)
-            || !ca_time(X509_get0_notAfter(issuer), &to))
-        {
-            return error_set(err, ERR_INVALID, "RFC 5280 4.1.2.5: the "
-                             "authority's validity cannot be read");
+    if (issuer) {
+        if (!ca_validity(issuer, &from, &to, err)) {
+            return false;
         }
 
         not_before = not_before < from ? from : not_before;

@@ -111,13 +111,33 @@ local_ca(const json_t *config, time_t now, struct error *err)
     return ca;
 }
 
+/* One that ends with its authority cannot be replaced by a later one. */
 static bool
 responder_due(const struct ca *ca, time_t now)
 {
-    time_t  end = now + RESPONDER_DUE;
+    struct error  ignored;
+    time_t        end = now + RESPONDER_DUE, from, last;
 
-    return ca->responder == NULL
-           || X509_cmp_time(X509_get0_notAfter(ca->responder), &end) <= 0;
+    if (ca->responder == NULL) {
+        return true;
+    }
+
+    last = ca_validity(ca, &from, &last, &ignored) ? last : end;
+
+    return X509_cmp_time(X509_get0_notAfter(ca->responder), &end) <= 0
+           && X509_cmp_time(X509_get0_notAfter(ca->responder), &last) < 0;
+}
+
+/* A root that was made here; those in files are their owner's. */
+static bool
+root_due(const json_t *config, time_t now)
+{
+    struct error  ignored;
+    const char   *cert = local_text(config, "ca_cert_pem");
+    time_t        half;
+
+    return *cert && !*local_text(config, "ca_cert_path")
+           && ca_half_life(cert, &half, &ignored) && now >= half;
 }
 
 bool
@@ -126,7 +146,7 @@ local_prepare_due(const json_t *config, time_t now)
     struct error            ignored;
     CLEANUP(ca) struct ca  *ca = local_ca(config, now, &ignored);
 
-    return ca && responder_due(ca, now);
+    return root_due(config, now) || (ca && responder_due(ca, now));
 }
 
 /* Both or neither, so that config never holds one without the other. */
@@ -137,6 +157,12 @@ pair_keep(json_t *config, const char *cert_name, char *cert, const char *key_nam
     return (json_object_set_new(config, cert_name, json_string(cert)) == 0
             && json_object_set_new(config, key_name, json_string(key)) == 0)
            || error_set(err, ERR_INTERNAL, "CA: out of memory");
+}
+
+static time_t
+root_life(const json_t *config)
+{
+    return (time_t) local_number(config, "ca_validity_days") * DAY;
 }
 
 static bool
@@ -151,7 +177,7 @@ root_make(json_t *config, time_t now, struct error *err)
     ca = ca_create(NULL, &(struct ca_spec) {
         .key_type = *type ? type : NULL, .common_name = *name ? name : LOCAL_ROOT_NAME,
         .not_before = now - BACKDATE,
-        .not_after = now + (time_t) local_number(config, "ca_validity_days") * DAY,
+        .not_after = now + root_life(config),
         .path_len = CA_PATH_LEN_ANY, .signs_ocsp = true }, err);
 
     if (ca == NULL || (cert = ca_cert_pem(ca, err)) == NULL
@@ -161,6 +187,32 @@ root_make(json_t *config, time_t now, struct error *err)
     }
 
     return pair_keep(config, "ca_cert_pem", cert, "ca_key_pem", key, err);
+}
+
+/*
+ * The same key and name for as long again, so that clients with the older
+ * certificate have half its life to get the newer one.  Opened as of the middle
+ * of its life: it may have expired while nobody was there.
+ */
+static bool
+root_renew(json_t *config, time_t now, struct error *err)
+{
+    time_t                   half;
+    CLEANUP(ca) struct ca   *ca = NULL;
+    CLEANUP(mem) char       *cert = NULL;
+
+    ca = ca_half_life(local_text(config, "ca_cert_pem"), &half, err)
+         ? authority_open(config, half, err) : NULL;
+
+    if (ca == NULL
+        || !ca_root_renew(ca, now - BACKDATE, now + root_life(config), err)
+        || (cert = ca_cert_pem(ca, err)) == NULL)
+    {
+        return false;
+    }
+
+    return json_object_set_new(config, "ca_cert_pem", json_string(cert)) == 0
+           || error_set(err, ERR_INTERNAL, "CA: out of memory");
 }
 
 static bool
@@ -195,6 +247,10 @@ local_prepare(json_t *config, struct error *err)
     if (!*local_text(config, "ca_cert_path") && !*local_text(config, "ca_cert_pem")
         && !root_make(config, now, err))
     {
+        return false;
+    }
+
+    if (root_due(config, now) && !root_renew(config, now, err)) {
         return false;
     }
 

@@ -256,6 +256,84 @@ test_rotation(json_t *config)
     seal_wipe(key);
 }
 
+/* Half of the life over, and all of it: the same key, what it signed stays good. */
+static void
+test_root_renewed(void)
+{
+    static const int  ages[] = { 1800, 1830, 4000 };
+
+    for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++) {
+        struct error            err = { 0 };
+        time_t                  now = time(NULL), half = 0;
+        CLEANUP(json) json_t   *config = json_object();
+        CLEANUP(ca) struct ca  *first = NULL, *next = NULL;
+        CLEANUP(mem) char      *cert = NULL;
+        bool                    due = i > 0;
+
+        issuer_local.prepare(config, &err);
+        first = local_ca(config, now, &err);
+        ca_root_renew(first, now - ages[i] * (time_t) DAY,
+                      now + (3650 - ages[i]) * (time_t) DAY, &err);
+        cert = ca_cert_pem(first, &err);
+        json_object_set_new(config, "ca_cert_pem", json_string(cert));
+
+        ok(local_prepare_due(config, now) == due, "a root of 3650 days, %d old: %s",
+           ages[i], due ? "due" : "not due");
+        ok(issuer_local.prepare(config, &err), "prepare(): %s", err.detail);
+        next = local_ca(config, now, &err);
+        ok(next && !X509_cmp(next->cert, first->cert) == !due
+           && EVP_PKEY_eq(next->key, first->key) == 1
+           && X509_NAME_cmp(X509_get_subject_name(next->cert),
+                            X509_get_subject_name(first->cert)) == 0
+           && X509_verify(next->cert, first->key) == 1,
+           "%s, for the same key and name", due ? "another certificate" : "the same");
+        ok(!due || (ca_half_life(json_string_value(json_object_get(config,
+                                     "ca_cert_pem")), &half, &err)
+                    && half > now + 1824 * (time_t) DAY), "for as long again");
+        ok(next && next->responder, "its OCSP responder is good as before");
+    }
+}
+
+/* A chain that ends before its authority, above it, does not end after. */
+static void
+test_ends_with_chain(void)
+{
+    struct error            err = { 0 };
+    time_t                  now = time(NULL), from, to;
+    CLEANUP(ca) struct ca  *root = NULL, *sub = NULL, *low = NULL;
+    EVP_PKEY               *key = certctl_key_generate("ec-p256");
+    X509                   *cert;
+
+    root = ca_create(NULL, &(struct ca_spec) { .common_name = "R",
+        .not_before = now - 60, .not_after = now + 9 * DAY,
+        .path_len = CA_PATH_LEN_ANY }, &err);
+    sub = ca_create(root, &(struct ca_spec) { .common_name = "S",
+        .not_before = now - 60, .not_after = now + 9 * DAY, .path_len = 1 }, &err);
+    ca_root_renew(root, now - 60, now + 5 * DAY, &err);
+    X509_free(sk_X509_shift(sub->above));
+    X509_up_ref(root->cert);
+    sk_X509_unshift(sub->above, root->cert);
+
+    ok(ca_validity(sub, &from, &to, &err) && to == now + 5 * DAY,
+       "the root above it ends first");
+    cert = ca_issue(sub, key, &(struct ca_profile) { .serial = SERIAL,
+        .sans = "DNS:a.example", .not_before = now, .not_after = now + 8 * DAY,
+        .eku = CA_EKU_SERVER_AUTH }, &err);
+    ok(cert && ASN1_TIME_cmp_time_t(X509_get0_notAfter(cert), now + 5 * DAY) == 0,
+       "so does a certificate: %s", err.detail);
+    X509_free(cert);
+
+    low = ca_create(sub, &(struct ca_spec) { .common_name = "L",
+        .not_before = now, .not_after = now + 8 * DAY, .path_len = 0 }, &err);
+    ok(low && ASN1_TIME_cmp_time_t(X509_get0_notAfter(low->cert), now + 5 * DAY) == 0,
+       "and a CA below: %s", err.detail);
+
+    ok(ca_responder_create(sub, "77", now, 30 * DAY, &err)
+       && ASN1_TIME_cmp_time_t(X509_get0_notAfter(sub->responder), now + 5 * DAY) == 0,
+       "and an OCSP responder");
+    EVP_PKEY_free(key);
+}
+
 static void
 test_files(void)
 {
@@ -384,6 +462,8 @@ main(void)
     test_ocsp(config);
     test_chain(config);
     test_rotation(config);
+    test_root_renewed();
+    test_ends_with_chain();
     test_files();
     test_refusals();
     test_manual();
