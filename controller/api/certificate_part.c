@@ -40,6 +40,7 @@ static const struct field  renewal_fields[] = {
     FIELD_READ("new_expiry", T_TIME, "after"),
     FIELD_READ("error", T_TEXT, "why it failed"),
     FIELD_READ("error_message", T_TEXT, "another name of error"),
+    FIELD_READ("warning", T_TEXT, "it has less time than was ordered"),
     FIELD_READ("started_at", T_TIME, "first step"),
     FIELD_READ("completed_at", T_TIME, "last step"),
     FIELD_CREATED_AT,

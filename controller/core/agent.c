@@ -81,6 +81,19 @@ agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
     return true;
 }
 
+/*
+ * A host that was away for longer than its identity lived shows one that no CA
+ * vouches for any more.  It is the one that was installed there: only this host
+ * has its key.
+ */
+static void
+agent_pin_lapsed(struct agent_row *agent)
+{
+    if (agent->lapsed) {
+        agent->link.pin = agent->lapsed;
+    }
+}
+
 static bool
 agent_sans(const struct target_link *link, char *out, size_t size,
     struct error *err)
@@ -102,8 +115,8 @@ agent_sans(const struct target_link *link, char *out, size_t size,
 }
 
 static bool
-agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
-    struct error *err)
+agent_install_identity(struct work *w, struct agent_row *agent,
+    char fingerprint[65], time_t *until, struct error *err)
 {
     const struct target      *module = target_find("nginx-module");
     struct target_item        item = { .record = CERTCTL_WIRE_IDENTITY };
@@ -133,24 +146,30 @@ agent_install_identity(struct work *w, struct agent_row *agent, time_t *until,
         return false;
     }
 
+    memcpy(fingerprint, item.fingerprint, sizeof(item.fingerprint));
+
     CERTCTL_POINT("enrol.identity.installed");
 
     return true;
 }
 
-/* From here on only the fleet CA's word counts: the status comes through it. */
+/*
+ * From here on only the fleet CA's word counts: the status comes through it.  A
+ * connection that is used again shows the identity before, so the fingerprint is
+ * the one that was installed.
+ */
 static bool
-agent_confirm(struct work *w, struct agent_row *agent, time_t until,
-    struct error *err)
+agent_confirm(struct work *w, struct agent_row *agent, const char *fingerprint,
+    time_t until, struct error *err)
 {
     CLEANUP(json_ref) json_t  *status = NULL, *details = NULL;
-    CLEANUP(mem) char         *fingerprint = NULL, *text = NULL;
+    CLEANUP(mem) char         *shown = NULL, *text = NULL;
     CLEANUP(db_tx) struct db  *tx = NULL;
     char                       seconds[24];
 
     agent->link.pin = NULL;
 
-    if (!target_find("nginx-module")->status(&agent->link, &status, &fingerprint, err)) {
+    if (!target_find("nginx-module")->status(&agent->link, &status, &shown, err)) {
         return error_prefix(err, "the module does not show its new identity");
     }
 
@@ -171,13 +190,18 @@ enum work_result
 enrolment_run(struct work *w, struct error *err)
 {
     CLEANUP(agent_row) struct agent_row  agent = { 0 };
-    char                                 pin[65];
+    char                                 pin[65], fingerprint[65];
     time_t                               until;
 
-    return link_agent(w, w->agent_id, &agent, err)
-           && agent_pin_first(w, &agent, pin, err)
-           && agent_install_identity(w, &agent, &until, err)
-           && agent_confirm(w, &agent, until, err)
+    if (!link_agent(w, w->agent_id, &agent, err)) {
+        return WORK_FAILED;
+    }
+
+    agent_pin_lapsed(&agent);
+
+    return agent_pin_first(w, &agent, pin, err)
+           && agent_install_identity(w, &agent, fingerprint, &until, err)
+           && agent_confirm(w, &agent, fingerprint, until, err)
            ? WORK_DONE : WORK_FAILED;
 }
 

@@ -246,12 +246,41 @@ issuers_ensure_local(const struct core *c, const char *pki_url,
     return issuers_store(c, "iss-local", body, &id, err);
 }
 
+/* What a connector has made anew; with the row that tells it, or not at all. */
+static bool
+issuer_refreshed(const struct core *c, const char *id, const json_t *body,
+    const json_t *before, struct error *err)
+{
+    CLEANUP(db_tx) struct db  *tx = NULL;
+    CLEANUP(mem) char         *stored = NULL;
+    CLEANUP(json_ref) json_t  *details = NULL;
+    json_t                    *names = json_array(), *value;
+    const char                *name;
+
+    json_object_foreach(json_object_get(body, "config"), name, value) {
+        if (!json_equal(value, json_object_get(before, name))) {
+            json_array_append_new(names, json_string(name));
+        }
+    }
+
+    details = json_pack("{s:o}", "fields", names);
+
+    if (!db_begin(c->db, err)) {
+        return false;
+    }
+
+    tx = c->db;
+
+    return issuers_store(c, id, body, &stored, err)
+           && audit_write(c, "issuer_refreshed", "issuer", id, details, err)
+           && db_commit(tx, err);
+}
+
 static bool
 issuer_refresh(const struct core *c, const char *id, const char *name,
     struct error *err)
 {
     CLEANUP(json_ref) json_t  *config = NULL, *before = NULL, *body = NULL;
-    CLEANUP(mem) char         *stored = NULL;
     const struct issuer       *issuer = issuers_load(c, id, &config, err);
 
     if (issuer == NULL) {
@@ -271,7 +300,7 @@ issuer_refresh(const struct core *c, const char *id, const char *name,
     body = json_pack("{s:s, s:s, s:O}", "type", issuer->kind.name, "name", name,
                      "config", config);
 
-    return issuers_store(c, id, body, &stored, err);
+    return issuer_refreshed(c, id, body, before, err);
 }
 
 bool

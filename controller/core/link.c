@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE };
+enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
@@ -30,6 +30,8 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
     *ret = (struct agent_row) {
         .row = row,
         .enrolled = strcmp(PQgetvalue(row, 0, ENROLLED), "t") == 0,
+        .lapsed = strcmp(PQgetvalue(row, 0, LAPSED), "t") == 0
+                  ? PQgetvalue(row, 0, FINGERPRINT) : NULL,
         .etag = PQgetvalue(row, 0, ETAG),
         .probe_address = PQgetvalue(row, 0, PROBE),
         .link = {

@@ -7,6 +7,7 @@ struct agent_row {
     PGresult            *row;        /* what link's texts point into */
     struct target_link   link;
     bool                 enrolled;
+    const char          *lapsed;     /* fingerprint of an identity that has expired */
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
 };

@@ -234,7 +234,9 @@ SELECT r.issuer_id, r.serial_number, r.reason_code, v.pem_chain FROM certificate
 UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;
 
 -- name: agent_link
-SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address FROM agents WHERE id = $1;
+SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address,
+       enrolled_at IS NOT NULL AND identity_expires_at <= now() AS lapsed
+  FROM agents WHERE id = $1;
 
 -- name: agent_enrol_job
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, requested_by)

@@ -143,7 +143,7 @@ WITH due AS (
 ), identities AS (
     INSERT INTO jobs (type, subject, agent_id, priority)
     SELECT 'Enrolment', id, id, 15 FROM due
-     WHERE identity_expires_at < now() + (identity_expires_at - enrolled_at) / 3
+     WHERE identity_expires_at < now() + (identity_expires_at - enrolled_at) / 2
     ON CONFLICT (type, subject) DO NOTHING
 )
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)

@@ -15,7 +15,7 @@ use Certctl::Process qw(slurp wait_until);
 use Certctl::TLS 'handshake';
 
 # config: of certctld; names: the servers with "certctl on" (shop.example);
-# servers: more server blocks; control: more in that of the control listener; store: its folder; points => 1: both programs have crash points.
+# main: more directives outside of http; servers: more server blocks; control: more in that of the control listener; store: its folder; points => 1: both programs have crash points.
 sub new {
     my ($class, %o) = @_;
     my $self = bless { names => ['shop.example'], servers => '', store => '%%DIR%%/store', %o },
@@ -51,6 +51,7 @@ SERVER
 
     return $self->{nginx}->configure(<<"CONF");
 %%MAIN%%
+@{[ $self->{main} // '' ]}
 http {
     %%HTTP%%
     certctl_store $self->{store};
