@@ -79,6 +79,8 @@ const struct route  routes[] = {
     { "DELETE", V1 "/agents/{id}", "agent.retire", "agent_retired", agent_retire,
       &agent_retire_resource, 0, "Retire an agent (force=true, reason=...)", .status = 200,
       .also = 204 },
+    { "POST", V1 "/agents/{id}/revoke", "agent.retire", "agent_revoked", agent_revoke_post,
+      &agent_revoke_resource, ROUTE_WAKES, "Revoke a host and its certificates", .status = 200 },
 
     { "GET", V1 "/certificates", "cert.read", NULL, resource_list,
       &certificate_resource, ROUTE_LIST | ROUTE_SLOW, "List managed certificates", .status = 200 },

@@ -46,6 +46,8 @@ static const struct field  fields[] = {
     FIELD_READ("registered_at", T_TIME, "when it was added"),
     FIELD_READ("retired_at", T_TIME, "retirement"),
     FIELD_READ("retired_reason", T_TEXT, "why"),
+    FIELD_READ("revoked_at", T_TIME, "revocation of the host"),
+    FIELD_READ("revoked_reason", T_TEXT, "RFC 5280 5.3.1"),
     { 0 }
 };
 

@@ -3,7 +3,7 @@
 #include "resource.h"
 
 rest_handler  issuer_create, issuer_update;
-rest_handler  agent_create, agent_update, agent_retire;
+rest_handler  agent_create, agent_update, agent_retire, agent_revoke_post;
 rest_handler  certificate_create, certificate_renew, certificate_deploy,
               certificate_revoke;
 rest_handler  job_cancel;

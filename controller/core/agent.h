@@ -1,4 +1,4 @@
-/* Hosts that run the module: first contact and retirement. */
+/* Hosts that run the module: first contact and revocation. */
 #pragma once
 #include "core.h"
 
@@ -8,3 +8,11 @@
  * fleet CA.
  */
 bool agent_enrol(const struct core *c, const char *agent_id, struct error *err);
+
+/*
+ * The host is retired and its identity never met again; every certificate for a
+ * key that it has is revoked, and those that other hosts serve too are renewed
+ * there.  *ret says which.  CONFLICT when it is revoked already.
+ */
+bool agent_revoke(const struct core *c, const char *agent_id, const char *reason,
+    json_t **ret, struct error *err);

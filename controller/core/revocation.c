@@ -24,14 +24,19 @@ static const struct { const char *name; const char *code; } reasons[] = {
     { "privilegeWithdrawn", "9" },
 };
 
-static const char *
-reason_code(const char *name)
+const char *
+revocation_reason(const char *name, struct error *err)
 {
     for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
         if (strcmp(reasons[i].name, name) == 0) {
             return reasons[i].code;
         }
     }
+
+    error_set(err, ERR_INVALID, "reason \"%.40s\" is none of RFC 5280 5.3.1: "
+              "unspecified, keyCompromise, caCompromise, affiliationChanged, "
+              "superseded, cessationOfOperation, certificateHold, "
+              "privilegeWithdrawn", name);
 
     return NULL;
 }
@@ -41,13 +46,10 @@ revocation_request(const struct core *c, const char *certificate_id,
     const char *reason, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *row = NULL;
-    const char                  *code = reason_code(reason), *status;
+    const char                  *code = revocation_reason(reason, err), *status;
 
     if (code == NULL) {
-        return error_set(err, ERR_INVALID, "reason \"%.40s\" is none of RFC 5280 5.3.1: "
-                         "unspecified, keyCompromise, caCompromise, affiliationChanged, "
-                         "superseded, cessationOfOperation, certificateHold, "
-                         "privilegeWithdrawn", reason);
+        return false;
     }
 
     row = DB_EXEC(c->db, err, SQL_REVOCATION_FACTS, certificate_id);

@@ -2,6 +2,9 @@
 #pragma once
 #include "core.h"
 
+/* The number of a reason's name as text; NULL with INVALID. */
+const char *revocation_reason(const char *name, struct error *err);
+
 /* Revokes every version that could still be used; succeeds for a certificate
  * that was never issued.  INVALID: unknown reason, already revoked, archived. */
 bool revocation_request(const struct core *c, const char *certificate_id,

@@ -1,0 +1,39 @@
+-- A host is revoked: what it has keys of, and what others serve instead.
+
+-- name: agent_revoke
+UPDATE agents SET revoked_at = now(), revoked_reason = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING retired_at IS NOT NULL;
+
+-- name: agent_exists
+SELECT id FROM agents WHERE id = $1;
+
+-- Certificates that it serves or has a key of.
+-- name: agent_revoke_affected
+SELECT c.id FROM managed_certificates c
+ WHERE c.status NOT IN ('Revoked', 'Archived')
+   AND (EXISTS (SELECT FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
+                 WHERE m.certificate_id = c.id AND t.agent_id = $1)
+        OR EXISTS (SELECT FROM certificate_versions v JOIN deployment_targets t ON t.id = v.target_id
+                    WHERE v.certificate_id = c.id AND t.agent_id = $1 AND v.not_after > now()))
+ ORDER BY c.id FOR UPDATE;
+
+-- Every certificate that could still be used, for a key that the host has.
+-- name: agent_revoke_versions
+WITH revoked AS (
+    INSERT INTO certificate_revocations (certificate_id, issuer_id, serial_number, reason, reason_code, not_after, revoked_by)
+    SELECT v.certificate_id, v.issuer_id, v.serial_number, $2, $3::int, v.not_after, $4
+      FROM certificate_versions v
+     WHERE v.not_after > now()
+       AND v.spki_sha256 IN (SELECT h.spki_sha256 FROM certificate_versions h JOIN deployment_targets t ON t.id = h.target_id
+                              WHERE t.agent_id = $1)
+    ON CONFLICT (issuer_id, serial_number) DO NOTHING
+    RETURNING certificate_id
+), job AS (
+    INSERT INTO jobs (type, subject, certificate_id, priority, requested_by)
+    SELECT DISTINCT 'Revocation', certificate_id, certificate_id, 28, $4 FROM revoked
+    ON CONFLICT (type, subject) DO NOTHING
+)
+SELECT count(*) FROM revoked;
+
+-- name: agent_revoke_elsewhere
+SELECT count(*) FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
+ WHERE m.certificate_id = $1 AND t.enabled AND t.retired_at IS NULL;
