@@ -4,14 +4,16 @@
 
 use strict;
 use warnings;
+use Certctl::Daemon;
 use Certctl::Nginx;
-use Certctl::Process qw(slurp wait_until);
+use Certctl::Process qw(slurp temp_dir wait_until write_file);
 use Certctl::Story;
 use Test::More;
 use Time::HiRes 'time';
 
-my $s = Certctl::Story->new(config => "inventory_interval = 1\nmax_issuances_per_day = 100\n",
-    names => ['shop.example', 'alone.example']);
+my $conf = "inventory_interval = 1\nmax_issuances_per_day = 100\n";
+my $s = Certctl::Story->new(config => $conf, names => ['shop.example', 'alone.example'],
+    control => 'access_log %%DIR%%/control.log;');
 my $t = bless { %$s }, 'Certctl::Story';
 
 $t->{nginx} = Certctl::Nginx->new(workers => 1);
@@ -19,6 +21,13 @@ $t->nginx->file('fleet-ca.pem', slurp($s->daemon->ca));
 $t->configure;
 $t->nginx->start;
 $t->{agent} = $t->register(name => 'edge2');
+
+# another replica, which has the database and the sealing key of the first
+my $dir = temp_dir();
+mkdir "$dir/data", 0711;
+write_file("$dir/data/seal.key", slurp($s->daemon->data . '/seal.key'), 0600);
+my $twin = Certctl::Daemon->start(dir => $dir,
+    config => "${conf}database = host=" . $s->daemon->data . "/postgresql user=certctl dbname=postgres\n");
 
 my %target = map { my ($name, $story) = @$_;
     ($name => $s->post('targets', { name => "$name", type => 'nginx-module', agent_id => $story->agent,
@@ -71,11 +80,12 @@ isnt $fresh->{spki_sha256}, $kept->{spki_sha256}, 'with another key';
 is $t->shown('shop.example')->{fingerprint}, $fresh->{fingerprint_sha256}, 'and serves it';
 
 # nothing asks the host any more: not even its status
-my $log = $s->nginx->dir . '/error.log';
-my $size = -s $log;
-my $until = time + 5;
-wait_until(30, sub { return time > $until && ($t->get('agents/' . $t->agent)->{last_heartbeat_at} // '') gt $agent->{revoked_at} });
-is -s $log, $size, 'the controller does not call it';
+my $log = $s->nginx->dir . '/control.log';
+my ($size, $until) = (-s $log, time + 5);
+cmp_ok $size, '>', 0, 'the host has been called';
+wait_until(30, sub { return time > $until });
+is -s $log, $size, 'no replica calls it any more';
+cmp_ok $s->get('agents/' . $t->agent)->{last_heartbeat_at}, 'gt', $agent->{revoked_at}, 'though they go on with the other';
 is $s->get('agents/' . $s->agent)->{last_heartbeat_at}, $agent->{last_heartbeat_at}, 'nor has it been seen';
 
 # nor under another name
@@ -88,5 +98,6 @@ is $event->{resource_id}, $s->agent, 'the audit trail has it';
 is_deeply $event->{details}{replaced}, [$shop], 'with what became of each certificate';
 
 $t->nginx->stop;
+is $twin->stop, 0, 'the other replica ends well';
 is $s->stop, 0, 'the daemon ends well';
 done_testing();
