@@ -67,6 +67,7 @@ static bool
 daemon_start(struct daemon *d, struct error *err)
 {
     struct core      c;
+    struct error     fault = { 0 };
     struct timespec  from, now;
     char             address[300], host[256];
 
@@ -82,7 +83,12 @@ daemon_start(struct daemon *d, struct error *err)
 
     c = startup_core(&d->start);
 
-    if (!issuers_refresh(&c, err) || !daemon_serve(d, &c, err)) {
+    /* a CA in files may have expired: everything else is worth more */
+    if (!issuers_refresh(&c, &fault)) {
+        log_event(LOG_ERROR, "", "%s", fault.detail);
+    }
+
+    if (!daemon_serve(d, &c, err)) {
         return false;
     }
 

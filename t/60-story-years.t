@@ -154,5 +154,20 @@ subtest 'no certificate outlives its CA' => sub {
         'the attempt says so';
 };
 
+subtest 'a CA in files that has expired does not stop the controller' => sub {
+    my $corp = Certctl::PKI->ca('Corp', days => 10);
+    my $dir  = $s->daemon->dir;
+
+    write_file("$dir/corp.pem", $corp->cert);
+    write_file("$dir/corp.key", $corp->key, 0600);
+    $s->post('issuers', { id => 'iss-corp', name => 'Corp', type => 'local',
+        config => { ca_cert_path => "$dir/corp.pem", ca_key_path => "$dir/corp.key" } });
+    on(11);
+    is $s->daemon->stop, 0, 'it stops';
+    $s->daemon->restart;
+    is $s->api->get('/ready')->{status}, 200, 'and starts again';
+    like $s->daemon->log, qr/\[error\].*iss-corp.*expired/, 'and says what is wrong';
+};
+
 is $s->stop, 0, 'the daemon ends well';
 done_testing();
