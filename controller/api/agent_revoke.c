@@ -24,6 +24,7 @@ static const struct field  fields[] = {
 
 const struct resource  agent_revoke_resource = {
     .name = "agent", .schema = "RevokeAgentResponse", .request = "RevokeAgentRequest",
+    .category = AUDIT_CERT_LIFECYCLE,
     .fields = fields
 };
 

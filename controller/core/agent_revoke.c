@@ -3,6 +3,9 @@
 
 #include "renewal.h"
 #include "revocation.h"
+#include "sql_agent.h"
+#include "sql_core.h"
+#include "sql_identity.h"
 
 #include <string.h>
 

@@ -272,7 +272,7 @@ issuer_refreshed(const struct core *c, const char *id, const json_t *body,
     tx = c->db;
 
     return issuers_store(c, id, body, &stored, err)
-           && audit_write(c, "issuer_refreshed", "issuer", id, details, err)
+           && audit_write(c, AUDIT_CONFIG, "issuer_refreshed", "issuer", id, details, err)
            && db_commit(tx, err);
 }
 
