@@ -26,7 +26,7 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER agent_not_revoked BEFORE INSERT OR UPDATE OF fingerprint ON agents FOR EACH ROW EXECUTE FUNCTION agent_not_revoked();
+CREATE TRIGGER agent_identity_revoked BEFORE INSERT OR UPDATE OF fingerprint ON agents FOR EACH ROW EXECUTE FUNCTION agent_not_revoked();
 
 CREATE OR REPLACE VIEW api_agents AS
 SELECT id, name, kind, organization_id, url, probe_address, fingerprint, trust_first_use AS trust_on_first_use, status, hostname, os,
