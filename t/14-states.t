@@ -90,10 +90,12 @@ subtest 'a job ends once, as its state allows' => sub {
     my $close = sub { return sql($d, "WITH gone AS (DELETE FROM jobs WHERE id = 'job' RETURNING jobs AS job)
         INSERT INTO job_history SELECT h.* FROM gone, job_close(job, '$_[0]', 'why') h RETURNING status, last_error") };
 
-    {
-        open local *STDERR, '>', '/dev/null' or die "/dev/null: $!";      # psql says why
-        ok(!eval { $close->('Completed') }, 'one that is not running is not completed');
-    }
+    # psql says why
+    open my $stderr, '>&', \*STDERR or die "standard error: $!";
+    open STDERR, '>', '/dev/null' or die "/dev/null: $!";
+    my $closed = eval { $close->('Completed') };
+    open STDERR, '>&', $stderr or die "standard error: $!";
+    ok(!$closed, 'one that is not running is not completed');
     is(sql($d, "SELECT status FROM jobs WHERE id = 'job'"), 'Pending', 'and stays');
     is($close->('Cancelled'), 'Cancelled|why', 'it can be cancelled');
     is(sql($d, "SELECT row_to_json(h)::jsonb - 'completed_at' - 'created_at' FROM job_history h WHERE id = 'job'") =~ /"subject": "test"/, 1, 'with all it had');
