@@ -18,6 +18,7 @@ delete @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS)};
 # with its times, so that make finds everything built
 system(qw(cp -a), (grep { -e } qw(Makefile controller ngx_certctl_module sql docs)), "$copy/") == 0 or die 'cp';
 system('mkdir', '-p', "$copy/$B", "$copy/t/fuzz") == 0 && system('cp', 't/fuzz/parsers', "$copy/t/fuzz/") == 0
+    && system('cp', '-a', 't/connector', "$copy/t/") == 0
     && system('cp', '-a', (map { "$B/$_" } qw(obj gen certctld)), "$copy/$B/") == 0 or die 'cp';
 
 is(join("\n", compiled()), '', 'the copy is built');
