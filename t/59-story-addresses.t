@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # Where a controller lets itself be sent: in a network of its own, in which each
 # address answers, it calls hosts in private networks and connects to no reserved
-# address, whatever leads there; and what a stranger answers is shown to nobody.
+# address, also by a name or a redirect; what an unknown server answers is not shown.
 
 use strict;
 use warnings;
@@ -264,7 +264,7 @@ sub name_server {
     return;
 }
 
-# Somebody's server: it proves that it is edge.test, to whom believes its CA.
+# A server that is no host of ours, with a certificate for edge.test of its own CA.
 sub stranger {
     my $nginx = Certctl::Nginx->new(module => 0, workers => 1);
 

@@ -1,4 +1,4 @@
--- A host is revoked: what it has keys of, and what others serve instead.
+-- Revocation of a host: the certificates whose keys it has, and those that other hosts serve too.
 
 -- name: agent_revoke
 UPDATE agents SET revoked_at = now(), revoked_reason = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING retired_at IS NOT NULL;

@@ -6,7 +6,7 @@ SELECT api_list($1, $2::jsonb, $3, $4::boolean, $5, $6, $7::bigint, $8::bigint, 
 -- name: rest_ready
 SELECT 1;
 
--- An object, locked until the transaction ends: nobody changes it meanwhile.
+-- An object, locked against other changes until the transaction ends.
 -- name: resource_lock
 SELECT api_locked($1, $2);
 

@@ -53,9 +53,10 @@ COMMENT ON TABLE deployment_targets IS 'target';
 COMMENT ON TABLE managed_certificates IS 'certificate';
 COMMENT ON TABLE certificate_target_mappings IS 'certificate';
 
--- As before, for every table that refers to p_table and has such a comment; its
--- first column is the id that is answered.
-CREATE OR REPLACE FUNCTION api_dependants(p_table text, p_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS
+-- What still refers to an object that is to be deleted, as
+-- [{"type": "certificate", "id": "mc-a"}, ...], at most 20 of each type: rows of
+-- each table that refers to p_table and has such a comment, by their first column.
+CREATE FUNCTION api_dependants(p_table text, p_id text) RETURNS jsonb LANGUAGE plpgsql STABLE AS
 $$
 DECLARE
     reference record;
