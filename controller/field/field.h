@@ -6,7 +6,6 @@
 #pragma once
 #include "error.h"
 #include <jansson.h>
-#include <stddef.h>
 
 enum field_type {
     T_TEXT, T_INT, T_BOOL,
@@ -52,7 +51,6 @@ struct field {
     const struct field_kind *const  *kinds;    /* T_TEXT: names one of these;
                                                   T_OBJECT: has the fields of the one
                                                   that "type" beside it names */
-    size_t                           offset;   /* in struct conf */
 };
 
 /* A kind of connector: its type, other names of it, and its configuration. */
