@@ -40,6 +40,7 @@ sub plain {
 
     $json =~ s/"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"/"2026-05-04T12:00:00+00:00"/g;
     $json =~ s/"-----BEGIN CERTIFICATE-----\\n[^"]*"/"-----BEGIN CERTIFICATE-----\\n..."/g;
+    $json =~ s/("fingerprint": ?)"[0-9a-f]{64}"/$1"..."/g;
     $json =~ s/"certctl_[0-9a-f]{64}"/"certctl_..."/g;
     return $json;
 }

@@ -83,6 +83,18 @@ like($out, qr/^common_name +a\.example$/m, 'certs get: its fields');
 is(run('jobs', 'list'), 0, 'jobs list');
 like($out, qr/\AID +TYPE +STATUS /, 'jobs list: titles');
 
+is(run('ca', 'list'), 0, 'ca list');
+like($out, qr/^fleet +current .* [0-9a-f]{64}$/m, 'ca list: the fleet CA');
+is(run('ca', 'rotate', '--overlap-days', 'many'), 1, 'ca rotate: no number');
+like($err, qr/overlap_days must be/, 'ca rotate: no number: the rule');
+is(run('ca', 'rotate', '--overlap-days', 7, '--id', 'fleet-2'), 0, 'ca rotate') or diag $err;
+like($out, qr/^overlap_days +7$/m, 'ca rotate: its days');
+ok(wait_until(60, sub { run('ca', 'list'); return $out =~ /^fleet-2 +current /m }), 'the host learns it, and it is used') or diag $out;
+is(run('ca', 'use', 'fleet-2'), 1, 'ca use: once');
+like($err, qr/only the next one can be used/, 'ca use: the rule');
+is(run('ca', 'withdraw', 'fleet', '--force'), 0, 'ca withdraw') or diag $err;
+like($out, qr/^state +withdrawn$/m, 'ca withdraw: its state');
+
 # --- the key
 
 {

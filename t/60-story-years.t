@@ -48,7 +48,7 @@ sub seconds {
     return timegm(@t[5, 4, 3, 2], $t[1] - 1, $t[0]);
 }
 
-my $s = Certctl::Story->new(config => "inventory_interval = 1\nloop_tick = 1\nmax_issuances_per_day = 100\n",
+my $s = Certctl::Story->new(config => "inventory_interval = 1\nloop_tick = 1\nreaper_interval = 1\nmax_issuances_per_day = 100\n",
     main => join '', map { "env $_;\n" } @faked);
 
 sub identity { return $s->get('agents/' . $s->agent) }
@@ -167,6 +167,24 @@ subtest 'a CA in files that has expired does not stop the controller' => sub {
     $s->daemon->restart;
     is $s->api->get('/ready')->{status}, 200, 'and starts again';
     like $s->daemon->log, qr/\[error\].*iss-corp.*expired/, 'and says what is wrong';
+};
+
+subtest 'the fleet CA' => sub {
+    my $trusted = sub { my %row = map { ($_->{state} => $_) } @{ $s->get('authorities')->{data} }; return \%row };
+    my $first = $trusted->()->{current};
+
+    is_deeply [keys %{ $trusted->() }], ['current'], 'is one for years';
+    on(1900);
+    ok wait_until(60, sub { return (($trusted->()->{previous} // {})->{id} // q{}) eq $first->{id} }), 'after half of its life there is another'
+        or diag $s->events;
+    ok wait_until(60, sub { return $trusted->()->{current}{hosts_identified} == 1 }), 'of which the host has its identity';
+    cmp_ok days_left($trusted->()->{current}{not_after}), '>', 19 * 365, 'which lives for 20 years';
+    on(31);
+    ok wait_until(60, sub { return $trusted->()->{withdrawn} }), 'a month later the one before is withdrawn' or diag $s->events;
+    is $s->get('agents/' . $s->agent)->{status}, 'Online', 'the host is Online';
+    ok wait_until(30, sub { return Certctl::PKI::fingerprint(slurp($s->daemon->ca)) eq $trusted->()->{current}{fingerprint} }),
+        'and ca.crt has the other alone';
+    is $s->daemon->api->get('/ready')->{status}, 200, 'of which the API is';
 };
 
 is $s->stop, 0, 'the daemon ends well';

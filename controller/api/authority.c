@@ -4,9 +4,10 @@
 #include "resource_fields.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static const struct field  fields[] = {
-    FIELD_READ("id", T_TEXT, "readable id"),
+    FIELD_ID,
     FIELD_STATE("state", "next current previous withdrawn",
                 "next: hosts learn it; previous: trusted until it is withdrawn"),
     FIELD_READ("fingerprint", T_TEXT, "SHA-256 of the certificate"),
@@ -56,6 +57,7 @@ authority_create(struct request *r)
 {
     const struct core    core = core_of(r);
     CLEANUP(mem) char   *id = NULL;
+    const char          *name;
     const json_t        *days;
     char                 text[16];
 
@@ -63,6 +65,8 @@ authority_create(struct request *r)
         return false;
     }
 
+    name = json_string_value(json_object_get(r->body, "id"));
+    id = name ? strdup(name) : NULL;
     days = json_object_get(r->body, "overlap_days");
     snprintf(text, sizeof(text), "%d", (int) json_integer_value(days));
 

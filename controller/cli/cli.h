@@ -11,6 +11,7 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 enum cli_where {
     CLI_BODY,          /* a string of the JSON body */
+    CLI_BODY_NUMBER,   /* a whole number of it */
     CLI_BODY_FLAG,     /* true in the JSON body; takes no value */
     CLI_QUERY          /* a parameter of the query */
 };

@@ -36,6 +36,12 @@ static const struct cli_option  job_list[] = {
     PAGE, { NULL }
 };
 
+static const struct cli_option  rotate[] = {
+    { "overlap-days", "overlap_days", CLI_BODY_NUMBER, "N" },
+    { "id",           "id",           CLI_BODY,        "ID" },
+    { NULL }
+};
+
 static const struct cli_option  store[] = {
     { "store", NULL, CLI_QUERY, "DIR" }, { NULL }
 };
@@ -55,6 +61,12 @@ static const struct cli_column  jobs[] = {
     { "ID", "id" }, { "TYPE", "type" }, { "STATUS", "status" },
     { "CERTIFICATE", "certificate_id" }, { "TRIES", "attempts" },
     { "CREATED", "created_at" }, { "ERROR", "last_error" }, { NULL }
+};
+
+static const struct cli_column  authorities[] = {
+    { "ID", "id" }, { "STATE", "state" }, { "NOT AFTER", "not_after" },
+    { "HOSTS TRUSTING", "hosts_trusting" }, { "IDENTITIES", "hosts_identified" },
+    { "FINGERPRINT", "fingerprint" }, { NULL }
 };
 
 static const struct cli_column  records[] = {
@@ -83,6 +95,17 @@ const struct cli_command  cli_commands[] = {
         .help = "renew it now"),
     ROW(.words = "jobs list", .method = "GET", .path = "/api/v1/jobs",
         .options = job_list, .columns = jobs, .help = "work, done and to be done"),
+    ROW(.words = "ca list", .method = "GET", .path = "/api/v1/authorities",
+        .options = page, .columns = authorities,
+        .help = "fleet CAs, by which controller and hosts know each other"),
+    ROW(.words = "ca rotate", .method = "POST", .path = "/api/v1/authorities",
+        .options = rotate, .help = "make the next fleet CA; hosts learn it, then it is used"),
+    ROW(.words = "ca use", .argument = "ID", .method = "POST",
+        .path = "/api/v1/authorities/{}/use",
+        .help = "use the next fleet CA now, though hosts may not trust it yet"),
+    ROW(.words = "ca withdraw", .argument = "ID", .method = "POST",
+        .path = "/api/v1/authorities/{}/withdraw", .options = renew,
+        .help = "trust the next or the previous fleet CA no more"),
     ROW(.words = "status", .run = cli_status,
         .help = "the server, its database, and how much there is of what"),
     ROW(.words = "version", .run = cli_version,

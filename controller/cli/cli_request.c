@@ -245,6 +245,23 @@ write_path(const struct cli *cli, FILE *out)
     }
 }
 
+/* A number that is none is sent as it is: the server knows the rule. */
+static json_t *
+body_value(const struct cli_option *o, const char *value)
+{
+    if (o->where == CLI_BODY_FLAG) {
+        return json_true();
+    }
+
+    if (o->where == CLI_BODY_NUMBER && strlen(value) < 10
+        && strspn(value, "0123456789") == strlen(value))
+    {
+        return json_integer(strtol(value, NULL, 10));
+    }
+
+    return json_string(value);
+}
+
 /* The body that argument and options make; NULL when the command has none. */
 static json_t *
 make_body(const struct cli *cli)
@@ -262,9 +279,7 @@ make_body(const struct cli *cli)
             continue;
         }
 
-        json_object_set_new(body, o[i].field,
-                            o[i].where == CLI_BODY_FLAG
-                            ? json_true() : json_string(cli->values[i]));
+        json_object_set_new(body, o[i].field, body_value(&o[i], cli->values[i]));
     }
 
     if (json_object_size(body) == 0) {

@@ -53,10 +53,10 @@ fleet_load(const struct core *c, const char *which, struct error *err)
     return key ? ca_load(PQgetvalue(row, 0, CERTIFICATE), key, time(NULL), err) : NULL;
 }
 
-/* Two replicas may both make one: the row that is there first counts. */
 bool
 fleet_make(const struct core *c, const char *id, const char *name,
-    const char *state, const char *overlap_days, struct error *err)
+    const char *state, const char *overlap_days, bool *made,
+    struct error *err)
 {
     struct ca_spec         spec = {
         .common_name = name,
@@ -65,6 +65,7 @@ fleet_make(const struct core *c, const char *id, const char *name,
         .path_len = 0,
     };
     CLEANUP(ca) struct ca  *ca = ca_create(NULL, &spec, err);
+    CLEANUP(pgresult) PGresult  *row = NULL;
     CLEANUP(mem) char      *cert = NULL, *sealed = NULL;
     CLEANUP(secret) char   *key = NULL;
     char                    until[24], context[160];
@@ -81,19 +82,24 @@ fleet_make(const struct core *c, const char *id, const char *name,
 
     snprintf(until, sizeof(until), "%lld", (long long) spec.not_after);
 
-    return DB_RUN(c->db, err, SQL_AUTHORITY_ADD, id, state, cert, sealed, until,
+    row = DB_EXEC(c->db, err, SQL_AUTHORITY_ADD, id, state, cert, sealed, until,
                   overlap_days);
+    *made = row && PQntuples(row) == 1;
+
+    return row != NULL;
 }
 
 bool
 fleet_ensure(const struct core *c, struct error *err)
 {
     CLEANUP(ca) struct ca  *ca = fleet_load(c, "current", err);
+    bool                    made;
 
     if (ca == NULL && err->code == ERR_NOT_FOUND) {
         *err = (struct error) { 0 };
 
-        return fleet_make(c, FLEET_FIRST, "certctl fleet CA", "current", NULL, err)
+        return fleet_make(c, FLEET_FIRST, "certctl fleet CA", "current", NULL, &made,
+                          err)
                && (ca = fleet_load(c, "current", err)) != NULL;
     }
 

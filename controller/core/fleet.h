@@ -57,9 +57,9 @@ char *fleet_sign_agent(const struct core *c, const char *authority,
  * transaction of the caller; what interrupts them is gone on with.
  */
 
-/* The next CA, which hosts learn from now on; *id is to be freed.  overlap_days:
- * how long hosts and API clients have for each of the two steps.  CONFLICT while
- * another replacement is under way. */
+/* The next CA, which hosts learn from now on.  *id is its id, or NULL, and is to
+ * be freed.  overlap_days: how long hosts and API clients have for each of the two
+ * steps.  CONFLICT while another replacement is under way. */
 bool fleet_rotate(const struct core *c, const char *overlap_days, char **id,
     struct error *err);
 

@@ -15,7 +15,7 @@
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
-enum { STATE, TRUSTED, WAITING };
+enum { STATE, WAITING };
 
 static bool
 rotate_audit(const struct core *c, const char *action, const char *id,
@@ -60,23 +60,25 @@ bool
 fleet_rotate(const struct core *c, const char *overlap_days, char **id,
     struct error *err)
 {
-    CLEANUP(pgresult) PGresult  *trusted = NULL;
-    char                         name[64];
+    CLEANUP(mem) char  *trusted = DB_VALUE(c->db, err, SQL_AUTHORITY_COUNT);
+    char                name[64];
+    bool                made;
 
-    trusted = DB_EXEC(c->db, err, SQL_AUTHORITY_WAITING, "fleet");
-
-    if (trusted == NULL || (*id = DB_VALUE(c->db, err, SQL_AUTHORITY_ID)) == NULL) {
+    if (trusted == NULL
+        || (*id == NULL && (*id = DB_VALUE(c->db, err, SQL_AUTHORITY_ID)) == NULL))
+    {
         return false;
     }
 
-    if (PQntuples(trusted) && strcmp(PQgetvalue(trusted, 0, TRUSTED), "1") != 0) {
+    if (strcmp(trusted, "1") != 0) {
         return error_set(err, ERR_CONFLICT, "two fleet CAs are trusted already: the next "
                          "one can be made when the previous one is withdrawn");
     }
 
-    snprintf(name, sizeof(name), "certctl fleet CA %.8s", *id + strlen("fleet-"));
+    snprintf(name, sizeof(name), "certctl fleet CA %.40s", *id);
 
-    return fleet_make(c, *id, name, "next", overlap_days, err);
+    return fleet_make(c, *id, name, "next", overlap_days, &made, err)
+           && (made || error_set(err, ERR_CONFLICT, "a fleet CA has the id %s already", *id));
 }
 
 bool

@@ -4,13 +4,16 @@
 -- name: authority_get
 SELECT id, certificate, key FROM authorities WHERE id = $1 OR state = $1;
 
+-- name: authority_count
+SELECT count(*) FROM trusted_authorities;
+
 -- name: authority_id
 SELECT new_id('fleet-');
 
 -- name: authority_add
 INSERT INTO authorities (id, state, certificate, key, not_after, overlap_days, used_at)
 VALUES ($1, $2, $3, $4, to_timestamp($5::bigint), coalesce($6::int, 30), CASE $2 WHEN 'current' THEN now() END)
-ON CONFLICT (id) DO NOTHING;
+ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- Whoever trusts an older ca.crt trusts the previous one.
 -- name: authority_api
@@ -33,7 +36,7 @@ UPDATE authorities SET state = 'withdrawn', withdrawn_at = now() WHERE id = $1 R
 
 -- What a person who asks for a step needs to know.
 -- name: authority_waiting
-SELECT state, (SELECT count(*) FROM trusted_authorities) AS trusted,
+SELECT state,
        (SELECT count(*) FROM fleet_hosts h, authorities c
          WHERE c.state = 'current' AND h.live AND (c.fingerprint <> ALL (h.trusted_cas) OR h.identity_ca IS DISTINCT FROM c.fingerprint)) AS waiting
   FROM authorities WHERE id = $1 FOR UPDATE;

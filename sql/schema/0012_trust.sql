@@ -17,6 +17,8 @@ ALTER TABLE authorities
     ADD COLUMN used_at timestamptz,
     ADD COLUMN withdrawn_at timestamptz;
 UPDATE authorities SET used_at = created_at;
+-- rule authority_id_format: an id is 1 to 100 letters, digits and ". _ -", and not the name of a state
+ALTER TABLE authorities ADD CONSTRAINT authority_id_format CHECK (is_id(id) AND id NOT IN ('next', 'current', 'previous', 'withdrawn'));
 -- rule authority_state_key: there is a fleet CA in this state already: two are trusted at a time
 CREATE UNIQUE INDEX authority_state_key ON authorities (state) WHERE state <> 'withdrawn';
 
