@@ -6,6 +6,7 @@
 #include "job.h"
 #include "log.h"
 #include "rest.h"
+#include "seal_keys.h"
 #include "routes.h"
 #include "wire.h"
 
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAIN_TICK_S  1
 
@@ -27,6 +29,7 @@ struct daemon {
     struct job_process    process;
     time_t                certificate_until;   /* of the API: when to make the next */
     char                 *ca_pem;              /* what ca.crt holds */
+    char                  name[64];            /* host and process */
 };
 
 /* The API's certificate lives in memory only: a new one at each start, and when a
@@ -98,13 +101,22 @@ daemon_certificate(void *data, const struct core *c, struct error *err)
     return rest_use_certificate(d->rest, cert, key, err);
 }
 
+/* The same of sealing keys. */
+static bool
+daemon_seal(void *data, const struct core *c, struct error *err)
+{
+    struct daemon  *d = data;
+
+    return seal_keys_follow(c, d->start.seal, d->start.seal_path, d->name, err);
+}
+
 static bool
 daemon_start(struct daemon *d, struct error *err)
 {
     struct core      c;
     struct error     fault = { 0 };
     struct timespec  from, now;
-    char             address[300], host[256];
+    char             address[300], host[256] = "";
 
     clock_gettime(CLOCK_MONOTONIC, &from);
 
@@ -117,6 +129,8 @@ daemon_start(struct daemon *d, struct error *err)
     };
 
     c = startup_core(&d->start);
+    gethostname(host, sizeof(host) - 1);
+    snprintf(d->name, sizeof(d->name), "%.50s/%ld", host, (long) getpid());
 
     /* a CA in files may have expired: everything else is worth more */
     if (!issuers_refresh(&c, &fault)) {
@@ -127,7 +141,8 @@ daemon_start(struct daemon *d, struct error *err)
         return false;
     }
 
-    d->process = (struct job_process) { .certificate = daemon_certificate, .data = d };
+    d->process = (struct job_process) { .certificate = daemon_certificate,
+                                        .seal = daemon_seal, .data = d };
     d->jobs = job_start(&d->conf, d->start.seal, d->start.conninfo, &d->process, err);
     if (d->jobs == NULL) {
         return false;

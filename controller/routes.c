@@ -94,6 +94,13 @@ const struct route  routes[] = {
       authority_withdraw, &authority_withdraw_resource, 0,
       "Trust the next or the previous fleet CA no more", .status = 200 },
 
+    { "GET", V1 "/seal-keys", "seal_key.read", NULL, resource_list,
+      &seal_key_resource, ROUTE_LIST, "List sealing keys", .status = 200 },
+    { "GET", V1 "/seal-keys/{id}", "seal_key.read", NULL, resource_get,
+      &seal_key_resource, 0, "Get a sealing key", .status = 200 },
+    { "POST", V1 "/seal-keys/{id}/use", "seal_key.edit", "seal_key_used", seal_key_use,
+      &seal_key_resource, 0, "Seal with this key from now on", .status = 200 },
+
     { "GET", V1 "/certificates", "cert.read", NULL, resource_list,
       &certificate_resource, ROUTE_LIST | ROUTE_SLOW, "List managed certificates", .status = 200 },
     { "POST", V1 "/certificates", "cert.issue", "certificate_created",

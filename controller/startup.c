@@ -4,6 +4,7 @@
 #include "api_key.h"
 #include "fleet.h"
 #include "issuers.h"
+#include "seal_keys.h"
 #include "sql_trust.h"
 #include "sql_migration.h"
 
@@ -139,9 +140,10 @@ static bool
 startup_seal(struct startup *s, const struct conf *conf, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *row = NULL;
-    char                         path[STARTUP_PATH_MAX];
+    const char                  *path = s->seal_path;
+    struct core                  c;
 
-    startup_path(conf, "seal.key", path);
+    startup_path(conf, "seal.key", s->seal_path);
 
     if (access(path, F_OK) != 0) {
         row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "current");
@@ -158,7 +160,13 @@ startup_seal(struct startup *s, const struct conf *conf, struct error *err)
 
     s->seal = seal_open(path, err);
 
-    return s->seal != NULL;
+    if (s->seal == NULL) {
+        return false;
+    }
+
+    c = startup_core(s);
+
+    return seal_keys_start(&c, s->seal, path, err);
 }
 
 bool

@@ -7,6 +7,7 @@
 struct startup {
     int                 lock;        /* of the data directory */
     struct seal        *seal;
+    char                seal_path[600];
     struct db_cluster  *cluster;     /* NULL with an outside database */
     struct db          *db;          /* the main thread's */
     const char         *conninfo;

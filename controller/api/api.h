@@ -4,6 +4,7 @@
 
 rest_handler  issuer_create, issuer_update;
 rest_handler  agent_create, agent_update, agent_retire, agent_revoke_post;
+rest_handler  seal_key_use;
 rest_handler  authority_create, authority_use, authority_withdraw;
 rest_handler  certificate_create, certificate_renew, certificate_deploy,
               certificate_revoke;

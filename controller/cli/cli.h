@@ -93,5 +93,8 @@ enum cli_exit cli_version(const struct cli *cli);
 enum cli_exit cli_store_list(const struct cli *cli);
 enum cli_exit cli_store_verify(const struct cli *cli);
 enum cli_exit cli_store_export(const struct cli *cli);
+enum cli_exit cli_seal_add(const struct cli *cli);
+enum cli_exit cli_seal_drop(const struct cli *cli);
+const char *cli_seal_check(const struct cli *cli);
 const char *cli_agent_check(const struct cli *cli);
 void cli_agent_complete(json_t *body);

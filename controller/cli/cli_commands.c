@@ -42,6 +42,10 @@ static const struct cli_option  rotate[] = {
     { NULL }
 };
 
+static const struct cli_option  seal[] = {
+    { "key", NULL, CLI_QUERY, "ID" }, { NULL }
+};
+
 static const struct cli_option  store[] = {
     { "store", NULL, CLI_QUERY, "DIR" }, { NULL }
 };
@@ -67,6 +71,11 @@ static const struct cli_column  authorities[] = {
     { "ID", "id" }, { "STATE", "state" }, { "NOT AFTER", "not_after" },
     { "HOSTS TRUSTING", "hosts_trusting" }, { "IDENTITIES", "hosts_identified" },
     { "FINGERPRINT", "fingerprint" }, { NULL }
+};
+
+static const struct cli_column  seal_keys[] = {
+    { "ID", "id" }, { "CURRENT", "current" }, { "VALUES", "sealed_values" },
+    { "HELD BY", "held_by" }, { "MISSING IN", "missing_in" }, { NULL }
 };
 
 static const struct cli_column  records[] = {
@@ -106,6 +115,17 @@ const struct cli_command  cli_commands[] = {
     ROW(.words = "ca withdraw", .argument = "ID", .method = "POST",
         .path = "/api/v1/authorities/{}/withdraw", .options = renew,
         .help = "trust the next or the previous fleet CA no more"),
+    ROW(.words = "seal list", .method = "GET", .path = "/api/v1/seal-keys",
+        .options = page, .columns = seal_keys,
+        .help = "sealing keys of the controllers, and how many values need each"),
+    ROW(.words = "seal add", .argument = "FILE", .local = true, .run = cli_seal_add,
+        .help = "one more key in a seal.key, which is not used yet; prints its id"),
+    ROW(.words = "seal use", .argument = "ID", .method = "POST",
+        .path = "/api/v1/seal-keys/{}/use",
+        .help = "seal with this key from now on, and again what others have sealed"),
+    ROW(.words = "seal drop", .argument = "FILE", .local = true, .options = seal,
+        .check = cli_seal_check, .run = cli_seal_drop,
+        .help = "one key less in a seal.key: one that no value needs"),
     ROW(.words = "status", .run = cli_status,
         .help = "the server, its database, and how much there is of what"),
     ROW(.words = "version", .run = cli_version,

@@ -11,6 +11,7 @@ struct job_workers;
 /* What the loops renew of this process: see the rows of loop.c. */
 struct job_process {
     bool  (*certificate)(void *data, const struct core *c, struct error *err);
+    bool  (*seal)(void *data, const struct core *c, struct error *err);
     void   *data;
 };
 

@@ -10,6 +10,7 @@
 #include "fleet.h"
 #include "issuers.h"
 #include "log.h"
+#include "seal_keys.h"
 #include "sql_job.h"
 #include "sql_order.h"
 
@@ -44,6 +45,27 @@ loop_fleet(struct worker *w, struct error *err)
 }
 
 static bool
+loop_seal(struct worker *w, struct error *err)
+{
+    const struct core  c = {
+        .db = w->db, .seal = w->seal, .actor = "system", .actor_type = "System"
+    };
+
+    return w->process->seal(w->process->data, &c, err);
+}
+
+static bool
+loop_seal_again(struct worker *w, struct error *err)
+{
+    const struct core  c = {
+        .db = w->db, .seal = w->seal, .actor = "system", .actor_type = "System"
+    };
+    int                rows;
+
+    return seal_keys_again(&c, &rows, err);
+}
+
+static bool
 loop_certificate(struct worker *w, struct error *err)
 {
     const struct core  c = {
@@ -72,6 +94,8 @@ static const struct loop {
     { "issuers", HOUR, .run = loop_issuers },
     { "fleet-ca", .interval = INTERVAL(reaper_interval), .run = loop_fleet },
     { "api-certificate", .interval = INTERVAL(reaper_interval), .run = loop_certificate, .everywhere = true },
+    { "seal-keys", .interval = INTERVAL(reaper_interval), .run = loop_seal, .everywhere = true },
+    { "seal-again", .interval = INTERVAL(reaper_interval), .run = loop_seal_again },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },
 };
 

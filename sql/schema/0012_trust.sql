@@ -82,3 +82,51 @@ BEGIN
                                                                              OR h.identity_ca IS DISTINCT FROM c.fingerprint)) THEN 'withdraw' END;
 END
 $$;
+
+-- Sealing keys. The last one that was used seals; a process opens with each that its
+-- file has. Values name their key; those of the time of one key do not.
+CREATE TABLE seal_keys (
+    id       text PRIMARY KEY CONSTRAINT seal_key_id CHECK (id ~ '^[0-9a-f]{8}$'),
+    used_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- Which keys the file of each process has, as it said last.
+CREATE TABLE seal_key_holders (
+    process  text PRIMARY KEY,
+    ids      text[] NOT NULL,
+    seen_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE VIEW seal_key_processes AS SELECT process, ids FROM seal_key_holders WHERE seen_at > now() - interval '2 minutes';
+
+CREATE FUNCTION seal_key_of(sealed text) RETURNS text LANGUAGE sql IMMUTABLE AS
+$$ SELECT CASE WHEN sealed LIKE 'v2.%' THEN substr(sealed, 4, 8) ELSE '' END $$;
+
+-- Every sealed value, and what binds it to its place.
+CREATE VIEW sealed_values AS
+SELECT 'authorities' AS place, id AS row_id, 'authorities.key.' || id AS context, key AS sealed FROM authorities
+UNION ALL SELECT 'issuers', id, 'issuers.secrets.' || id, secrets FROM issuers WHERE secrets IS NOT NULL
+UNION ALL SELECT 'issuer_accounts', issuer_id, 'issuers.account.' || issuer_id, account FROM issuer_accounts WHERE account IS NOT NULL
+UNION ALL SELECT 'idempotency_keys', principal || ' ' || key, NULL, answer FROM idempotency_keys WHERE answer IS NOT NULL;
+
+-- A value takes the place of the one that was read; whoever has changed it meanwhile
+-- has sealed it.
+CREATE FUNCTION seal_replace(place text, row_id text, before text, after text) RETURNS boolean LANGUAGE plpgsql AS
+$$
+BEGIN
+    CASE place
+    WHEN 'authorities' THEN UPDATE authorities SET key = after WHERE id = row_id AND key = before;
+    WHEN 'issuers' THEN UPDATE issuers SET secrets = after WHERE id = row_id AND secrets = before;
+    WHEN 'issuer_accounts' THEN UPDATE issuer_accounts SET account = after WHERE issuer_id = row_id AND account = before;
+    END CASE;
+    RETURN FOUND;
+END
+$$;
+
+CREATE VIEW api_seal_keys AS
+SELECT k.id, k.id = (SELECT id FROM seal_keys ORDER BY used_at DESC LIMIT 1) AS current,
+       (SELECT max(s.used_at) FROM seal_keys s WHERE s.id = k.id) AS used_at,
+       (SELECT count(*) FROM sealed_values v WHERE seal_key_of(v.sealed) = k.id) AS sealed_values,
+       ARRAY(SELECT p.process FROM seal_key_processes p WHERE k.id = ANY (p.ids) ORDER BY 1) AS held_by,
+       ARRAY(SELECT p.process FROM seal_key_processes p WHERE k.id <> ALL (p.ids) ORDER BY 1) AS missing_in
+  FROM (SELECT id FROM seal_keys UNION SELECT unnest(ids) FROM seal_key_processes
+        UNION SELECT seal_key_of(sealed) FROM sealed_values WHERE seal_key_of(sealed) <> '') AS k;
