@@ -92,6 +92,7 @@ enum cli_exit cli_status(const struct cli *cli);
 enum cli_exit cli_version(const struct cli *cli);
 enum cli_exit cli_store_list(const struct cli *cli);
 enum cli_exit cli_store_verify(const struct cli *cli);
+enum cli_exit cli_store_rotate_key(const struct cli *cli);
 enum cli_exit cli_store_export(const struct cli *cli);
 enum cli_exit cli_seal_add(const struct cli *cli);
 enum cli_exit cli_seal_drop(const struct cli *cli);

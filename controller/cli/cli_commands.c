@@ -138,5 +138,8 @@ const struct cli_command  cli_commands[] = {
     ROW(.words = "store export", .local = true, .argument = "DIR", .options = store,
         .run = cli_store_export,
         .help = "write chains and private keys as PEM, with lines for nginx.conf"),
+    ROW(.words = "store rotate", .local = true, .options = store,
+        .run = cli_store_rotate_key,
+        .help = "a new sealing key: reload NGINX, then again to remove the old one"),
     { NULL }
 };

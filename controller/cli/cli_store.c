@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define DEFAULT_STORE  "/var/lib/nginx/certctl"
 #define WHY            300
 
 CLEANUP_FUNC(json, json_t *, json_decref)
@@ -132,8 +131,8 @@ check_owner(const char *path, struct error *err)
 }
 
 /* The folders of a store belong to the workers' user, whoever that is. */
-static certctl_store_t *
-open_store(const char *path, struct error *err)
+certctl_store_t *
+cli_store_open(const char *path, struct error *err)
 {
     char              why[WHY], sub[PATH_MAX];
     struct stat       st;
@@ -249,7 +248,7 @@ cli_store_each(const struct cli *cli, cli_record_fn *fn, void *data,
     __attribute__((cleanup(names_cleanup))) struct names  names = { 0 };
 
     *count = 0;
-    store = open_store(path ? path : DEFAULT_STORE, err);
+    store = cli_store_open(path ? path : CLI_STORE_DEFAULT, err);
 
     if (!store || !list_names(store, &names, err)) {
         return false;

@@ -5,6 +5,11 @@
 #include "x509_chain.h"
 #include "x509_info.h"
 
+#define CLI_STORE_DEFAULT  "/var/lib/nginx/certctl"
+
+/* The store of this folder, for reading; NULL with a sentence. */
+certctl_store_t *cli_store_open(const char *path, struct error *err);
+
 /* One record, opened. */
 struct cli_record {
     certctl_record_t          stored;

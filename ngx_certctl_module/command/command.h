@@ -39,6 +39,12 @@ void ngx_http_certctl_ticket_keys_worker(ngx_cycle_t *cycle,
     ngx_http_certctl_main_conf_t *mcf);
 
 
+/* command/seal_again.c: the same */
+
+void ngx_http_certctl_reseal_worker(ngx_cycle_t *cycle,
+    ngx_http_certctl_main_conf_t *mcf);
+
+
 /* command/change.c: what several requests share */
 
 /* The private key of a record, to be freed; or NULL and an error answered, for

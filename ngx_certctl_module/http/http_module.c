@@ -414,7 +414,9 @@ ngx_http_certctl_init_process(ngx_cycle_t *cycle)
             return NGX_ERROR;
         }
     }
+
     ngx_http_certctl_ticket_keys_worker(cycle, mcf);
+    ngx_http_certctl_reseal_worker(cycle, mcf);
 
     return ngx_certctl_worker_init(cycle, &mcf->certctl);
 }

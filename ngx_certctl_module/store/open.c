@@ -225,6 +225,7 @@ certctl_store_close(certctl_store_t *store)
     certctl_close(store->top);
 
     EVP_MAC_CTX_free(store->mac);
+    EVP_MAC_CTX_free(store->mac_old);
     EVP_CIPHER_free(store->cipher);
     free(store);
 }

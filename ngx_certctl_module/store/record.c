@@ -85,13 +85,13 @@ certctl_get_be(const u_char *p, size_t n)
 /* A copy of what has the sealing key: setting one up costs twice as much. */
 
 static int
-derive(certctl_store_t *store, const u_char *salt, u_char *key)
+derive(const EVP_MAC_CTX *sealing, const u_char *salt, u_char *key)
 {
     int           done;
     size_t        len;
     EVP_MAC_CTX  *mac;
 
-    mac = store->mac ? EVP_MAC_CTX_dup(store->mac) : NULL;
+    mac = sealing ? EVP_MAC_CTX_dup(sealing) : NULL;
 
     done = mac != NULL
            && EVP_MAC_update(mac, (const u_char *) sealed_label,
@@ -111,8 +111,8 @@ derive(certctl_store_t *store, const u_char *salt, u_char *key)
  */
 
 static int
-crypt_body(certctl_store_t *store, int enc, const u_char *head,
-    size_t head_len, u_char *body, size_t len, u_char *tag)
+crypt_body(certctl_store_t *store, const EVP_MAC_CTX *mac, int enc,
+    const u_char *head, size_t head_len, u_char *body, size_t len, u_char *tag)
 {
     static const u_char   nonce[12];
     u_char                key[EVP_MAX_MD_SIZE];
@@ -124,7 +124,7 @@ crypt_body(certctl_store_t *store, int enc, const u_char *head,
     ctx = EVP_CIPHER_CTX_new();
 
     if (ctx == NULL
-        || !derive(store, head + SEALED_SALT, key)
+        || !derive(mac, head + SEALED_SALT, key)
         || !EVP_CipherInit_ex2(ctx, store->cipher, key, nonce, enc, NULL)
         || !EVP_CipherUpdate(ctx, NULL, &n, store->host, sizeof(store->host))
         || !EVP_CipherUpdate(ctx, NULL, &n, head, head_len)
@@ -217,7 +217,7 @@ certctl_seal(certctl_store_t *store, const certctl_record_t *in, u_char **out,
     }
 
     if (RAND_bytes(buf + SEALED_SALT, SEALED_SALT_LEN) != 1
-        || crypt_body(store, 1, buf, head, body, p - body, p) != 1)
+        || crypt_body(store, store->mac, 1, buf, head, body, p - body, p) != 1)
     {
         OPENSSL_cleanse(buf, total);
         free(buf);
@@ -276,6 +276,39 @@ read_head(const u_char *p, size_t len, certctl_sealed_e type,
 }
 
 
+/*
+ * By the sealing key, or by the one before: decrypting with a wrong key leaves
+ * what another time makes of it what it was.
+ */
+
+static int
+open_body(certctl_store_t *store, const u_char *head, size_t head_len,
+    u_char *body, size_t len, unsigned *old_key)
+{
+    int     rc;
+    u_char  tag[SEALED_TAG];
+
+    memcpy(tag, body + len, sizeof(tag));
+
+    rc = crypt_body(store, store->mac, 0, head, head_len, body, len, tag);
+
+    if (rc != 0 || store->mac_old == NULL) {
+        return rc;
+    }
+
+    rc = crypt_body(store, store->mac, 1, head, head_len, body, len, tag);
+
+    if (rc == 1) {
+        memcpy(tag, body + len, sizeof(tag));
+        rc = crypt_body(store, store->mac_old, 0, head, head_len, body, len,
+                        tag);
+        *old_key = rc == 1;
+    }
+
+    return rc;
+}
+
+
 int
 certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
     const char *name, u_char *buf, size_t len, certctl_record_t *ret)
@@ -284,13 +317,14 @@ certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
     size_t             i, head;
     u_char            *p;
     int                rc = 0;
+    unsigned           old_key = 0;
 
     memset(&sealed, 0, sizeof(sealed));
 
     if (read_head(buf, len, type, name, &sealed)) {
         head = SEALED_HEAD + strlen(name);
-        rc = crypt_body(store, 0, buf, head, buf + head,
-                        len - head - SEALED_TAG, buf + len - SEALED_TAG);
+        rc = open_body(store, buf, head, buf + head, len - head - SEALED_TAG,
+                       &old_key);
     }
 
     if (rc != 1) {
@@ -312,6 +346,7 @@ certctl_unseal(certctl_store_t *store, certctl_sealed_e type,
         p += sealed.blob[i].len;
     }
 
+    sealed.old_key = old_key;
     sealed.buf = buf;
     sealed.buf_len = len;
     *ret = sealed;

@@ -73,6 +73,7 @@ typedef struct {
     int64_t         stored;             /* when, in seconds since 1970 */
     certctl_kind_e  kind;
     unsigned        reused_key:1;
+    unsigned        old_key:1;          /* when read: seal.old has sealed it */
 
     const struct certctl_leaf  *leaf;   /* for put(): of the first in chain,
                                            when the caller has validated it;
@@ -358,6 +359,26 @@ int certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
 int certctl_store_trust(certctl_store_t *store, certctl_record_t *ret);
 int certctl_store_trust_put(certctl_store_t *store, const certctl_blob_t *cas,
     uint64_t *generation);
+
+
+/*
+ * Replacing the sealing key.  rotate_key() puts a new key into seal.key and
+ * keeps the one before as seal.old, which opens what it has sealed; a store that
+ * is opened from then on seals with the new one.  reseal() seals again what the
+ * old key has sealed, and calls on_step, which may be NULL, after each file;
+ * what it has left is the result.  drop_old_key() removes seal.old.  NULL, or
+ * what is wrong.
+ */
+
+const char *certctl_store_rotate_key(const char *path);
+const char *certctl_store_drop_old_key(const char *path);
+int certctl_store_has_old_key(certctl_store_t *store);
+/* Whether seal.old is seal.key: rotate_key() was killed; call it again. */
+int certctl_store_same_keys(certctl_store_t *store);
+size_t certctl_store_reseal(certctl_store_t *store, void (*on_step)(void),
+    size_t *done);
+/* How many files the old key has sealed. */
+size_t certctl_store_old_sealed(certctl_store_t *store);
 
 
 /* Keys that wait.  A newer one replaces an older; put() of a chain that fits

@@ -3,6 +3,7 @@
  * What the store's own files share.  How a store lies on disk:
  *
  *   seal.key                 sealing key and host id, the master's alone
+ *   seal.old                 the key before, while something needs it
  *   certs/<hh>/<name>        the live record
  *   certs/<hh>/<name>~       the one before it, for rollback
  *   names/ecdsa/<hh>/<dns>   link whose text names the records that carry it
@@ -73,6 +74,7 @@ struct certctl_store_s {
 
     u_char       host[CERTCTL_SEAL_HOST];
     EVP_MAC_CTX *mac;                       /* has the sealing key; is copied */
+    EVP_MAC_CTX *mac_old;                   /* has the one before, or NULL */
     EVP_CIPHER  *cipher;
 
     void       (*healed)(void *data);

@@ -69,6 +69,11 @@ typedef struct {
     ngx_atomic_t  trusts;                 /* sets of CAs that controllers have
                                              sent */
 
+    ngx_atomic_t  reseal_tried;           /* as tickets_tried, of files that the
+                                             old sealing key has sealed */
+    ngx_atomic_t  resealed;               /* the configuration in which none is
+                                             left */
+
     ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];
