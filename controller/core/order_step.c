@@ -399,6 +399,7 @@ order_steps(struct work *w, const PGresult *orders, int i, double *delay,
     }
 
     for (int n = 0; n < STEPS_AT_ONCE && end == ORDER_GOES_ON; n++) {
+        o.ctx.resumed = n == 0 && o.state != NULL;
         end = order_next(&o, err);
     }
 
