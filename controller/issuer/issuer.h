@@ -11,7 +11,7 @@
  * in their arguments.  To wait they return ISSUER_PENDING.
  *
  * To add one: 1. write controller/issuer/<name>.c with a struct issuer at its
- * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/issuers.md.
+ * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/connectors/<name>.md.
  */
 #pragma once
 #include "field.h"

@@ -429,28 +429,6 @@ test_refusals(void)
     }
 }
 
-/* Each field has its place in the manual. */
-static void
-test_manual(void)
-{
-    char    name[80];
-    char   *text = calloc(1, 65536);
-    FILE   *file = fopen("docs/issuers.md", "r");
-
-    ok(file && fread(text, 1, 65535, file) > 0, "docs/issuers.md is there");
-
-    for (const struct field *f = issuer_local.kind.fields; f->name; f++) {
-        snprintf(name, sizeof(name), "`%s`", f->name);
-        ok(strstr(text, name), "%s is in the manual", f->name);
-    }
-
-    if (file) {
-        fclose(file);
-    }
-
-    free(text);
-}
-
 int
 main(void)
 {
@@ -466,7 +444,6 @@ main(void)
     test_ends_with_chain();
     test_files();
     test_refusals();
-    test_manual();
 
     return done_testing();
 }
