@@ -71,7 +71,7 @@ print_resource(const char *symbol, const struct resource *res)
 static void
 print_routes(void)
 {
-    puts("| route | permission | |\n|---|---|---|");
+    puts("| route | permission | audit action | |\n|---|---|---|---|");
 
     for (const struct route *route = routes; route->path; route++) {
         printf("| `%s %s` | ", route->method, route->path);
@@ -82,6 +82,7 @@ print_routes(void)
             fputs(route->flags & ROUTE_PUBLIC ? "none" : "any key", stdout);
         }
 
+        printf(route->audit ? " | `%s`" : " |%s", route->audit ? route->audit : "");
         printf(" | %s |\n", route->summary);
     }
 }
