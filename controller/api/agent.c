@@ -206,7 +206,7 @@ agent_retire(struct request *r)
     }
 
     if (PQntuples(counts) == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "no agent has this id");
+        return error_not_found(&r->err, "agent", r->args[0]);
     }
 
     if (PQgetvalue(counts, 0, 1)[0] == 't') {
