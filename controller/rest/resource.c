@@ -159,17 +159,20 @@ resource_insert(struct request *r, const struct resource *res, char **ret_id)
 {
     CLEANUP(mem) char  *id = NULL;
 
-    if (!resource_check(r, res->fields, NULL)) {
-        return false;
-    }
-
-    id = run_create(r, res);
-    if (id == NULL) {
+    if (!resource_check(r, res->fields, NULL)
+        || (res->check && !res->check(r, NULL, NULL))
+        || (id = run_create(r, res)) == NULL)
+    {
         return false;
     }
 
     r->details = resource_details(r->body, NULL, res->fields);
     r->subject = strdup(id);
+
+    if (res->changed && !res->changed(r, id, NULL)) {
+        return false;
+    }
+
     *ret_id = TAKE(id);
 
     return true;
@@ -230,13 +233,17 @@ resource_update(struct request *r)
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
 
-    if (current == NULL || !resource_check(r, res->fields, current)) {
+    if (current == NULL || !resource_check(r, res->fields, current)
+        || (res->check && !res->check(r, r->args[0], current)))
+    {
         return false;
     }
 
     r->details = resource_details(r->body, current, res->fields);
 
-    return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
+    return run_update(r, res)
+           && (res->changed == NULL || res->changed(r, r->args[0], current))
+           && resource_reply(r, res, r->args[0], 200);
 }
 
 /* What still refers to it, as objects, so that a caller can go there. */
