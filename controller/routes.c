@@ -63,6 +63,8 @@ const struct route  routes[] = {
       &issuer_resource, ROUTE_SLOW, "Change fields of an issuer", .status = 200 },
     { "DELETE", V1 "/issuers/{id}", "issuer.delete", "issuer_deleted",
       resource_delete, &issuer_resource, 0, "Delete an issuer", .status = 204 },
+    { "POST", V1 "/issuers/{id}/test", "issuer.edit", "issuer_tested", issuer_test_post,
+      &issuer_test_resource, ROUTE_SLOW, "Try whether an issuer works", .status = 200 },
 
     { "GET", V1 "/agents", "agent.read", NULL, resource_list,
       &agent_active_resource, ROUTE_LIST | ROUTE_SLOW, "List agents", .status = 200 },

@@ -2,7 +2,7 @@
 #pragma once
 #include "resource.h"
 
-rest_handler  issuer_create, issuer_update;
+rest_handler  issuer_create, issuer_update, issuer_test_post;
 rest_handler  agent_retire, agent_revoke_post;
 rest_handler  certificate_renew, certificate_deploy, certificate_revoke;
 rest_handler  job_cancel;
