@@ -79,19 +79,16 @@ static const struct sort  sorts[] = {
     { 0 }
 };
 
+/* Without a target, it gets those of the policy that applies. */
+static bool
+certificate_changed(struct request *r, const char *id, const json_t *current)
+{
+    return current || DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id);
+}
+
 const struct resource  certificate_resource = {
     .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
-    .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
+    .filters = filters, .sorts = sorts, .changed = certificate_changed,
+    RESOURCE_SQL(CERTIFICATE)
 };
-
-/* Without a target, it gets those of the policy that applies. */
-bool
-certificate_create(struct request *r)
-{
-    CLEANUP(mem) char  *id = NULL;
-
-    return resource_insert(r, &certificate_resource, &id)
-           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
-           && resource_reply(r, &certificate_resource, id, 201);
-}

@@ -185,20 +185,8 @@ order_issue(struct work *w, struct error *err)
 enum work_result
 order_run(struct work *w, struct error *err)
 {
-    enum work_result  result;
-
-    if (!order_brake(w, err) || !order_plan(w, err) || !order_requests(w, err)) {
-        return WORK_FAILED;
-    }
-
-    result = order_issue(w, err);
-
-    if (result != WORK_DONE) {
-        return result;
-    }
-
-    return DB_RUN(w->core.db, err, SQL_CERTIFICATE_RENEWED, w->certificate_id)
-           ? WORK_DONE : WORK_FAILED;
+    return order_brake(w, err) && order_plan(w, err) && order_requests(w, err)
+           ? order_issue(w, err) : WORK_FAILED;
 }
 
 bool

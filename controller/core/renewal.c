@@ -64,8 +64,7 @@ renewal_request(const struct core *c, const char *certificate_id, bool force,
     }
 
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no certificate %s",
-                         certificate_id);
+        return error_not_found(err, "certificate", certificate_id);
     }
 
     if (!renewal_allowed(row, certificate_id, err)) {

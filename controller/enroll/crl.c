@@ -127,7 +127,7 @@ crl_make(struct request *r, const char *issuer)
     }
 
     if (PQntuples(next) == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "there is no issuer %.100s", issuer);
+        return error_not_found(&r->err, "issuer", issuer);
     }
 
     authority = pki_issuer_open(r, issuer);

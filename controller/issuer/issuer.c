@@ -62,6 +62,14 @@ fault_of(enum err code)
 }
 
 void
+issuer_report(json_t *report, const char *step, const struct error *why,
+    const char *detail)
+{
+    json_array_append_new(report, json_pack("{s:s, s:b, s:s?}", "step", step, "ok", why == NULL,
+                                            "detail", why ? why->detail : detail));
+}
+
+void
 issuer_step_failed(struct issuer_step *step, const struct error *why)
 {
     step->outcome = ISSUER_FAILED;

@@ -133,9 +133,17 @@ ON CONFLICT (type, subject) DO UPDATE SET version_id = excluded.version_id, atte
       status = 'Pending', epoch = jobs.epoch + 1, attempts = 0, scheduled_at = now(), lease_until = NULL
 RETURNING version_id;
 
+-- With the last order of its attempt a certificate is renewed; what the audit event
+-- says, or no row while others of its orders are open.
 -- name: certificate_renewed
 UPDATE managed_certificates c SET last_renewal_at = now()
- WHERE c.id = $1;
+  FROM orders o
+ WHERE o.id = $1 AND c.id = o.certificate_id
+   AND NOT EXISTS (SELECT FROM orders r WHERE r.attempt_id = o.attempt_id AND r.state IN ('new', 'ready'))
+RETURNING (SELECT json_build_object('attempt_id', o.attempt_id, 'issuer_id', o.issuer_id, 'versions', json_agg(json_build_object(
+                      'id', v.id, 'target_id', v.target_id, 'serial_number', v.serial_number, 'not_after', v.not_after) ORDER BY v.target_id))
+             FROM orders r JOIN certificate_versions v ON v.order_id = r.id
+            WHERE r.attempt_id = o.attempt_id)::text AS details;
 
 -- name: attempt_failed
 WITH attempt AS (
