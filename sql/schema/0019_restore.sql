@@ -29,3 +29,15 @@ CREATE TRIGGER revocation_changed AFTER UPDATE OF issuer_id, serial_number, reas
 
 -- CRLs that are there may lack what their snapshots said.
 INSERT INTO crl_changes (issuer_id) SELECT issuer_id FROM crls;
+
+-- Audit rows name their actor by the name of its key: these names are of others.
+UPDATE api_keys SET name = name || ' (' || id || ')' WHERE lower(btrim(name)) IN ('system', 'anonymous');
+CREATE FUNCTION api_key_name_reserved() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = '23514', COLUMN = '/name',
+        MESSAGE = format('name must not be "%s": audit rows use "system" for certctl itself, and "anonymous" for callers without a key', NEW.name);
+END
+$$;
+CREATE TRIGGER api_key_name_reserved BEFORE INSERT OR UPDATE OF name ON api_keys
+    FOR EACH ROW WHEN (lower(btrim(NEW.name)) IN ('system', 'anonymous')) EXECUTE FUNCTION api_key_name_reserved();
