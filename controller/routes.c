@@ -84,6 +84,18 @@ const struct route  routes[] = {
     { "POST", V1 "/agents/{id}/revoke", "agent.retire", "agent_revoked", agent_revoke_post,
       &agent_revoke_resource, ROUTE_WAKES, "Revoke a host and its certificates", .status = 200 },
 
+    { "GET", V1 "/authorities", "authority.read", NULL, resource_list,
+      &authority_resource, ROUTE_LIST, "List fleet CAs", .status = 200 },
+    { "POST", V1 "/authorities", "authority.edit", "authority_created", authority_create,
+      &authority_resource, 0, "Make the next fleet CA, which hosts learn", .status = 201 },
+    { "GET", V1 "/authorities/{id}", "authority.read", NULL, resource_get,
+      &authority_resource, 0, "Get a fleet CA", .status = 200 },
+    { "POST", V1 "/authorities/{id}/use", "authority.edit", "authority_used", authority_use,
+      &authority_resource, 0, "Use the next fleet CA now", .status = 200 },
+    { "POST", V1 "/authorities/{id}/withdraw", "authority.edit", "authority_withdrawn",
+      authority_withdraw, &authority_withdraw_resource, 0,
+      "Trust the next or the previous fleet CA no more", .status = 200 },
+
     { "GET", V1 "/certificates", "cert.read", NULL, resource_list,
       &certificate_resource, ROUTE_LIST | ROUTE_SLOW, "List managed certificates", .status = 200 },
     { "POST", V1 "/certificates", "cert.issue", "certificate_created",

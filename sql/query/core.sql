@@ -16,13 +16,6 @@ RETURNING id;
 -- name: issuer_exists
 SELECT id FROM issuers WHERE id = $1;
 
--- name: authority_get
-SELECT certificate, key FROM authorities WHERE name = $1;
-
--- name: authority_add
-INSERT INTO authorities (name, certificate, key, not_after) VALUES ($1, $2, $3, to_timestamp($4::bigint))
-ON CONFLICT (name) DO NOTHING;
-
 -- What renewal_request needs to decide, the row locked against a second request.
 -- name: renewal_facts
 SELECT c.status, c.expires_at::text, p.id AS policy_id, p.method, p.is_active, p.max_retries,
@@ -242,9 +235,11 @@ SELECT r.issuer_id, r.serial_number, r.reason_code, v.pem_chain FROM certificate
 UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;
 
 -- name: agent_link
-SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address,
-       enrolled_at IS NOT NULL AND identity_expires_at <= now() AS lapsed
-  FROM agents WHERE id = $1;
+SELECT a.id, a.url, a.fingerprint, a.trust_first_use, a.enrolled_at IS NOT NULL AS enrolled, a.status, a.report_etag, a.probe_address,
+       a.enrolled_at IS NOT NULL AND (a.identity_expires_at <= now() OR a.identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)) AS lapsed,
+       t.id AS authority, t.fingerprint AS authority_fingerprint, t.certificate AS authority_pem,
+       (SELECT json_agg(fingerprint ORDER BY place)::text FROM trusted_authorities) AS cas
+  FROM agents a JOIN authorities t ON t.id = authority_for(a.trusted_cas) WHERE a.id = $1;
 
 -- name: agent_enrol_job
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, requested_by)
@@ -253,6 +248,7 @@ ON CONFLICT (type, subject) DO NOTHING;
 
 -- name: agent_enrolled
 UPDATE agents SET enrolled_at = now(), status = 'Online', fingerprint = $2, identity_expires_at = to_timestamp($3::bigint),
+       identity_ca = (SELECT fingerprint FROM authorities WHERE authorities.id = $4),
        last_heartbeat_at = now(), last_error = NULL, next_poll_at = now(), poll_failures = 0, report_etag = NULL
  WHERE id = $1 AND status <> 'Retired'
 RETURNING id;
@@ -275,7 +271,8 @@ UPDATE agents a SET status = 'Online', last_heartbeat_at = now(), last_error = N
        version = coalesce($2::jsonb->>'version', version), hostname = coalesce($2::jsonb->>'host', hostname),
        os = coalesce($2::jsonb->>'os', os), architecture = coalesce($2::jsonb->>'architecture', architecture),
        nginx_version = coalesce($2::jsonb->>'nginx', nginx_version), openssl_version = coalesce($2::jsonb->>'openssl', openssl_version),
-       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag)
+       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag),
+       trusted_cas = coalesce((SELECT array_agg(v ORDER BY v) FROM jsonb_array_elements_text($2::jsonb#>'{trust,all}') v), trusted_cas)
   FROM before WHERE a.id = before.id AND a.status <> 'Retired'
 RETURNING a.id;
 
