@@ -22,7 +22,7 @@ created($api, "$v1/organizations", { id => 'org-a', name => 'Org A' });
 created($api, "$v1/teams",  { id => 't-a', name => 'Team A', description => 'keeps A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'Owner', email => 'o@example.com',
     team_id => 't-a' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'edge-a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'edge-a', 'pull')});
 
 # path => [least body, whole body, a change, [bad body, status, message] ...]
 my %plain = (

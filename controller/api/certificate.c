@@ -1,21 +1,22 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
+#include "profile.h"
 #include "resource_fields.h"
+#include "rest_auth.h"
 #include "sql_certificate.h"
 #include "wire.h"
 
 static const struct field  fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, 0, 1, 253, .pattern = "[^\\x00-\\x1f\\x7f]+",
-      .help = "common_name unless set" },
+    FIELD_LABEL("name", 0, 1, 253, NULL, "common_name unless set"),
     { "common_name", T_TEXT, F_REQUIRED, 1, CERTCTL_NAME_MAX, .check = certificate_name_check,
-      .help = "host name, *.name or IP address" },
+      .canonical = certificate_name_canonical,
+      .help = "host name, *.name or IP address; other scripts are answered as A-labels" },
     { "sans", T_TEXTS, 0, 0, CERTCTL_SANS_MAX, CERTCTL_NAME_MAX,
-      .check = certificate_name_check,
+      .check = certificate_name_check, .canonical = certificate_name_canonical,
       .init = "[]", .help = "further names; with common_name at most 100" },
-    { "environment", T_TEXT, 0, 0, 100,
-      .init = "\"\"", .help = "production, staging, ..." },
+    FIELD_LABEL("environment", 0, 0, 100, "\"\"", "production, staging, ..."),
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     FIELD_REF("owner_id", F_NULL, "who answers for it"),
     FIELD_REF("team_id", F_NULL, "whose it is"),
@@ -92,6 +93,58 @@ certificate_create(struct request *r)
     CLEANUP(mem) char  *id = NULL;
 
     return resource_insert(r, &certificate_resource, &id)
+           && profile_allows(&(struct core) { .db = r->db }, id, &r->err)
            && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
            && resource_reply(r, &certificate_resource, id, 201);
+}
+
+static bool
+differs(const struct request *r, const json_t *current, const char *const *names)
+{
+    const json_t  *value;
+
+    for ( ; *names; names++) {
+        value = json_object_get(r->body, *names);
+
+        if (value && !json_equal(value, json_object_get(current, *names))) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+/* The next renewal issues for these names: who may not issue may not choose them. */
+static bool
+names_may_change(struct request *r, const json_t *current)
+{
+    static const char *const  names[] = { "common_name", "sans", NULL };
+
+    return !differs(r, current, names) || auth_may(r, "cert.issue")
+           || error_set(&r->err, ERR_FORBIDDEN, "common_name and sans are what the next renewal "
+                        "issues for: to change them needs the permission cert.issue");
+}
+
+/* What its rules are about: what was created before a rule may change in all else. */
+static bool
+change_allowed(struct request *r, const json_t *current)
+{
+    static const char *const  judged[] = {
+        "common_name", "sans", "key_type", "certificate_profile_id", "organization_id",
+        "renewal_policy_id", NULL
+    };
+
+    return !differs(r, current, judged)
+           || profile_allows(&(struct core) { .db = r->db }, r->args[0], &r->err);
+}
+
+bool
+certificate_update(struct request *r)
+{
+    CLEANUP(json) json_t  *current = resource_current(r, &certificate_resource);
+
+    return current && resource_check(r, fields, current) && names_may_change(r, current)
+           && resource_change(r, &certificate_resource, current)
+           && change_allowed(r, current)
+           && resource_reply(r, &certificate_resource, r->args[0], 200);
 }

@@ -1,5 +1,6 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
+#include "profile.h"
 #include "sql_core.h"
 
 #include <string.h>
@@ -55,6 +56,16 @@ claim_record(const PGresult *row)
     return name;
 }
 
+/* What could not be issued again is not managed: it would only expire. */
+static bool
+claim_refused(const char *id, struct error *err)
+{
+    err->pointer[0] = '\0';
+
+    return err->code == ERR_INVALID
+           ? error_prefix(err, "%s could not be renewed", id) : false;
+}
+
 bool
 adoption_claim(const struct core *c, const char *discovered_id,
     const char *managed_id, char **managed_id_out, struct error *err)
@@ -75,6 +86,10 @@ adoption_claim(const struct core *c, const char *discovered_id,
         return err->code == ERR_NOT_FOUND
                ? error_set(err, ERR_INVALID, "there is no certificate %s",
                            managed_id ? managed_id : "") : false;
+    }
+
+    if (managed_id == NULL && !profile_allows(c, id, err)) {
+        return claim_refused(discovered_id, err);
     }
 
     target = DB_VALUE(c->db, err, SQL_ADOPTION_TARGET, PQgetvalue(row, 0, AGENT),

@@ -9,6 +9,7 @@
 #include "order_step.h"
 #include "order_verify.h"
 #include "point.h"
+#include "profile.h"
 #include "ca.h"
 #include "sql_core.h"
 #include "sql_order.h"
@@ -187,7 +188,9 @@ order_run(struct work *w, struct error *err)
 {
     enum work_result  result;
 
-    if (!order_brake(w, err) || !order_plan(w, err) || !order_requests(w, err)) {
+    if (!order_brake(w, err) || !profile_allows(&w->core, w->certificate_id, err)
+        || !order_plan(w, err) || !order_requests(w, err))
+    {
         return WORK_FAILED;
     }
 

@@ -231,18 +231,21 @@ resource_current(struct request *r, const struct resource *res)
 }
 
 bool
+resource_change(struct request *r, const struct resource *res, const json_t *current)
+{
+    r->details = resource_details(r->body, current, res->fields);
+
+    return run_update(r, res);
+}
+
+bool
 resource_update(struct request *r)
 {
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
 
-    if (current == NULL || !resource_check(r, res->fields, current)) {
-        return false;
-    }
-
-    r->details = resource_details(r->body, current, res->fields);
-
-    return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
+    return current && resource_check(r, res->fields, current)
+           && resource_change(r, res, current) && resource_reply(r, res, r->args[0], 200);
 }
 
 /* What still refers to it, as objects, so that a caller can go there. */

@@ -106,6 +106,10 @@ bool resource_reply(struct request *r, const struct resource *res,
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
 
+/* The checked body goes into the object of r->args[0], which current is. */
+bool resource_change(struct request *r, const struct resource *res,
+    const json_t *current);
+
 /* Whether name is a parameter of every list: page, sort, fields... */
 bool resource_pages_by(const char *name);
 
