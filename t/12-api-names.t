@@ -209,11 +209,3 @@ sub with_key {
 
     return Certctl::HTTP->new(port => $d->port, ca => $d->ca, bearer => $made->{key});
 }
-
-# 422 with a pointer to this field alone
-sub refused_at {
-    my ($r, $pointer, $why, $name) = @_;
-
-    return refused($r, 422, $why, $name)
-        && is(join(' ', map { $_->{pointer} } @{ $r->{json}{errors} }), $pointer, "$name: at $pointer");
-}

@@ -75,14 +75,13 @@ DECLARE
 BEGIN
     SELECT t.* INTO target FROM deployment_targets t WHERE t.id = NEW.target_id FOR SHARE;
     IF target.retired_at IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = TG_ARGV[0],
-            MESSAGE = format('%s: target %s was retired on %s: name one that is served', ltrim(TG_ARGV[0], '/'), target.id,
+        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/target_ids',
+            MESSAGE = format('target_ids: target %s was retired on %s: name one that is served', target.id,
                              to_char(target.retired_at AT TIME ZONE 'UTC', 'YYYY-MM-DD'));
     END IF;
-    RETURN NEW;
+    RETURN NULL;
 END
 $$;
-CREATE TRIGGER target_is_served BEFORE INSERT ON certificate_target_mappings
-    FOR EACH ROW EXECUTE FUNCTION target_is_served('/target_ids');
-CREATE TRIGGER target_is_served BEFORE INSERT ON renewal_policy_targets
-    FOR EACH ROW EXECUTE FUNCTION target_is_served('/default_target_ids');
+-- Afterwards: a list that is sent back with what it has already adds no row.
+CREATE TRIGGER target_is_served AFTER INSERT ON certificate_target_mappings
+    FOR EACH ROW EXECUTE FUNCTION target_is_served();
