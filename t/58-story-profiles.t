@@ -17,13 +17,17 @@ my $idn = 'xn--bcher-kva.example';
 my $dir = temp_dir() . '/ca';
 my $ca  = Certctl::PKI->ca('Scripted CA');
 my ($old, $old_key) = $ca->issue(names => ['ok.example', 'a_b.example'], days => 20);
+my ($text, $text_key) = $ca->issue(cn => 'My Service', names => ['svc.example', '192.0.2.1'], days => 20);
+my ($odd, $odd_key) = $ca->issue(cn => "a\x{202e}b", names => ['odd.example'], days => 20);
 my ($suffix, $suffix_key) = $ca->issue(names => ['co.uk'], days => 20);
 
 my $s = Certctl::Story->new(points => 1, names => ['shop.example', $idn, 'ca.example'],
     config => "renewal_interval = 1\ninventory_interval = 1\nmax_issuances_per_day = 1000\n",
     register => 0);
 
-for (['ok.example', $old, $old_key], ['co.uk', $suffix, $suffix_key]) {
+for (['ok.example', $old, $old_key], ['co.uk', $suffix, $suffix_key],
+    ['svc.example', $text, $text_key], ['odd.example', $odd, $odd_key])
+{
     $s->nginx->file("$_->[0].crt", $_->[1]);
     $s->nginx->file("$_->[0].key", $_->[2]);
     $s->{servers} .= <<"CONF";
@@ -38,7 +42,7 @@ CONF
 }
 
 $s->configure;
-ok $s->nginx->reload, 'two servers have certificates from elsewhere';
+ok $s->nginx->reload, 'servers have certificates from elsewhere';
 $s->{agent} = $s->register;
 
 my $d = $s->daemon;
@@ -161,5 +165,19 @@ sub adopted {
     }
 
     is sql($d, q{SELECT count(*) FROM managed_certificates WHERE source = 'Discovery'}), 0, 'no certificate was made';
+
+    # a commonName that is a text for people
+    my ($found) = grep { $_->{common_name} eq 'My Service' } @{ $s->get('discovered-certificates?per_page=100')->{data} };
+    my ($odd) = grep { ($_->{sans}[0] // '') eq 'odd.example' } @{ $s->get('discovered-certificates?per_page=100')->{data} };
+    is $odd->{common_name}, "a\x{202e}b", 'a commonName with a direction mark';
+    is $s->get('certificates/' . $s->post("discovered-certificates/$odd->{id}/claim")->{managed_certificate_id})->{name},
+        'odd.example', 'is nobody\'s name';
+    my $id = $s->post("discovered-certificates/$found->{id}/claim")->{managed_certificate_id};
+    my $crt = $s->get("certificates/$id");
+    is "$crt->{name}: $crt->{common_name}, @{ $crt->{sans} }", 'My Service: svc.example, svc.example 192.0.2.1',
+        'it is adopted with the names that clients read';
+    $s->renew($id);
+    $s->deployed($id);
+    is join(' ', Certctl::PKI::san_names(($s->versions($id))[0]{pem_chain})), 'DNS:svc.example,IP:192.0.2.1', 'and renewed';
     return;
 }

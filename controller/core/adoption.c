@@ -1,7 +1,9 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
+#include "field.h"
 #include "profile.h"
 #include "sql_core.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -56,6 +58,17 @@ claim_record(const PGresult *row)
     return name;
 }
 
+/* A stranger has written it: NULL when it is no name that an object may have. */
+static const char *
+claim_name(const PGresult *row)
+{
+    struct error  ignored;
+    const char   *name = PQgetvalue(row, 0, COMMON_NAME);
+
+    return *name && strlen(name) <= CERTCTL_NAME_MAX && field_check_label(name, &ignored)
+           ? name : NULL;
+}
+
 /* What could not be issued again is not managed: it would only expire. */
 static bool
 claim_refused(const char *id, struct error *err)
@@ -80,7 +93,8 @@ adoption_claim(const struct core *c, const char *discovered_id,
     }
 
     id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
-                    : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id);
+                    : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id,
+                               claim_name(row));
 
     if (id == NULL) {
         return err->code == ERR_NOT_FOUND
