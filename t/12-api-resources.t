@@ -22,7 +22,7 @@ created($api, "$v1/organizations", { id => 'org-a', name => 'Org A' });
 created($api, "$v1/teams",  { id => 't-a', name => 'Team A', description => 'keeps A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'Owner', email => 'o@example.com',
     team_id => 't-a' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'edge-a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'edge-a', 'pull')});
 
 # path => [least body, whole body, a change, [bad body, status, message] ...]
 my %plain = (
@@ -443,6 +443,29 @@ sub agents {
             retired_reason => 'moved away' }, 'it is known still');
         ok(!grep({ $_->{id} eq 'ag-b' } @{ $api->get("$v1/agents")->{json}{data} }), 'not in the list');
         is($api->get("$v1/agents/retired")->{json}{data}[0]{id}, 'ag-b', 'but among the retired');
+    };
+
+    subtest 'nothing is put where nobody serves it' => sub {
+        my %certificate = (common_name => 'retired.example.com', issuer_id => 'iss-local');
+        my $was = qr/^agent_id: agent ag-b was retired on \d{4}-\d\d-\d\d: a target needs an agent that serves it$/;
+
+        refused_at($api->post("$v1/targets", { name => 'on retired', agent_id => 'ag-b' }), '/agent_id', $was);
+        created($api, "$v1/targets", { id => 'tgt-moves', name => 'moves', agent_id => 'ag-a' });
+        refused_at($api->patch("$v1/targets/tgt-moves", { agent_id => 'ag-b' }), '/agent_id', $was);
+        is($api->patch("$v1/targets/tgt-r", { name => 'named anew' })->{status}, 200, 'one that is there may be changed');
+
+        refused_at($api->post("$v1/certificates", { %certificate, target_ids => ['tgt-r'] }), '/target_ids',
+            qr/^target_ids: target tgt-r was retired on .*: name one that is served$/);
+        my $id = created($api, "$v1/certificates", { %certificate, target_ids => ['tgt-moves'] })->{id};
+        refused_at($api->patch("$v1/certificates/$id", { target_ids => ['tgt-moves', 'tgt-r'] }), '/target_ids',
+            qr/target tgt-r was retired/);
+        sql($d, q{UPDATE deployment_targets SET retired_at = now() WHERE id = 'tgt-moves'});
+        is($api->put("$v1/certificates/$id", $api->get("$v1/certificates/$id")->{json})->{status}, 200,
+            'a certificate whose target was retired may be sent back');
+        refused_at($api->patch("$v1/renewal-policies/rp-default", { default_target_ids => ['tgt-r'] }), '/default_target_ids/0',
+            qr/target tgt-r is retired/);
+
+        refused_at($api->post("$v1/agents", { name => 'pulls', kind => 'pull' }), '/kind', qr/^kind must be one of: nginx-module$/);
     };
 
     return;

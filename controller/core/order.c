@@ -9,6 +9,7 @@
 #include "order_step.h"
 #include "order_verify.h"
 #include "point.h"
+#include "profile.h"
 #include "ca.h"
 #include "sql_core.h"
 #include "sql_order.h"
@@ -185,7 +186,8 @@ order_issue(struct work *w, struct error *err)
 enum work_result
 order_run(struct work *w, struct error *err)
 {
-    return order_brake(w, err) && order_plan(w, err) && order_requests(w, err)
+    return order_brake(w, err) && profile_allows(&w->core, w->certificate_id, err)
+           && order_plan(w, err) && order_requests(w, err)
            ? order_issue(w, err) : WORK_FAILED;
 }
 

@@ -10,6 +10,7 @@
 #include "issuers.h"
 #include "order_verify.h"
 #include "point.h"
+#include "profile.h"
 #include "sql_core.h"
 #include "sql_order.h"
 
@@ -274,7 +275,9 @@ order_version(struct order *o, const struct issuer_step *step, struct error *err
         return true;
     }
 
-    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)) {
+    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)
+        || !profile_allows_issued(&o->w->core, o->id, step->chain_pem, &info, err))
+    {
         return false;
     }
 
@@ -342,8 +345,9 @@ order_record(struct order *o, const struct issuer_step *step, struct error *err)
     }
 
     if (!order_learn(o, step, err)) {
-        return step->nchallenges && err->code == ERR_INVALID ? order_fail(o, step, err)
-                                                              : ORDER_FAILED;
+        return err->code == ERR_INVALID
+               && (step->nchallenges || step->outcome == ISSUER_ISSUED)
+               ? order_fail(o, step, err) : ORDER_FAILED;
     }
 
     switch (step->outcome) {

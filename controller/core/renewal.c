@@ -1,5 +1,6 @@
 /* Renew Now: the rules that let a person start a renewal, and the rows it takes. */
 #include "renewal.h"
+#include "profile.h"
 #include "sql_core.h"
 
 #include "states.h"
@@ -69,6 +70,11 @@ renewal_request(const struct core *c, const char *certificate_id, bool force,
 
     if (!renewal_allowed(row, certificate_id, err)) {
         return false;
+    }
+
+    if (!profile_allows(c, certificate_id, err)) {
+        err->pointer[0] = '\0';
+        return error_prefix(err, "%s", certificate_id);
     }
 
     if (!PQgetisnull(row, 0, OPEN)) {

@@ -357,10 +357,12 @@ SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record,
   FROM discovered_certificates d WHERE d.id = $1 FOR UPDATE;
 
 -- A managed certificate of the observed one's names, keeping its validity so that
--- the policy's window counts from what is live.
+-- the policy's window counts from what is live. A commonName that is none of its
+-- names is a text for people: clients do not read it (RFC 9525 6.3).
 -- name: adoption_certificate
 INSERT INTO managed_certificates (name, common_name, sans, issuer_id, status, expires_at, not_before, source, key_type, organization_id)
-SELECT coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), d.sans,
+SELECT coalesce($2, d.sans[1], d.server_names[1]),
+       coalesce((SELECT n FROM unnest(d.sans) n WHERE lower(n) = lower(d.common_name) LIMIT 1), d.sans[1], nullif(d.common_name, ''), d.server_names[1]), d.sans,
        coalesce((SELECT p.issuer_id FROM policy_of(NULL, a.organization_id) p), (SELECT i.id FROM issuers i WHERE i.enabled ORDER BY i.id = 'iss-local' DESC, i.created_at LIMIT 1)),
        CASE WHEN d.not_after <= now() THEN 'Expired' ELSE 'Active' END, d.not_after, d.not_before, 'Discovery',
        CASE WHEN d.key_algorithm IN ('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096', 'ed25519') THEN d.key_algorithm ELSE 'ec-p256' END, a.organization_id
