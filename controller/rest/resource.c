@@ -245,9 +245,8 @@ resource_update(struct request *r)
     return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
 }
 
-/* What still refers to it, as objects, so that a caller can go there. */
-static bool
-nothing_depends(struct request *r, const struct resource *res)
+bool
+resource_unused(struct request *r, const struct resource *res)
 {
     CLEANUP(mem) char  *text = NULL;
     json_t             *dependants;
@@ -283,7 +282,7 @@ resource_delete(struct request *r)
     CLEANUP(json) json_t   *current = resource_current(r, res);
     CLEANUP(mem) char      *id = NULL;
 
-    if (current == NULL || !nothing_depends(r, res)) {
+    if (current == NULL || !resource_unused(r, res)) {
         return false;
     }
 
