@@ -152,6 +152,11 @@ sub issuers {
     }
     is(crt('mc-policy', issuer_id => $null, renewal_policy_id => 'rp-b')->{issuer_id}, undef, 'the policy says it');
     refused($api->patch("$v1/renewal-policies/rp-b", { issuer_id => $null }), 422, qr/certificate mc-policy names this policy and no issuer/, 'and goes on saying it');
+    created($api, "$v1/organizations", { id => 'org-b', name => 'B' });
+    created($api, "$v1/renewal-policies", { id => 'rp-org-b', name => 'Of B', organization_id => 'org-b', issuer_id => 'iss-b' });
+    crt('mc-org-b', issuer_id => $null, organization_id => 'org-b');
+    refused($api->patch("$v1/certificates/mc-org-b", { organization_id => $null }), 422, qr/issuer_id is required: renewal policy rp-default/, 'nor another organization');
+    is($api->delete("$v1/certificates/mc-org-b")->{status}, 204, 'it goes');
     refused($api->patch("$v1/certificates/mc-policy", { renewal_policy_id => $null }), 422, qr/issuer_id is required/, 'another policy does not');
 
     # a method without a connector: at once, with the reason, on no path

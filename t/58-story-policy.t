@@ -139,9 +139,16 @@ sub limit {
     is_deeply [@$after{qw(renew_at next_retry_at consecutive_failures)}], [@$row{qw(renew_at next_retry_at consecutive_failures)}], 'and its schedule';
     is $s->get("certificates/$id/renewals")->{total}, 3, 'nothing was tried';
 
-    # the oldest of them leaves the day
-    sql($s->daemon, "UPDATE certificate_versions SET created_at = created_at - interval '1 day' WHERE id = (SELECT id FROM certificate_versions
-        WHERE certificate_id = '$id' ORDER BY created_at LIMIT 1)");
+    # what people asked for takes nothing from the schedule
+    sql($s->daemon, "UPDATE managed_certificates SET renew_at = now() WHERE id = '$id'");
+    $row = $s->deployed($id, after => $row->{last_deployment_at});
+    is newest($id)->{fingerprint_sha256}, $s->shown('often.example')->{fingerprint}, 'what is due is renewed all the same';
+    my ($last) = @{ $s->get("certificates/$id/renewals")->{data} };
+    is_deeply [@$last{qw(status requested_by)}], ['completed', 'system'], 'by the schedule';
+
+    # the oldest two of them leave the day
+    sql($s->daemon, "UPDATE certificate_versions SET created_at = created_at - interval '1 day' WHERE id IN (SELECT id FROM certificate_versions
+        WHERE certificate_id = '$id' ORDER BY created_at LIMIT 2)");
     is $s->renew($id)->{status}, 'renewal_triggered', 'a day later it is not';
     $s->deployed($id, after => $row->{last_deployment_at});
     return;

@@ -3,7 +3,6 @@
 #include "resource_fields.h"
 #include "sql_certificate.h"
 #include "sql_policy.h"
-#include "sql_resource.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -134,16 +133,16 @@ make_default(struct request *r, const char *successor)
                             "\"%s\" without an organization", successor));
 }
 
-/* Counts what it covered and nothing covers now; one that only certificates can
- * name covers none when it is deleted. */
+/* The object goes first: what is in use is refused with what uses it.  A refusal
+ * afterwards takes it back.  One that only certificates can name covers none when it
+ * is deleted. */
 bool
 renewal_policy_delete(struct request *r)
 {
-    const struct resource  *res = &renewal_policy_resource;
     const char             *successor = rest_query(r, "successor");
-    CLEANUP(json) json_t   *current = resource_current(r, res), *answer = NULL;
-    CLEANUP(mem) char      *id = NULL;
-    bool                    is_default, scoped;
+    CLEANUP(json) json_t   *current = resource_current(r, &renewal_policy_resource);
+    CLEANUP(json) json_t   *answer = NULL;
+    bool                    is_default;
     long                    before, after;
 
     if (current == NULL) {
@@ -151,20 +150,17 @@ renewal_policy_delete(struct request *r)
     }
 
     is_default = json_is_true(json_object_get(current, "is_default"));
-    scoped = is_default || json_is_string(json_object_get(current, "organization_id"));
 
-    if (!resource_unused(r, res) || !delete_allowed(r, is_default) || !uncovered(r, &before)
-        || (id = DB_VALUE(r->db, &r->err, SQL_RESOURCE_DELETE, res->table, r->args[0])) == NULL
+    if (!uncovered(r, &before) || !resource_remove(r, &renewal_policy_resource) || !delete_allowed(r, is_default)
         || !make_default(r, successor) || !uncovered(r, &after))
     {
         return false;
     }
 
-    r->details = json_pack("{s:I, s:s*}", "uncovered_certificates", (json_int_t) (after - before),
-                           "successor", successor);
+    r->details = json_pack("{s:I, s:s*}", "uncovered_certificates",
+                           (json_int_t) (after - before), "successor", successor);
 
-    if (!scoped) {
-        r->status = 204;
+    if (!is_default && !json_is_string(json_object_get(current, "organization_id"))) {
         return true;
     }
 
@@ -173,6 +169,7 @@ renewal_policy_delete(struct request *r)
                        ? "no active renewal policy applies to these certificates: they are not "
                          "renewed until one does; GET /api/v1/certificates?covered=false lists them"
                        : NULL);
+    r->status = 200;
 
     return rest_reply_json(r, answer);
 }

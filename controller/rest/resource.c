@@ -245,8 +245,9 @@ resource_update(struct request *r)
     return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
 }
 
-bool
-resource_unused(struct request *r, const struct resource *res)
+/* What still refers to it, as objects, so that a caller can go there. */
+static bool
+nothing_depends(struct request *r, const struct resource *res)
 {
     CLEANUP(mem) char  *text = NULL;
     json_t             *dependants;
@@ -276,13 +277,12 @@ resource_unused(struct request *r, const struct resource *res)
 }
 
 bool
-resource_delete(struct request *r)
+resource_remove(struct request *r, const struct resource *res)
 {
-    const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
     CLEANUP(mem) char      *id = NULL;
 
-    if (current == NULL || !resource_unused(r, res)) {
+    if (current == NULL || !nothing_depends(r, res)) {
         return false;
     }
 
@@ -302,4 +302,10 @@ resource_delete(struct request *r)
     r->status = 204;
 
     return true;
+}
+
+bool
+resource_delete(struct request *r)
+{
+    return resource_remove(r, r->route->data);
 }

@@ -110,9 +110,9 @@ bool resource_reply(struct request *r, const struct resource *res,
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
 
-/* CONFLICT when something refers to the object of r->args[0]: the answer names
- * what, in dependants. */
-bool resource_unused(struct request *r, const struct resource *res);
+/* Deletes the object of r->args[0], which nothing may refer to: the answer names
+ * what does, in dependants. */
+bool resource_remove(struct request *r, const struct resource *res);
 
 /* Whether name is a parameter of every list: page, sort, fields... */
 bool resource_pages_by(const char *name);

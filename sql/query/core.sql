@@ -117,12 +117,12 @@ SELECT coalesce(extract(epoch FROM greatest(
 -- name: order_limit
 SELECT issued, allowed, wait FROM issuance_allowed($1, $2, $3::int);
 
--- Why the policy of now does not let this issuer renew; a policy that was deleted
--- meanwhile stops nothing.
+-- Why the policy of now does not let this issuer renew. What is ordered already, and
+-- a policy that was deleted meanwhile, stop nothing.
 -- name: order_refusal
 SELECT method_refusal(p.method, p.id, coalesce(c.issuer_id, nullif(j.issuer_id, '')))
   FROM managed_certificates c, policy_of(c.renewal_policy_id, c.organization_id) p, jobs j
- WHERE c.id = $1 AND j.id = $2;
+ WHERE c.id = $1 AND j.id = $2 AND NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = j.attempt_id);
 
 -- name: order_attempt_started
 UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(started_at, now()), job_id = $2

@@ -125,7 +125,8 @@ DECLARE
     p renewal_policies;
 BEGIN
     SELECT * INTO p FROM policy_of(NEW.renewal_policy_id, NEW.organization_id);
-    IF TG_OP = 'INSERT' OR (NEW.issuer_id, NEW.renewal_policy_id) IS DISTINCT FROM (OLD.issuer_id, OLD.renewal_policy_id) THEN
+    IF TG_OP = 'INSERT' OR (NEW.issuer_id, NEW.renewal_policy_id, NEW.organization_id)
+                              IS DISTINCT FROM (OLD.issuer_id, OLD.renewal_policy_id, OLD.organization_id) THEN
         PERFORM certificate_issuer_check(NEW, p);
     END IF;
     NEW.renew_at := renewal_due(NEW, p);
@@ -222,19 +223,24 @@ ALTER TABLE renewal_attempts ADD COLUMN override_limit boolean NOT NULL DEFAULT 
 
 -- Whether a certificate may be issued now by an attempt (NULL: by a new one): how
 -- often others have issued it within 24 hours, how often they may, and after how
--- many seconds it may be issued again (0: now).
+-- many seconds it may be issued again (0: now). For the schedule, what people
+-- asked for does not count.
 CREATE FUNCTION issuance_allowed(p_certificate text, p_attempt text, p_configured int, OUT issued int, OUT allowed int, OUT wait int)
     LANGUAGE plpgsql STABLE AS
 $$
 DECLARE
-    recent timestamptz[] := ARRAY(
-        SELECT max(v.created_at) FROM certificate_versions v JOIN orders o ON o.id = v.order_id
-         WHERE v.certificate_id = p_certificate AND v.created_at > now() - interval '1 day' AND o.attempt_id IS DISTINCT FROM p_attempt
-         GROUP BY o.attempt_id ORDER BY 1 DESC);
+    self   renewal_attempts;
+    recent timestamptz[];
 BEGIN
+    SELECT * INTO self FROM renewal_attempts a WHERE a.id = p_attempt;
+    recent := ARRAY(
+        SELECT max(v.created_at) FROM certificate_versions v JOIN orders o ON o.id = v.order_id JOIN renewal_attempts a ON a.id = o.attempt_id
+         WHERE v.certificate_id = p_certificate AND v.created_at > now() - interval '1 day' AND a.id IS DISTINCT FROM p_attempt
+           AND (a.requested_by = 'system' OR self.requested_by IS DISTINCT FROM 'system')
+         GROUP BY a.id ORDER BY 1 DESC);
     issued := cardinality(recent);
     allowed := issuance_limit(p_certificate, p_configured);
-    wait := CASE WHEN issued < allowed OR (SELECT a.override_limit FROM renewal_attempts a WHERE a.id = p_attempt) THEN 0
+    wait := CASE WHEN issued < allowed OR self.override_limit THEN 0
                  ELSE greatest(1, ceil(extract(epoch FROM recent[allowed] + interval '1 day' - now())))::int END;
 END
 $$;
