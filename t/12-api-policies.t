@@ -7,6 +7,7 @@ use warnings;
 use Certctl::API;
 use Certctl::Process 'wait_until';
 use JSON::PP ();
+use POSIX 'floor';
 use Test::More;
 
 my ($true, $false, $null) = (JSON::PP::true, JSON::PP::false, undef);
@@ -34,6 +35,7 @@ sub row { return $api->get("$v1/certificates/$_[0]")->{json} }
 subtest 'one rule says when a certificate expires soon' => \&expiry;
 subtest 'what automatic renewal by a method needs' => \&needs;
 subtest 'the issuer of a certificate and the method of its policy' => \&issuers;
+subtest 'methods that do not renew' => \&tracked;
 subtest 'a policy that certificates name is not deleted' => \&named;
 subtest 'the policy of an organization' => \&organization;
 subtest 'the default policy' => \&default_policy;
@@ -50,7 +52,7 @@ sub expiry {
         6   => [[5.9, 'valid'], [2.1, 'valid'], [1.9, 'expiring_soon'], [0.7, 'expiring_soon'], [0.5, 'expiring']],
     );
     my %status = (valid => 'Active', expiring_soon => 'Expiring', expiring => 'Expiring', expired => 'Expired');
-    my (@managed, @observed, %want);
+    my (@managed, @observed, %want, %left);
 
     # the last second belongs to the validity: 90 days are one second less from end to end
     for my $life (sort keys %table) {
@@ -63,6 +65,7 @@ sub expiry {
             push @managed, "('mc-$id', 'mc-$id', 'e.example.com', 'iss-local', 'Active', $end, $begin, 'rp-still')";
             push @observed, "('dcert-$id', md5('$id'), 'ag-still', '$id', '1', 'CN=i', 'CN=s', $begin, $end, '')";
             $want{$id} = $expiry;
+            $left{$id} = floor($left - 1 / $DAY);          # the test takes longer than a second
         }
     }
 
@@ -76,7 +79,9 @@ sub expiry {
     wait_until(20, sub { return row('mc-397--0-1')->{status} eq 'Expired' });
     for my $id (sort keys %want) {
         is(row("mc-$id")->{status}, $status{ $want{$id} }, "$id: a managed certificate");
-        is($api->get("$v1/discovered-certificates/dcert-$id")->{json}{expiry_status}, $want{$id}, "$id: an observed one");
+        my $seen = $api->get("$v1/discovered-certificates/dcert-$id")->{json};
+        is($seen->{expiry_status}, $want{$id}, "$id: an observed one");
+        is($seen->{days_until_expiry}, $left{$id}, "$id: and its days");
     }
 
     my $count = $api->get("$v1/stats/summary")->{json};
@@ -187,6 +192,25 @@ sub issuers {
     return;
 }
 
+sub tracked {
+    for my $method ('manual', 'none') {
+        my $scope = "org-$method";
+
+        created($api, "$v1/organizations", { id => $scope, name => $scope });
+        crt("mc-$method", organization_id => $scope, status => 'Active', expires_at => at(5));
+        isnt(row("mc-$method")->{renew_at}, undef, "$method: before, it renews");
+        refused($api->post("$v1/renewal-policies", { name => $scope, organization_id => $scope, method => $method }), 422,
+            qr/auto_renew needs a method that renews/, "$method: not with automatic renewal");
+        created($api, "$v1/renewal-policies", { id => "rp-$method", name => $scope, organization_id => $scope, method => $method, auto_renew => $false });
+        is(row("mc-$method")->{renew_at}, undef, "$method: nothing of the scope renews by itself");
+        refused($api->post("$v1/certificates/mc-$method/renew"), 422, qr/the method of renewal policy rp-$method is $method, which does not renew/,
+            "$method: nor on request");
+        ok(row("mc-$method")->{covered}, "$method: it is covered all the same");
+    }
+
+    return;
+}
+
 sub named {
     crt('mc-named', renewal_policy_id => 'rp-b');
 
@@ -250,7 +274,7 @@ sub default_policy {
     $api = $d->api;
     is($api->get("$v1/renewal-policies/rp-default")->{status}, 404, 'a restart does not bring it back');
 
-    my @of_default = grep { !$_->{renewal_policy_id} && $_->{id} ne 'mc-scope' && $_->{status} !~ /Archived|Revoked/ }
+    my @of_default = grep { !$_->{renewal_policy_id} && $_->{id} !~ /^mc-(?:scope|manual|none)$/ && $_->{status} !~ /Archived|Revoked/ }
         @{ $api->get("$v1/certificates?per_page=500")->{json}{data} };
     $r = $api->delete("$v1/renewal-policies/rp-next?force=true");
     is($r->{status}, 200, 'by force') or diag($r->{content});
