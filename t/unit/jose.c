@@ -79,33 +79,39 @@ test_jwk(void)
 static void
 test_sign(void)
 {
-    CLEANUP(pkey) EVP_PKEY  *key = certctl_key_generate("ec-p256"), *other = certctl_key_generate("ec-p384");
+    CLEANUP(pkey) EVP_PKEY  *key = certctl_key_generate("ec-p256");
+    CLEANUP(pkey) EVP_PKEY  *other = certctl_key_generate("ec-p384");
     struct error             err;
     int                      good = 0;
 
     for (int i = 0; i < 100; i++) {
-        CLEANUP(json_ref) json_t  *jws = jose_sign(key, json_pack("{s:i}", "n", i), "{}", &err);
-        CLEANUP(md_ctx) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        CLEANUP(json_ref) json_t    *jws = NULL;
+        CLEANUP(md_ctx) EVP_MD_CTX  *ctx = EVP_MD_CTX_new();
         ECDSA_SIG                 *sig = ECDSA_SIG_new();
         size_t                     len;
         unsigned char             *raw, *der = NULL;
         char                       input[200];
         int                        size;
 
+        jws = jose_sign(key, json_pack("{s:i}", "n", i), "{}", &err);
         raw = jose_decode(json_string_value(json_object_get(jws, "signature")), &len);
-        snprintf(input, sizeof(input), "%s.%s", json_string_value(json_object_get(jws, "protected")),
+        snprintf(input, sizeof(input), "%s.%s",
+                 json_string_value(json_object_get(jws, "protected")),
                  json_string_value(json_object_get(jws, "payload")));
         ECDSA_SIG_set0(sig, BN_bin2bn(raw, 32, NULL), BN_bin2bn(raw + 32, 32, NULL));
         size = i2d_ECDSA_SIG(sig, &der);
         EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key);
-        good += len == 64 && EVP_DigestVerify(ctx, der, (size_t) size, (unsigned char *) input, strlen(input)) == 1;
+        good += len == 64
+                && EVP_DigestVerify(ctx, der, (size_t) size, (unsigned char *) input,
+                                    strlen(input)) == 1;
         ECDSA_SIG_free(sig);
         OPENSSL_free(der);
         OPENSSL_free(raw);
     }
 
     is_int(good, 100, "RFC 7518 3.4: r and s of 32 octets each, which verify");
-    ok(jose_sign(other, json_object(), "", &err) == NULL && err.code == ERR_INVALID, "P-384: refused");
+    ok(jose_sign(other, json_object(), "", &err) == NULL && err.code == ERR_INVALID,
+       "P-384: refused");
 }
 
 /* RFC 7515 A.1.1's key and payload, under a header of ours. */
