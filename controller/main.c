@@ -28,6 +28,7 @@ struct daemon {
     struct job_workers   *jobs;
     struct job_process    process;
     time_t                certificate_until;   /* of the API: when to make the next */
+    char                  fault[400];          /* of PostgreSQL, as it was logged last */
     char                 *ca_pem;              /* what ca.crt holds */
     char                  name[64];            /* host and process */
 };
@@ -165,13 +166,17 @@ daemon_start(struct daemon *d, struct error *err)
     return true;
 }
 
-/* Once a second: whether our PostgreSQL still runs. */
+/* Once a second, and when a child has ended: whether our PostgreSQL still runs. */
 static void
 daemon_tick(struct daemon *d)
 {
     struct error  err = { 0 };
 
-    if (d->start.cluster && !db_cluster_check(d->start.cluster, &err)) {
+    if (d->start.cluster == NULL || db_cluster_check(d->start.cluster, &err)) {
+        d->fault[0] = '\0';
+
+    } else if (strcmp(d->fault, err.detail) != 0) {
+        snprintf(d->fault, sizeof(d->fault), "%s", err.detail);
         log_event(LOG_ERROR, "", "%s", err.detail);
     }
 }
@@ -195,6 +200,7 @@ daemon_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 

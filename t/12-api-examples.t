@@ -34,7 +34,7 @@ substr($text, index($text, $examples), length $examples) = $new;
 write_file('docs/api.md', $text) if ($ENV{EXAMPLES} // '') eq 'write';
 done_testing();
 
-# What differs each time: times, certificates, keys.
+# What differs each time: times, certificates, keys, ids that are drawn.
 sub plain {
     my ($json) = @_;
 
@@ -42,6 +42,8 @@ sub plain {
     $json =~ s/"-----BEGIN CERTIFICATE-----\\n[^"]*"/"-----BEGIN CERTIFICATE-----\\n..."/g;
     $json =~ s/("fingerprint": ?)"[0-9a-f]{64}"/$1"..."/g;
     $json =~ s/"certctl_[0-9a-f]{64}"/"certctl_..."/g;
+    $json =~ s/"fleet-[0-9a-f]{20}"/"fleet-..."/g;
+    $json =~ s/"fingerprint":\s*"[0-9a-f]{64}"/"fingerprint": "..."/g if $json =~ /"fleet-/;
     return $json;
 }
 

@@ -21,7 +21,7 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
 
     if (PQntuples(row) == 0) {
         PQclear(row);
-        return error_set(err, ERR_NOT_FOUND, "there is no agent %s", agent_id);
+        return error_not_found(err, "agent", agent_id);
     }
 
     if (strcmp(PQgetvalue(row, 0, STATUS), "Retired") == 0) {

@@ -363,11 +363,11 @@ int certctl_store_trust_put(certctl_store_t *store, const certctl_blob_t *cas,
 
 /*
  * Replacing the sealing key.  rotate_key() puts a new key into seal.key and
- * keeps the one before as seal.old, which opens what it has sealed; a store that
- * is opened from then on seals with the new one.  reseal() seals again what the
- * old key has sealed, and calls on_step, which may be NULL, after each file;
- * what it has left is the result.  drop_old_key() removes seal.old.  NULL, or
- * what is wrong.
+ * keeps the one before as seal.old, which opens what it has sealed; a store
+ * that is opened from then on seals with the new one.  reseal() seals again
+ * what the old key has sealed, and calls on_step, which may be NULL, after each
+ * file; what it has left is the result.  drop_old_key() removes seal.old.
+ * NULL, or what is wrong.
  */
 
 const char *certctl_store_rotate_key(const char *path);
