@@ -4,7 +4,7 @@
 #include "api_key.h"
 #include "fleet.h"
 #include "issuers.h"
-#include "sql_core.h"
+#include "sql_trust.h"
 #include "sql_migration.h"
 #include "sql_pki.h"
 
@@ -166,7 +166,7 @@ startup_seal(struct startup *s, const struct conf *conf, struct error *err)
     startup_path(conf, "seal.key", path);
 
     if (access(path, F_OK) != 0) {
-        row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "fleet");
+        row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "current");
         if (row == NULL) {
             return false;
         }

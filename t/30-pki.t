@@ -176,7 +176,7 @@ sub not_for_strangers {
         "$base/ocsp/iss-none/41") {
         my $r = $http->get($path);
         is($r->{status}, 404, "no issuer: $path");
-        like($r->{json}{message} // '', qr/no issuer iss-none/, 'and it says so');
+        like($r->{json}{message} // '', qr/issuer "iss-none" not found/, 'and it says so');
     }
 
     is($http->get('/api/v1/issuers')->{status}, 404,

@@ -124,7 +124,7 @@ crl_make(struct request *r, const char *issuer)
     }
 
     if (PQntuples(next) == 0) {
-        error_set(&r->err, ERR_NOT_FOUND, "there is no issuer %.100s", issuer);
+        error_not_found(&r->err, "issuer", issuer);
         return NULL;
     }
 

@@ -10,9 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define WATCH_POLL_MS   1000     /* for what came without a NOTIFY */
@@ -24,87 +22,58 @@ enum { JOBS, DUE, WAIT };        /* queue_watch */
 bool
 watch_init(struct watch *w, struct error *err)
 {
-    pthread_condattr_t  attr;
-
     w->look_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    w->work_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
 
-    if (w->look_fd < 0) {
-        return error_set(err, ERR_INTERNAL, "out of descriptors");
-    }
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->cond, &attr);
-    pthread_condattr_destroy(&attr);
-    pthread_mutex_init(&w->mutex, NULL);
-
-    return true;
+    return (w->look_fd >= 0 && w->work_fd >= 0)
+           || error_set(err, ERR_INTERNAL, "out of descriptors");
 }
 
 void
 watch_look(struct watch *w)
 {
-    uint64_t  one = 1;
-
-    (void) !write(w->look_fd, &one, sizeof(one));
+    eventfd_write(w->look_fd, 1);
 }
 
 bool
 watch_stopping(struct watch *w)
 {
-    bool  stop;
-
-    pthread_mutex_lock(&w->mutex);
-    stop = w->stop;
-    pthread_mutex_unlock(&w->mutex);
-
-    return stop;
+    return atomic_load(&w->stop);
 }
 
-uint32_t
-watch_wait(struct watch *w, int ms)
+bool
+watch_wait(struct watch *w, int ms, uint32_t *loops)
 {
-    struct timespec  end;
-    uint32_t         loops;
-    int              rc = 0;
+    struct pollfd  work = { .fd = w->work_fd, .events = POLLIN };
+    eventfd_t      token;
 
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += ms / 1000;
-    end.tv_nsec += ms % 1000 * 1000000L;
-    if (end.tv_nsec >= 1000000000L) {
-        end.tv_sec++;
-        end.tv_nsec -= 1000000000L;
+    *loops = 0;
+
+    while (poll(&work, 1, ms) > 0) {
+        if (eventfd_read(w->work_fd, &token) == 0) {
+            atomic_fetch_sub(&w->tokens, 1);
+            *loops = atomic_exchange(&w->loops, 0);
+            return true;
+        }
     }
 
-    pthread_mutex_lock(&w->mutex);
-
-    while (!w->stop && w->jobs == 0 && w->loops == 0 && rc == 0) {
-        rc = ms < 0 ? pthread_cond_wait(&w->cond, &w->mutex)
-             : pthread_cond_timedwait(&w->cond, &w->mutex, &end);
-    }
-
-    loops = w->loops;
-    w->loops = 0;
-    w->jobs -= loops == 0 && w->jobs > 0;
-    pthread_mutex_unlock(&w->mutex);
-
-    return loops;
+    return false;
 }
 
-/* A worker for each job, and one for all loops. */
+/* A worker for each job, and one for all loops; fewer if as many are to wake up
+ * already. */
 static void
 watch_wake(struct watch *w, int jobs, uint32_t loops)
 {
-    pthread_mutex_lock(&w->mutex);
+    int  more;
 
-    w->loops |= loops;
-    w->jobs = jobs;
+    atomic_fetch_or(&w->loops, loops);
+    more = jobs + (atomic_load(&w->loops) != 0) - atomic_load(&w->tokens);
 
-    for (int i = 0; i < jobs + (w->loops != 0); i++) {
-        pthread_cond_signal(&w->cond);
+    if (more > 0) {
+        atomic_fetch_add(&w->tokens, more);
+        eventfd_write(w->work_fd, more);
     }
-
-    pthread_mutex_unlock(&w->mutex);
 }
 
 /* Looks once; *ms is when to look again. */
@@ -153,9 +122,9 @@ watch_once(struct watch *w, struct db *db, int *ms, struct error *err)
 static bool
 watch_sleep(struct watch *w, struct db *db, int ms)
 {
-    uint64_t  n;
+    eventfd_t  n;
 
-    return db_wait(db, ms, w->look_fd) | (read(w->look_fd, &n, sizeof(n)) > 0);
+    return db_wait(db, ms, w->look_fd) | (eventfd_read(w->look_fd, &n) == 0);
 }
 
 static void *
@@ -207,10 +176,9 @@ watch_start(struct watch *w, struct error *err)
 void
 watch_stop(struct watch *w)
 {
-    pthread_mutex_lock(&w->mutex);
-    w->stop = true;
-    pthread_cond_broadcast(&w->cond);
-    pthread_mutex_unlock(&w->mutex);
+    atomic_store(&w->stop, true);
+    atomic_fetch_add(&w->tokens, w->conf->job_threads);
+    eventfd_write(w->work_fd, w->conf->job_threads);
     watch_look(w);
 }
 
@@ -221,7 +189,6 @@ watch_free(struct watch *w)
         pthread_join(w->thread, NULL);
     }
 
-    pthread_cond_destroy(&w->cond);
-    pthread_mutex_destroy(&w->mutex);
     close(w->look_fd);
+    close(w->work_fd);
 }

@@ -17,12 +17,10 @@ struct watch {
     const char           *conninfo;
     const char           *host;         /* what the names of the workers begin with */
     int                   look_fd;      /* eventfd: look again, or stop */
-
-    pthread_mutex_t       mutex;
-    pthread_cond_t        cond;
-    int                   jobs;         /* due: so many workers are to claim one */
-    uint32_t              loops;        /* due, by number: no worker has them yet */
-    bool                  stop;
+    int                   work_fd;      /* eventfd, a semaphore: a worker is to wake up */
+    atomic_int            tokens;       /* that are in it */
+    atomic_uint           loops;        /* due, by number: no worker has them yet */
+    atomic_bool           stop;
 };
 
 bool watch_init(struct watch *w, struct error *err);
@@ -36,9 +34,9 @@ void watch_free(struct watch *w);
 
 bool watch_stopping(struct watch *w);
 
-/* Waits until there is work, or so many milliseconds unless that is negative.  The
- * loops that are due become the caller's; 0: jobs are due. */
-uint32_t watch_wait(struct watch *w, int ms);
+/* Waits until there is work; false when so many milliseconds are over, unless that
+ * is negative.  The loops that are due become the caller's; 0: jobs are due. */
+bool watch_wait(struct watch *w, int ms, uint32_t *loops);
 
 /* Something has changed: when is the next work due? */
 void watch_look(struct watch *w);

@@ -58,7 +58,10 @@ worker_run(void *arg)
     uint32_t        loops;
 
     while (!watch_stopping(w->watch)) {
-        loops = watch_wait(w->watch, away ? WORKER_RETRY_MS : -1);
+        if (!watch_wait(w->watch, away ? WORKER_RETRY_MS : -1, &loops) && !away) {
+            continue;
+        }
+
         err = (struct error) { 0 };
         worked = false;
 
