@@ -316,7 +316,7 @@ db_listen(struct db *db, struct error *err)
     return db->listening;
 }
 
-void
+bool
 db_wait(struct db *db, int timeout_ms, int wake_fd)
 {
     struct pollfd  pfd[] = {
@@ -324,17 +324,21 @@ db_wait(struct db *db, int timeout_ms, int wake_fd)
         { .fd = db->listening ? PQsocket(db->conn) : -1, .events = POLLIN },
     };
     PGnotify      *notify;
+    bool           notified = false;
 
     if (poll(pfd, 2, timeout_ms) <= 0 || pfd[1].revents == 0) {
-        return;
+        return false;
     }
 
     if (!PQconsumeInput(db->conn)) {
         db->listening = false;
-        return;
+        return false;
     }
 
     while ((notify = PQnotifies(db->conn)) != NULL) {
         PQfreemem(notify);
+        notified = true;
     }
+
+    return notified;
 }
