@@ -186,6 +186,8 @@ sub issuers {
     }
     is($api->get("$v1/certificates/$_/renewals")->{json}{total}, 0, "$_: nothing was tried") for 'mc-acme', 'mc-scope';
     is(row($_)->{consecutive_failures}, 0, "$_: nothing failed") for 'mc-acme', 'mc-scope';
+    sql($d, q{UPDATE loops SET next_run = now() WHERE name = 'coverage'});      # once an hour
+    ok(wait_until(20, sub { return $d->log =~ /loop=coverage.* of 2 certificates cannot renew them: .* of mc-acme/ }), 'the log warns of both') or diag($d->log);
     my $back = $api->patch("$v1/renewal-policies/rp-scope", { method => 'issuer' });
     is($back->{status}, 200, 'the policy gets another method') or diag($back->{content});
     isnt(row('mc-scope')->{renew_at}, undef, 'and the certificate its time');
