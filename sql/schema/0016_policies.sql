@@ -269,7 +269,7 @@ SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.
             WHEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL)
             THEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL AND p.is_active)
             ELSE EXISTS (SELECT FROM renewal_policies p WHERE p.is_default AND p.is_active) END AS covered,
-       CASE WHEN c.status NOT IN ('Revoked', 'Archived')
+       CASE WHEN c.renew_at IS NULL AND c.status NOT IN ('Revoked', 'Archived')
             THEN (SELECT renewal_refusal(c, p)
                     FROM (SELECT) x LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true) END AS renewal_refused
   FROM managed_certificates c;
