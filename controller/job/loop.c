@@ -58,15 +58,26 @@ loop_certificate(struct worker *w, struct error *err)
 static bool
 loop_coverage(struct worker *w, struct error *err)
 {
-    CLEANUP(mem) char  *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+    CLEANUP(mem) char           *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+    CLEANUP(pgresult) PGresult  *refused = DB_EXEC(w->db, err, SQL_CERTIFICATES_REFUSED);
 
-    if (count && strcmp(count, "0") != 0) {
+    if (count == NULL || refused == NULL) {
+        return false;
+    }
+
+    if (strcmp(count, "0") != 0) {
         log_event(LOG_WARN, "loop=coverage", "no active renewal policy applies to %s "
                   "certificates, which are not renewed: \"certctl certs list --covered false\" "
                   "lists them", count);
     }
 
-    return count != NULL;
+    if (!PQgetisnull(refused, 0, 1)) {
+        log_event(LOG_WARN, "loop=coverage", "the renewal policies of %s certificates cannot "
+                  "renew them: renewal_refused says why, for example of %s",
+                  PQgetvalue(refused, 0, 0), PQgetvalue(refused, 0, 1));
+    }
+
+    return true;
 }
 
 static const struct loop {

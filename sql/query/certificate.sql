@@ -55,3 +55,9 @@ SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs
 -- Those that no active renewal policy applies to.
 -- name: certificates_uncovered
 SELECT count(*) FROM api_certificates WHERE NOT covered;
+
+-- Those that an automatic policy applies to and cannot renew, and one of them.
+-- name: certificates_refused
+SELECT count(*), min(c.id) FROM managed_certificates c, LATERAL policy_of(c.renewal_policy_id, c.organization_id) p
+ WHERE c.renew_at IS NULL AND c.expires_at IS NOT NULL AND c.status NOT IN ('Revoked', 'Archived')
+   AND p.is_active AND p.auto_renew AND renewal_refusal(c, p) IS NOT NULL;
