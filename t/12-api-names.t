@@ -24,6 +24,7 @@ subtest 'a name has one spelling' => sub {
         ['straße.example',        'xn--strae-oqa.example'],          # IDNA2008 keeps it
         ['例え。テスト',            'xn--r8jz45g.xn--zckzah'],         # UTS 46: an ideographic full stop
         ['xn--bcher-kva.example', 'xn--bcher-kva.example'],
+        ['XN--LS8H.example',      'xn--ls8h.example'],               # registered, though IDNA2008 has no symbols
         ['shop.example.com.',     'shop.example.com'],
         ['*.shop.example.com.',   '*.shop.example.com'],
         ['2001:DB8:0:0::1',       '2001:db8::1'],
@@ -119,6 +120,13 @@ subtest 'rules of a profile and of an organization' => sub {
 
     refused_at($api->post("$v1/certificates", least('shop.org', organization_id => 'org-shop')), '/common_name',
         qr/none of allowed_san_patterns of organization org-shop/, 'an organization alone');
+
+    # hosts, but no wildcards
+    created($api, "$v1/profiles", { id => 'prof-hosts', name => 'Hosts', required_san_patterns => ['.*\.host\.example'],
+        denied_san_patterns => ['\*\..*'] });
+    refused_at($api->post("$v1/certificates", least('*.host.example', certificate_profile_id => 'prof-hosts')), '/common_name',
+        qr/^\*\.host\.example matches ".+" of denied_san_patterns of profile prof-hosts$/, 'a wildcard');
+    created($api, "$v1/certificates", least('a.host.example', certificate_profile_id => 'prof-hosts'));
 
     # moved below a rule with the names that it has
     my $free = created($api, "$v1/certificates", least('free.example'))->{id};

@@ -12,9 +12,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define NO_NAME    "RFC 1123 2.1: neither a host name nor an IP address"
-#define IDN_FLAGS  (IDN2_NONTRANSITIONAL | IDN2_ALABEL_ROUNDTRIP)
+
+/* Of a name in ASCII every A-label that can be decoded is taken: registries have
+ * some that IDNA2008 would not make (RFC 5891 5.4). */
+#define IDN_ASCII  (IDN2_NONTRANSITIONAL | IDN2_NO_ALABEL_ROUNDTRIP)
+#define IDN_OTHER  (IDN2_NONTRANSITIONAL | IDN2_ALABEL_ROUNDTRIP)
 
 static bool
 is_wildcard(const char *text)
@@ -44,17 +49,21 @@ ends_in_number(const char *text)
     return *label && label[strspn(label, "0123456789")] == '\0';
 }
 
+static bool
+is_ascii(const char *text)
+{
+    while (*text && (unsigned char) *text < 0x80) {
+        text++;
+    }
+
+    return *text == '\0';
+}
+
 /* Whether libidn2 has to read it: another script, or an A-label. */
 static bool
 is_international(const char *text)
 {
-    const unsigned char  *p = (const unsigned char *) text;
-
-    while (*p && *p < 0x80) {
-        p++;
-    }
-
-    return *p || strcasestr(text, "xn--") == text || strcasestr(text, ".xn--");
+    return !is_ascii(text) || strncasecmp(text, "xn--", 4) == 0 || strcasestr(text, ".xn--");
 }
 
 static char *
@@ -62,7 +71,8 @@ to_ascii(const char *text, struct error *err)
 {
     uint8_t  *ascii = NULL;
     char     *copy;
-    int       rc = idn2_lookup_u8((const uint8_t *) text, &ascii, IDN_FLAGS);
+    int       rc = idn2_lookup_u8((const uint8_t *) text, &ascii,
+                               is_ascii(text) ? IDN_ASCII : IDN_OTHER);
 
     if (rc != IDN2_OK) {
         error_set(err, ERR_INVALID, "RFC 5891: not an internationalized domain name: %s",
