@@ -39,6 +39,10 @@ subtest 'a name has one spelling' => sub {
             ['y.example', $stored], "$sent in sans");
     }
 
+    is($api->get("$v1/certificates?common_name=$_")->{json}{total}, 2, "found as $_")
+        for 'xn--bcher-kva.example', 'b%C3%BCcher.example', 'B%C3%9CCHER.example.';
+    is($api->get("$v1/certificates?common_name=$_")->{json}{total}, 0, "$_ finds nothing") for 'a_b', '%20';
+
     # 100 names, when they are told apart as they are stored
     my @most = ((map { "a$_.example" } 1 .. 98), 'bücher.example', 'XN--BCHER-KVA.example');
     is($api->post("$v1/certificates", least('x.example', sans => \@most))->{status}, 201, 'one name, twice');
