@@ -63,6 +63,9 @@ subtest 'what is no name' => sub {
         ['..',                   qr/1 to 63/],
         ['*.',                   qr/two labels|1 to 63/],
         ['192.0.2.1.',           qr/neither a host name/],
+        ['１９２.0.2.1',           qr/neither a host name/],             # digits of another script
+        ["2001:db8::\x{ad}1",    qr/neither a host name/],
+        ['*.192.0.2.1',          qr/neither a host name/],
         [('ü' x 60) . '.example', qr/RFC 5891|1 to 63/],
         [('a' x 64) . '.example', qr/1 to 63/],
         [join('.', ('a' x 49) x 6), qr/253|0 to|1 to 253/],

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define NO_NAME    "RFC 1123 2.1: neither a host name nor an IP address"
 
 /* Of a name in ASCII every A-label that can be decoded is taken: registries have
  * some that IDNA2008 would not make (RFC 5891 5.4). */
@@ -110,11 +109,12 @@ name_ascii(const char *text, struct error *err)
 
     if (len > 1 && host[len - 1] == '.') {          /* RFC 1034 3.1 */
         host[len - 1] = '\0';
+    }
 
-        if (ends_in_number(host)) {
-            error_set(err, ERR_INVALID, NO_NAME);
-            return NULL;
-        }
+    /* nor is it an address when it has become one, of digits of another script */
+    if (ends_in_number(host) || address_text(host, ip)) {
+        error_set(err, ERR_INVALID, "RFC 1123 2.1: neither a host name nor an IP address");
+        return NULL;
     }
 
     snprintf(out, sizeof(out), "%s%s", star, host);
@@ -128,18 +128,13 @@ ascii_check(const char *name, struct error *err)
     GENERAL_NAMES  *names;
     const char     *why = NULL;
     char            san[300], ip[INET6_ADDRSTRLEN];
-    bool            address = address_text(name, ip);
 
     if (strlen(name) > CERTCTL_NAME_MAX || strchr(name, ',')) {
         return error_set(err, ERR_INVALID, "RFC 1123 2.1: one name of at most %d "
                          "characters", CERTCTL_NAME_MAX);
     }
 
-    if (!address && ends_in_number(name)) {
-        return error_set(err, ERR_INVALID, NO_NAME);
-    }
-
-    snprintf(san, sizeof(san), "%s:%s", address ? "IP" : "DNS", name);
+    snprintf(san, sizeof(san), "%s:%s", address_text(name, ip) ? "IP" : "DNS", name);
     names = certctl_sans_parse(san, &why);
 
     if (names == NULL) {
@@ -175,6 +170,7 @@ static void
 suffixes_load(void)
 {
     suffixes = psl_latest(NULL);
+    suffixes = suffixes ? suffixes : psl_builtin();
 }
 
 const char *
