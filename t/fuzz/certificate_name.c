@@ -46,7 +46,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
     field_check_label(text, &err);
     field_check_pattern(text, &err);
-    FUZZ_MUST(field_match(text, "a.example", 9) == FIELD_UNDECIDED || field_check_pattern(text, &err));
+    FUZZ_MUST(field_match(text, "a.example", 9) == FIELD_UNDECIDED
+              || field_check_pattern(text, &err));
     FUZZ_QUIET();
     free(name);
     free(text);
