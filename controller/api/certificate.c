@@ -1,9 +1,8 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
-#include "profile.h"
+#include "certificate_rules.h"
 #include "resource_fields.h"
-#include "rest_auth.h"
 #include "sql_certificate.h"
 #include "wire.h"
 
@@ -93,49 +92,9 @@ certificate_create(struct request *r)
     CLEANUP(mem) char  *id = NULL;
 
     return resource_insert(r, &certificate_resource, &id)
-           && profile_allows(&(struct core) { .db = r->db }, id, &r->err)
+           && certificate_keeps_rules(r, id, NULL)
            && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
            && resource_reply(r, &certificate_resource, id, 201);
-}
-
-static bool
-differs(const struct request *r, const json_t *current, const char *const *names)
-{
-    const json_t  *value;
-
-    for ( ; *names; names++) {
-        value = json_object_get(r->body, *names);
-
-        if (value && !json_equal(value, json_object_get(current, *names))) {
-            return true;
-        }
-    }
-
-    return false;
-}
-
-/* The next renewal issues for these names: who may not issue may not choose them. */
-static bool
-names_may_change(struct request *r, const json_t *current)
-{
-    static const char *const  names[] = { "common_name", "sans", NULL };
-
-    return !differs(r, current, names) || auth_may(r, "cert.issue")
-           || error_set(&r->err, ERR_FORBIDDEN, "common_name and sans are what the next renewal "
-                        "issues for: to change them needs the permission cert.issue");
-}
-
-/* What its rules are about: what was created before a rule may change in all else. */
-static bool
-change_allowed(struct request *r, const json_t *current)
-{
-    static const char *const  judged[] = {
-        "common_name", "sans", "key_type", "certificate_profile_id", "organization_id",
-        "renewal_policy_id", NULL
-    };
-
-    return !differs(r, current, judged)
-           || profile_allows(&(struct core) { .db = r->db }, r->args[0], &r->err);
 }
 
 bool
@@ -143,8 +102,9 @@ certificate_update(struct request *r)
 {
     CLEANUP(json) json_t  *current = resource_current(r, &certificate_resource);
 
-    return current && resource_check(r, fields, current) && names_may_change(r, current)
+    return current && resource_check(r, fields, current)
+           && certificate_names_may_change(r, r->args[0], current)
            && resource_change(r, &certificate_resource, current)
-           && change_allowed(r, current)
+           && certificate_keeps_rules(r, r->args[0], current)
            && resource_reply(r, &certificate_resource, r->args[0], 200);
 }
