@@ -244,8 +244,8 @@ bench:                               ## measure side by side, JSON under build/b
 bench-module:                        ## stock NGINX, lua, HAProxy and the module beside each other
 	@$(MAKE) --no-print-directory bench BENCH=module
 
-docs: $B/t/tool/declared             ## print the tables of docs/api.md again
-	$(Q)perl t/tool/docs.pl $< docs/api.md
+docs: $B/t/tool/declared             ## print the tables of docs/ again
+	$(Q)perl t/tool/docs.pl $<
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
 	@t/setup build run demo

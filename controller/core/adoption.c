@@ -15,7 +15,7 @@ claim_allowed(const PGresult *row, const char *id, const char *managed_id,
     struct error *err)
 {
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no discovered certificate %s", id);
+        return error_not_found(err, "discovered_certificate", id);
     }
 
     if (strcmp(PQgetvalue(row, 0, IS_CA), "t") == 0) {
@@ -98,8 +98,8 @@ adoption_claim(const struct core *c, const char *discovered_id,
 
     if (id == NULL) {
         return err->code == ERR_NOT_FOUND
-               ? error_set(err, ERR_INVALID, "there is no certificate %s",
-                           managed_id ? managed_id : "") : false;
+               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
+                             managed_id ? managed_id : "") : false;
     }
 
     if (managed_id == NULL && !profile_allows(c, id, err)) {

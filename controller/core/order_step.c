@@ -246,6 +246,25 @@ order_challenges(struct order *o, const struct issuer_step *step, struct error *
     return true;
 }
 
+/* The audit event of a renewal stands with its last version. */
+static bool
+order_renewed(struct order *o, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    CLEANUP(json_ref) json_t    *details = NULL;
+
+    row = DB_EXEC(o->w->core.db, err, SQL_CERTIFICATE_RENEWED, o->id);
+
+    if (row == NULL || PQntuples(row) == 0) {
+        return row != NULL;
+    }
+
+    details = json_loads(PQgetvalue(row, 0, 0), 0, NULL);
+
+    return audit_write(&o->w->core, AUDIT_CERT_LIFECYCLE, "certificate_renewed", "certificate",
+                       o->w->certificate_id, details, err);
+}
+
 static bool
 order_version(struct order *o, const struct issuer_step *step, struct error *err)
 {
@@ -268,7 +287,8 @@ order_version(struct order *o, const struct issuer_step *step, struct error *err
 
     return DB_RUN(o->w->core.db, err, SQL_ORDER_ISSUED, o->id, info.serial, from, until,
                   info.fingerprint, info.spki, step->chain_pem, info.key_type, bits,
-                  o->w->core.actor);
+                  o->w->core.actor)
+           && order_renewed(o, err);
 }
 
 /* All that a step has learnt, or nothing of it. */
@@ -403,6 +423,7 @@ order_steps(struct work *w, const PGresult *orders, int i, double *delay,
     }
 
     for (int n = 0; n < STEPS_AT_ONCE && end == ORDER_GOES_ON; n++) {
+        o.ctx.resumed = n == 0 && o.state != NULL;
         end = order_next(&o, err);
     }
 

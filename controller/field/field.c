@@ -3,6 +3,7 @@
 #include "field.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -64,6 +65,44 @@ field_aliased(const struct field *f, json_t *value)
 {
     return f->factor && json_is_integer(value)
            ? json_integer(json_integer_value(value) * f->factor) : json_incref(value);
+}
+
+/* "a b" as "a, b". */
+static void
+words_print(const char *words, char *out, size_t size)
+{
+    size_t  n = 0;
+
+    for ( ; *words && n + 3 < size; words++) {
+        if (*words == ' ') {
+            out[n++] = ',';
+        }
+        out[n++] = *words;
+    }
+
+    out[n] = '\0';
+}
+
+void
+field_rule(const struct field *f, char *out, size_t size)
+{
+    *out = '\0';
+
+    if (f->allowed) {
+        words_print(f->allowed, out, size);
+
+    } else if (f->type == T_BOOL) {
+        snprintf(out, size, "true or false");
+
+    } else if (f->type == T_INT && (f->min || f->max)) {
+        snprintf(out, size, "%lld to %lld", f->min, f->max);
+
+    } else if (f->type == T_TEXT && f->min && f->max) {
+        snprintf(out, size, "%lld to %lld bytes", f->min, f->max);
+
+    } else if (f->type == T_TEXT && f->max) {
+        snprintf(out, size, "at most %lld bytes", f->max);
+    }
 }
 
 static bool

@@ -6,6 +6,7 @@
 #pragma once
 #include "error.h"
 #include <jansson.h>
+#include <stddef.h>
 
 enum field_type {
     T_TEXT, T_INT, T_BOOL,
@@ -53,6 +54,8 @@ struct field {
     const struct field_kind *const  *kinds;    /* T_TEXT: names one of these;
                                                   T_OBJECT: has the fields of the one
                                                   that "type" beside it names */
+    size_t                           offset;   /* where a C struct keeps it: char *,
+                                                  int or bool (conf/) */
 };
 
 /* A kind of connector: its type, other names of it, and its configuration. */
@@ -119,6 +122,9 @@ json_t *field_aliased(const struct field *f, json_t *value);
 
 /* RFC 3339 5.6 date-time. */
 bool field_is_time(const char *text);
+
+/* What it may be, in words: "1 to 64"; "" when any value of its type will do. */
+void field_rule(const struct field *f, char *out, size_t size);
 
 /* Whether word is one of words, which spaces separate. */
 bool field_word_in(const char *words, const char *word);
