@@ -462,7 +462,11 @@ sub agents {
         my $id = created($api, "$v1/certificates", { %certificate, target_ids => ['tgt-moves'] })->{id};
         refused_at($api->patch("$v1/certificates/$id", { target_ids => ['tgt-moves', 'tgt-r'] }), '/target_ids',
             qr/target tgt-r was retired/);
+        $api->patch("$v1/targets/tgt-moves", { config => { record => '{id}' } });
+        my $policy = created($api, "$v1/renewal-policies", { name => 'Gives', default_target_ids => ['tgt-moves'] });
         sql($d, q{UPDATE deployment_targets SET retired_at = now() WHERE id = 'tgt-moves'});
+        is($api->put("$v1/renewal-policies/$policy->{id}", { %{ $api->get("$v1/renewal-policies/$policy->{id}")->{json} },
+            max_retries => 5 })->{status}, 200, 'so may a policy');
         is($api->put("$v1/certificates/$id", $api->get("$v1/certificates/$id")->{json})->{status}, 200,
             'a certificate whose target was retired may be sent back');
         refused_at($api->patch("$v1/renewal-policies/rp-default", { default_target_ids => ['tgt-r'] }), '/default_target_ids/0',
