@@ -38,6 +38,7 @@ write_file("$dir/ca.key", $ca->key);
 
 # about what ACME does
 my $whole = 'account order place check withdraw issue';
+alone();
 my $id    = issuer('iss-a', $whole, token => 'token-a');
 my $shop  = $s->certificate('shop.example', issuer_id => 'iss-a');
 
@@ -114,6 +115,24 @@ sub begun {
     $s->renew($crt);
     return ok wait_until(30, sub { return job($crt, 'status') eq 'Pending' && order_of($crt) ne ''
         && job($crt, 'scheduled_at > now()') eq 't' }), $what;
+}
+
+# The only issuer that has certificates: nobody else needs what it leaves. The local
+# CA is enabled and has none.
+sub alone {
+    issuer('iss-alone', 'slow slow slow slow issue');
+    my @crt  = map { $s->certificate("a$_.slow.example", issuer_id => 'iss-alone') } 1 .. 6;
+    my $most = 0;
+
+    $s->renew($_) for @crt;
+    wait_until(20, sub {
+        my $n = sql($d, "SELECT count(*) FROM jobs WHERE status = 'Running' AND issuer_id = 'iss-alone'");
+        $most = $n if $n > $most;
+        return $n >= 3;
+    });
+    is $most, 3, 'the only issuer with certificates has all threads but one';
+    $s->api->post("/api/v1/jobs/$_->{id}/cancel", {}) for @{ $s->open_jobs };
+    return;
 }
 
 sub issues {

@@ -81,3 +81,32 @@ SELECT j.id, j.type, j.status, j.certificate_id, j.target_id, j.agent_id, j.vers
             THEN (SELECT o.problem FROM orders o WHERE o.attempt_id = j.attempt_id AND o.problem IS NOT NULL ORDER BY o.updated_at DESC LIMIT 1)
        END AS problem
   FROM all_jobs j;
+
+CREATE INDEX managed_certificates_issuer ON managed_certificates (issuer_id);
+
+-- Whether any other enabled issuer has certificates, and so may need a job thread.
+CREATE FUNCTION issuer_has_others(p_issuer text) RETURNS boolean LANGUAGE sql STABLE AS
+$$
+SELECT EXISTS (SELECT FROM issuers o
+                WHERE o.id <> p_issuer AND o.enabled
+                  AND (EXISTS (SELECT FROM managed_certificates c WHERE c.issuer_id = o.id)
+                       OR EXISTS (SELECT FROM renewal_policies p WHERE p.issuer_id = o.id)))
+$$;
+
+-- The issuers whose jobs a process may claim now, with how many of them it is
+-- running; '' are jobs that need no issuer. All issuers together get p_slots of
+-- the process; one leaves a slot to the others, where there are others.
+CREATE OR REPLACE FUNCTION job_lanes(p_process text, p_slots int) RETURNS TABLE (issuer_id text, running bigint) LANGUAGE sql STABLE AS
+$$
+WITH busy AS (
+    SELECT j.issuer_id, count(*) AS n FROM jobs j
+     WHERE j.status = 'Running' AND j.issuer_id <> '' AND starts_with(j.worker, p_process) GROUP BY 1
+)
+SELECT '', 0::bigint
+UNION ALL
+SELECT i.id, coalesce(b.n, 0)
+  FROM issuers i LEFT JOIN busy b ON b.issuer_id = i.id LEFT JOIN issuer_accounts a ON a.issuer_id = i.id
+ WHERE (SELECT coalesce(sum(n), 0) FROM busy) < p_slots
+   AND (coalesce(b.n, 0) < greatest(1, p_slots - 1) OR NOT issuer_has_others(i.id))
+   AND (a.paused_until IS NULL OR a.paused_until <= now())
+$$;
