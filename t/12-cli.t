@@ -101,7 +101,7 @@ like($out, qr/^test_status +success$/m, 'issuers get: the result is kept');
     like($out, qr/^message +\S+own-ca\.key: No such file/m, 'issuers test: the reason');
 }
 is(run('certs', 'renewals', 'mc-a'), 0, 'certs renewals');
-like($out, qr/\AID +STATUS +CREATED +ENDED +ERROR +ORDERS$/m, 'certs renewals: titles');
+like($out, qr/\AID +STATUS +CREATED +NEXT +ENDED +ERROR +CA ERROR$/m, 'certs renewals: titles');
 is(run('jobs', 'get', 'job-none'), 1, 'jobs get');
 like($err, qr/job "job-none" not found/, 'jobs get: of none');
 

@@ -208,6 +208,7 @@ sub waits_for_days {
     my $order = shown($crt);
     is_deeply [$order->{state}, $order->{issuer_id}, $order->{last_error}], ['ready', 'iss-days', undef], 'the API shows its order';
     cmp_ok $order->{next_at}, 'gt', strftime('%Y-%m-%dT', gmtime time + 2 * 86400), 'and when the next step is due';
+    is $s->get("certificates/$crt/renewals")->{data}[0]{next_at}, $order->{next_at}, 'as its attempt does';
     cmp_ok $s->get('jobs/' . job($crt, 'id'))->{next_at}, 'ge', $order->{next_at}, 'so does its job';
     ok renewed_by_itself(), 'it takes nothing from the concurrency of others';
 
@@ -293,6 +294,7 @@ sub faults {
     like order($order, 'problem'), qr/urn:test:fault/, "in the CA's own words as well";
     is_deeply [@{ shown($crt) }{qw(state last_error problem)}], ['failed', 'the scripted CA: permanent',
         { type => 'urn:test:fault', detail => 'permanent' }], 'as the API shows it';
+    is $s->get("certificates/$crt/renewals")->{data}[0]{last_error}, 'the scripted CA: permanent', 'and its attempt';
     is_deeply +(sort { $b->{created_at} cmp $a->{created_at} } @{ $s->get("jobs?certificate_id=$crt")->{data} })[0]{problem},
         { type => 'urn:test:fault', detail => 'permanent' }, 'and its job';
 

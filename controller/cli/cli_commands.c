@@ -60,7 +60,8 @@ static const struct cli_column  jobs[] = {
 
 static const struct cli_column  renewals[] = {
     { "ID", "id" }, { "STATUS", "status" }, { "CREATED", "created_at" },
-    { "ENDED", "completed_at" }, { "ERROR", "error" }, { "ORDERS", "orders" }, { NULL }
+    { "NEXT", "next_at" }, { "ENDED", "completed_at" }, { "ERROR", "error" },
+    { "CA ERROR", "last_error" }, { NULL }
 };
 
 static const struct cli_column  issuers[] = {
@@ -95,7 +96,7 @@ const struct cli_command  cli_commands[] = {
         .help = "renew it now"),
     ROW(.words = "certs renewals", .argument = "ID", .method = "GET",
         .path = "/api/v1/certificates/{}/renewals", .options = page, .columns = renewals,
-        .help = "its renewal attempts, with their orders at the CA"),
+        .help = "its renewal attempts; --format json has their orders at the CA"),
     ROW(.words = "issuers list", .method = "GET", .path = "/api/v1/issuers",
         .options = page, .columns = issuers, .help = "certification authorities"),
     ROW(.words = "issuers get", .argument = "ID", .method = "GET",

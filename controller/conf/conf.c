@@ -376,7 +376,7 @@ conf_default(const struct field *f, char *out, size_t size)
 void
 conf_usage(FILE *out)
 {
-    char  init[200];
+    char  init[200], rule[200];
 
     fprintf(out, "certctld --data-dir D [--config FILE] [-T] [--KEY VALUE]...\n\n"
             "  -T  print the effective configuration and exit\n\n"
@@ -385,6 +385,9 @@ conf_usage(FILE *out)
 
     for (const struct field *f = conf_fields; f->name; f++) {
         conf_default(f, init, sizeof(init));
-        fprintf(out, "  %-22s %s (default \"%s\")\n", f->name, f->help, init);
+        field_rule(f, rule, sizeof(rule));
+        fprintf(out, "  %-22s %s (%s%sdefault \"%s\")\n", f->name, f->help,
+                f->type == T_BOOL ? "on or off" : rule,
+                f->type == T_BOOL || *rule ? ", " : "", init);
     }
 }

@@ -53,7 +53,9 @@ SELECT a.id, a.certificate_id, a.status, a.method, a.job_id, a.rollback_job_id, 
           FROM orders o JOIN certificate_versions v ON v.id = o.version_id
          WHERE o.attempt_id = a.id AND v.not_after < o.not_after
         HAVING count(*) > 0) AS warning,
-       orders_shown(a.id) AS orders
+       orders_shown(a.id) AS orders,
+       (SELECT min(o.next_at) FROM orders o WHERE o.attempt_id = a.id AND o.state = 'ready') AS next_at,
+       (SELECT o.last_error FROM orders o WHERE o.attempt_id = a.id AND o.last_error IS NOT NULL ORDER BY o.updated_at DESC LIMIT 1) AS last_error
   FROM renewal_attempts a;
 
 -- Why an issuer gets no requests now.
