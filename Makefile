@@ -16,7 +16,7 @@ B      = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
 NGINX_SRC = $(if $(SAN),build/nginx-source,/usr/share/nginx/src)
 
 rooms   = $(subst $(comma), ,$(FLOORS))
-PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pthreads openssl
+PKGS    = libpq jansson libcurl libpcre2-8 libidn2 libpsl libevent libevent_openssl libevent_pthreads openssl
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
 HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer) $(if $(FUZZER),-fsanitize=fuzzer-no-link)

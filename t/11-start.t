@@ -116,6 +116,39 @@ like $out, qr/another certctld runs in/, 'and told why';
 is $d->stop, 0, 'SIGTERM ends it well';
 ok wait_until(10, sub { return !alive($postgres) }), 'and its PostgreSQL';
 
+# lock files of PostgreSQL that say nothing, or name a process that is another's
+my $cluster = $d->data . '/postgresql';
+for my $text ('garbage', '', "$$\n$cluster/data\n1\n5432\n", "1\n") {
+    write_file("$cluster/data/postmaster.pid", $text, 0600);
+    write_file("$cluster/.s.PGSQL.5432.lock", $text, 0600);
+    chown +(stat $cluster)[4, 5], "$cluster/data/postmaster.pid", "$cluster/.s.PGSQL.5432.lock";
+    $d->restart;
+    is $d->api->get('/api/v1/agents')->{status}, 200, 'it starts with a postmaster.pid of "' . ($text =~ /(\w*)/)[0] . '"';
+    is $d->stop, 0, 'and ends well';
+}
+
+# what PostgreSQL says when it does not start, soon
+write_file("$cluster/data/postgresql.auto.conf", "shared_buffers = many\n", 0600);
+($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+is $exit, 1, 'PostgreSQL refuses its configuration: no start';
+like $out, qr{PostgreSQL does not start: configuration file ".*" contains errors: see .*/server\.log}, 'and the reason is said';
+write_file("$cluster/data/postgresql.auto.conf", '', 0600);
+
+# a server that somebody else has started on the cluster
+{
+    my @as = $> == 0 ? ('runuser', '-u', 'postgres', '--') : ();
+    my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
+    my @ctl = (@as, "$bin/pg_ctl", '-D', "$cluster/data", '-w', '-s');
+
+    is run("$dir/ctl", @ctl, '-l', "$cluster/server.log", '-o', "-c listen_addresses= -c unix_socket_directories=$cluster", 'start'), 0,
+        'a server is started by hand';
+    my ($server) = slurp("$cluster/data/postmaster.pid") =~ /^(\d+)/;
+    ($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+    like $out, qr/another PostgreSQL server \(process $server\) runs on/, 'it is named';
+    ok alive($server), 'and left alone';
+    is run("$dir/ctl", @ctl, '-m', 'fast', 'stop'), 0, 'it is stopped';
+}
+
 # a key file that others may read, and one that is lost
 chmod 0644, $d->data . '/seal.key';
 ($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');

@@ -22,7 +22,7 @@ created($api, "$v1/organizations", { id => 'org-a', name => 'Org A' });
 created($api, "$v1/teams",  { id => 't-a', name => 'Team A', description => 'keeps A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'Owner', email => 'o@example.com',
     team_id => 't-a' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'edge-a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'edge-a', 'pull')});
 
 # path => [least body, whole body, a change, [bad body, status, message] ...]
 my %plain = (
@@ -68,8 +68,10 @@ my %plain = (
     ],
     'renewal-policies' => [
         { name => 'Least' },
-        { id => 'rp-b', name => 'Whole', organization_id => 'org-a', method => 'acme',
+        { id => 'rp-b', name => 'Whole', organization_id => 'org-a', method => 'issuer',
             issuer_id => 'iss-local', certificate_profile_id => 'prof-standard-tls',
+            acme_directory_url => 'https://ca.example.com/directory', acme_account_email => 'ca@example.com',
+            ad_cs_template_name => 'WebServer', ad_cs_ca_name => 'ca.example.com\\CA',
             auto_renew => $true, renewal_window_days => 20, max_retries => 0,
             retry_interval_seconds => 60, alert_thresholds_days => [10, 0],
             require_change_record => $true, rollback_on_failure => $true,
@@ -197,7 +199,8 @@ sub plain {
         'PUT gives the rest its default');
 
     audited($all->{id}, qw(created updated updated));
-    is($api->delete("$path/$all->{id}")->{status}, 204, 'DELETE');
+    # of an organization's policy, with what it leaves
+    is($api->delete("$path/$all->{id}")->{status}, $all->{organization_id} ? 200 : 204, 'DELETE');
     is($api->get("$path/$all->{id}")->{status}, 404, 'is gone');
     refused($api->delete("$path/$all->{id}"), 404, qr/^[a-z ]+ "\Q$all->{id}\E" not found$/, 'twice');
     audited($all->{id}, qw(created updated updated deleted));
@@ -285,7 +288,7 @@ sub certificates {
         my @bad = (
             [{ status => 'Expired' }, 422, qr/status must be one of: Pending Active/],
             [{ issuer_id => 'iss-none' }, 422, qr/^issuer "iss-none" not found$/],
-            [{ issuer_id => undef }, 422, qr/issuer_id must be a string/],
+            [{ issuer_id => undef }, 422, qr/issuer_id is required: renewal policy rp-default names no issuer/],
             [{ owner_id => 'o-none' }, 422, qr/^owner "o-none" not found$/],
             [{ team_id => 't-none' }, 422, qr/^team \"t-none\" not found$/],
             [{ renewal_policy_id => 'rp-none' }, 422, qr/^renewal policy "rp-none" not found$/],
@@ -443,6 +446,29 @@ sub agents {
             retired_reason => 'moved away' }, 'it is known still');
         ok(!grep({ $_->{id} eq 'ag-b' } @{ $api->get("$v1/agents")->{json}{data} }), 'not in the list');
         is($api->get("$v1/agents/retired")->{json}{data}[0]{id}, 'ag-b', 'but among the retired');
+    };
+
+    subtest 'nothing is put where nobody serves it' => sub {
+        my %certificate = (common_name => 'retired.example.com', issuer_id => 'iss-local');
+        my $was = qr/^agent_id: agent ag-b was retired on \d{4}-\d\d-\d\d: a target needs an agent that serves it$/;
+
+        refused_at($api->post("$v1/targets", { name => 'on retired', agent_id => 'ag-b' }), '/agent_id', $was);
+        created($api, "$v1/targets", { id => 'tgt-moves', name => 'moves', agent_id => 'ag-a' });
+        refused_at($api->patch("$v1/targets/tgt-moves", { agent_id => 'ag-b' }), '/agent_id', $was);
+        is($api->patch("$v1/targets/tgt-r", { name => 'named anew' })->{status}, 200, 'one that is there may be changed');
+
+        refused_at($api->post("$v1/certificates", { %certificate, target_ids => ['tgt-r'] }), '/target_ids',
+            qr/^target_ids: target tgt-r was retired on .*: name one that is served$/);
+        my $id = created($api, "$v1/certificates", { %certificate, target_ids => ['tgt-moves'] })->{id};
+        refused_at($api->patch("$v1/certificates/$id", { target_ids => ['tgt-moves', 'tgt-r'] }), '/target_ids',
+            qr/target tgt-r was retired/);
+        sql($d, q{UPDATE deployment_targets SET retired_at = now() WHERE id = 'tgt-moves'});
+        is($api->put("$v1/certificates/$id", $api->get("$v1/certificates/$id")->{json})->{status}, 200,
+            'a certificate whose target was retired may be sent back');
+        refused_at($api->patch("$v1/renewal-policies/rp-default", { default_target_ids => ['tgt-r'] }), '/default_target_ids/0',
+            qr/target tgt-r is retired/);
+
+        refused_at($api->post("$v1/agents", { name => 'pulls', kind => 'pull' }), '/kind', qr/^kind must be one of: nginx-module$/);
     };
 
     return;

@@ -16,10 +16,9 @@
 
 static const struct field  fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, F_REQUIRED, 1, 128, .pattern = "[^\\x00-\\x1f\\x7f]+",
-      .help = "what people call the host" },
-    { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module pull",
-      .help = "nginx-module is reached at its url" },
+    FIELD_LABEL("name", F_REQUIRED, 1, 128, NULL, "what people call the host"),
+    { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module", .answers = "nginx-module pull",
+      .help = "nginx-module is reached at its url; agents that ask for work are not served yet" },
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     { "url", T_TEXT, F_NULL, 9, 300, .pattern = URL_PATTERN,
       .help = "its control listener: https://host:port" },
@@ -29,7 +28,7 @@ static const struct field  fields[] = {
       .help = "SHA-256 of the certificate that its listener shows first" },
     { "trust_on_first_use", T_BOOL, F_FIXED,
       .help = "pin what the listener shows at first contact" },
-    { "hostname", T_TEXT, 0, 0, 253, .init = "\"\"", .help = "its own name" },
+    FIELD_LABEL("hostname", 0, 0, 253, "\"\"", "its own name"),
     FIELD_STATE("status", "Pending Online Offline Degraded Retired", "how it is reached"),
     FIELD_READ("os", T_TEXT, "operating system"),
     FIELD_READ("architecture", T_TEXT, "processor"),

@@ -23,6 +23,7 @@ static const struct cli_option  cert_list[] = {
     { "status", "status",    CLI_QUERY, "STATUS" },
     { "issuer", "issuer_id", CLI_QUERY, "ID" },
     { "agent",  "agent_id",  CLI_QUERY, "ID" },
+    { "covered", "covered",  CLI_QUERY, "true|false" },
     PAGE, { NULL }
 };
 

@@ -10,6 +10,7 @@
 #include "issuers.h"
 #include "order_verify.h"
 #include "point.h"
+#include "profile.h"
 #include "sql_core.h"
 #include "sql_order.h"
 
@@ -274,7 +275,9 @@ order_version(struct order *o, const struct issuer_step *step, struct error *err
         return true;
     }
 
-    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)) {
+    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)
+        || !profile_allows_issued(&o->w->core, o->id, step->chain_pem, &info, err))
+    {
         return false;
     }
 
@@ -342,8 +345,9 @@ order_record(struct order *o, const struct issuer_step *step, struct error *err)
     }
 
     if (!order_learn(o, step, err)) {
-        return step->nchallenges && err->code == ERR_INVALID ? order_fail(o, step, err)
-                                                              : ORDER_FAILED;
+        return err->code == ERR_INVALID
+               && (step->nchallenges || step->outcome == ISSUER_ISSUED)
+               ? order_fail(o, step, err) : ORDER_FAILED;
     }
 
     switch (step->outcome) {
@@ -419,6 +423,7 @@ order_steps(struct work *w, const PGresult *orders, int i, double *delay,
     }
 
     for (int n = 0; n < STEPS_AT_ONCE && end == ORDER_GOES_ON; n++) {
+        o.ctx.resumed = n == 0 && o.state != NULL;
         end = order_next(&o, err);
     }
 

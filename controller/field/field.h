@@ -41,6 +41,8 @@ struct field {
     const char                      *pattern;  /* PCRE2, for the whole text */
     const char                      *allowed;  /* "a b c": one of these words */
     bool                           (*check)(const char *text, struct error *err);
+    char                          *(*canonical)(const char *text);  /* what is stored
+                                                  of a text that check accepts; free() */
     const struct field              *of;       /* T_ROWS: the fields of an element */
     const char                      *help;
     const char                      *init;     /* what it is unless given, as JSON;
@@ -130,3 +132,14 @@ bool field_word_in(const char *words, const char *word);
 /* Whether the whole text matches, in a bounded number of steps; a pattern that
  * does not compile matches nothing. */
 bool field_matches(const char *pattern, const char *text, size_t len);
+
+/* The same; FIELD_UNDECIDED when the steps do not suffice, or it does not compile. */
+enum field_match { FIELD_DIFFERS, FIELD_MATCHES, FIELD_UNDECIDED };
+enum field_match field_match(const char *pattern, const char *text, size_t len);
+
+/*
+ * Checks of fields.  A pattern compiles (PCRE2); a label is what people call an
+ * object: text that is seen as it is stored, empty where min is 0.
+ */
+bool field_check_pattern(const char *text, struct error *err);
+bool field_check_label(const char *text, struct error *err);

@@ -343,7 +343,8 @@ check_member(const struct field *fields, const char *name, const json_t *value,
         return;
     }
 
-    if (was && (f->flags & (F_READ | F_FIXED)) && json_equal(was, value)) {
+    /* what stays is not judged again: its rule may be younger than the object */
+    if (was && ((f->flags & (F_READ | F_FIXED)) || f->check) && json_equal(was, value)) {
         return;
     }
 

@@ -1,5 +1,6 @@
 /* The connectors there are, and how a type's name finds one. */
 #include "issuer.h"
+#include "acme.h"
 #include "local.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@ extern const struct issuer  issuer_scripted;      /* t/connector/ */
 
 const struct field_kind *const  issuer_kinds[] = {
     &issuer_local.kind,
+    &issuer_acme.kind,
 #ifdef CERTCTL_POINTS
     &issuer_scripted.kind,
 #endif

@@ -42,6 +42,8 @@ struct issuer_context {
     struct http_client  *http;
     time_t               now;
     time_t               deadline;       /* of the order, 0 outside of one */
+    bool                 resumed;        /* this step may have been begun before, by a
+                                            process that has died in it */
 };
 
 enum issuer_outcome {
