@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Test::More;
 use Certctl::Daemon;
+use Certctl::PKI;
 use Certctl::Nginx;
 use Certctl::Process qw(built slurp wait_until write_file);
 use IO::Socket::INET;
@@ -89,8 +90,18 @@ is(run('issuers', 'test', 'iss-local'), 0, 'issuers test');
 like($out, qr/^status +success$/m, 'issuers test: the result');
 is(run('issuers', 'get', 'iss-local'), 0, 'issuers get');
 like($out, qr/^test_status +success$/m, 'issuers get: the result is kept');
+{
+    my $ca   = Certctl::PKI->ca('Own CA');
+    my %file = map { ("ca_${_}_path" => "$dir/own-ca.$_") } qw(cert key);
+    write_file($file{"ca_${_}_path"}, $ca->$_) for qw(cert key);
+    is($daemon->api->post('/api/v1/issuers', { id => 'iss-own', name => 'Own', type => 'local', config => \%file })->{status}, 201,
+        'an issuer in files');
+    unlink $file{ca_key_path};
+    is(run('issuers', 'test', 'iss-own'), 1, 'issuers test: a failure');
+    like($out, qr/^message +\S+own-ca\.key: No such file/m, 'issuers test: the reason');
+}
 is(run('certs', 'renewals', 'mc-a'), 0, 'certs renewals');
-like($out, qr/\AID +STATUS +CREATED +ENDED +ERROR +ORDERS$/m, 'certs renewals: titles');
+like($out, qr/\AID +STATUS +CREATED +NEXT +ENDED +ERROR +CA ERROR$/m, 'certs renewals: titles');
 is(run('jobs', 'get', 'job-none'), 1, 'jobs get');
 like($err, qr/job "job-none" not found/, 'jobs get: of none');
 

@@ -235,6 +235,14 @@ parse(struct cli *cli, int argc, char **argv, char **words)
     return CLI_OK;
 }
 
+static bool
+is_good(const struct cli_command *command, const json_t *answer)
+{
+    const char  *status = json_string_value(json_object_get(answer, "status"));
+
+    return command->good == NULL || (status && strcmp(status, command->good) == 0);
+}
+
 static enum cli_exit
 run(const struct cli *cli)
 {
@@ -266,7 +274,8 @@ run(const struct cli *cli)
     }
 
     cli_print(cli, answer);
-    return CLI_OK;
+
+    return is_good(cli->command, answer) ? CLI_OK : CLI_FAILED;
 }
 
 int

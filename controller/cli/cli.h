@@ -44,6 +44,8 @@ struct cli_command {
     const struct cli_option  *options;    /* NULL name ends */
     const struct cli_column  *columns;    /* of a list; NULL title ends */
     const char               *help;
+    const char               *good;       /* status of an answer that is good news, else
+                                             the exit code is 1; NULL: any */
     bool                      local;      /* asks no controller */
     const char             *(*check)(const struct cli *cli);   /* NULL: fine; else
                                              what is wrong, before anything is sent */

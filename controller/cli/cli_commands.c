@@ -61,7 +61,8 @@ static const struct cli_column  jobs[] = {
 
 static const struct cli_column  renewals[] = {
     { "ID", "id" }, { "STATUS", "status" }, { "CREATED", "created_at" },
-    { "ENDED", "completed_at" }, { "ERROR", "error" }, { "ORDERS", "orders" }, { NULL }
+    { "NEXT", "next_at" }, { "ENDED", "completed_at" }, { "ERROR", "error" },
+    { "CA ERROR", "last_error" }, { NULL }
 };
 
 static const struct cli_column  issuers[] = {
@@ -96,13 +97,14 @@ const struct cli_command  cli_commands[] = {
         .help = "renew it now"),
     ROW(.words = "certs renewals", .argument = "ID", .method = "GET",
         .path = "/api/v1/certificates/{}/renewals", .options = page, .columns = renewals,
-        .help = "its renewal attempts, with their orders at the CA"),
+        .help = "its renewal attempts; --format json has their orders at the CA"),
     ROW(.words = "issuers list", .method = "GET", .path = "/api/v1/issuers",
         .options = page, .columns = issuers, .help = "certification authorities"),
     ROW(.words = "issuers get", .argument = "ID", .method = "GET",
         .path = "/api/v1/issuers/{}", .help = "one issuer"),
     ROW(.words = "issuers test", .argument = "ID", .method = "POST",
-        .path = "/api/v1/issuers/{}/test", .help = "try whether it works"),
+        .path = "/api/v1/issuers/{}/test", .good = "success",
+        .help = "try whether it works; exit code 1 if it does not"),
     ROW(.words = "jobs list", .method = "GET", .path = "/api/v1/jobs",
         .options = job_list, .columns = jobs, .help = "work, done and to be done"),
     ROW(.words = "jobs get", .argument = "ID", .method = "GET",
