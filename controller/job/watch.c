@@ -17,7 +17,7 @@
 #define WATCH_HINT_MS   250      /* a hint swallows those 200 ms behind it */
 #define WATCH_RETRY_MS  1000     /* the database is away */
 
-enum { JOBS, DUE, WAIT };        /* queue_watch */
+enum { DUE, DUE_LOOPS, WAIT };        /* queue_watch */
 
 bool
 watch_init(struct watch *w, struct error *err)
@@ -98,8 +98,8 @@ watch_once(struct watch *w, struct db *db, int *ms, struct error *err)
         return false;
     }
 
-    jobs = (int) strtol(PQgetvalue(row, 0, JOBS), NULL, 10);
-    loops |= loops_numbered(PQgetvalue(row, 0, DUE));
+    jobs = (int) strtol(PQgetvalue(row, 0, DUE), NULL, 10);
+    loops |= loops_numbered(PQgetvalue(row, 0, DUE_LOOPS));
 
     if (!PQgetisnull(row, 0, WAIT)) {
         wait = strtol(PQgetvalue(row, 0, WAIT), NULL, 10);
