@@ -21,6 +21,7 @@ static const struct cli_option  page[] = { PAGE, { NULL } };
 
 static const struct cli_option  cert_list[] = {
     { "status", "status",    CLI_QUERY, "STATUS" },
+    { "live",   "live",      CLI_QUERY, "LIVE" },
     { "issuer", "issuer_id", CLI_QUERY, "ID" },
     { "agent",  "agent_id",  CLI_QUERY, "ID" },
     PAGE, { NULL }
@@ -47,7 +48,7 @@ static const struct cli_column  agents[] = {
 
 static const struct cli_column  certs[] = {
     { "ID", "id" }, { "NAME", "name" }, { "STATUS", "status" },
-    { "EXPIRES", "expires_at" }, { "ISSUER", "issuer_id" },
+    { "LIVE", "live" }, { "EXPIRES", "expires_at" }, { "ISSUER", "issuer_id" },
     { "POLICY", "renewal_policy_id" }, { NULL }
 };
 

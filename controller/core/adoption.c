@@ -1,6 +1,7 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
 #include "sql_core.h"
+#include "sql_live.h"
 
 #include <string.h>
 
@@ -82,6 +83,7 @@ adoption_claim(const struct core *c, const char *discovered_id,
 
     if (target == NULL
         || !DB_RUN(c->db, err, SQL_ADOPTION_MAP, id, target)
+        || !DB_RUN(c->db, err, SQL_LIVE_ADOPTED, discovered_id, id)
         || !DB_RUN(c->db, err, SQL_ADOPTION_LINK, discovered_id, id))
     {
         return false;

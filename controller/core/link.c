@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED };
+enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED, READ_AT,
+       LIVE_DUE };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
@@ -34,6 +35,8 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
                   ? PQgetvalue(row, 0, FINGERPRINT) : NULL,
         .etag = PQgetvalue(row, 0, ETAG),
         .probe_address = PQgetvalue(row, 0, PROBE),
+        .read_at = PQgetvalue(row, 0, READ_AT),
+        .live_due = strcmp(PQgetvalue(row, 0, LIVE_DUE), "t") == 0,
         .link = {
             .http = w->http,
             .agent_id = PQgetvalue(row, 0, ID),

@@ -10,6 +10,8 @@ struct agent_row {
     const char          *lapsed;     /* fingerprint of an identity that has expired */
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
+    const char          *read_at;    /* when this row was read, by the database */
+    bool                 live_due;   /* what was deployed there is to be judged */
 };
 
 static inline void
