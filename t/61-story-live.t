@@ -51,11 +51,12 @@ sub command {
         '-H', 'Content-Type: application/x-pem-file', '--data-binary', "\@$file", "http://h/certctl/v1$path");
 }
 
-# A certificate of the operator's own, and its fingerprint.
+# A certificate of the operator's own, valid since some seconds, its key and its
+# fingerprint. Ours are valid since 5 minutes before they were issued.
 sub foreign {
-    my (@names) = @_;
+    my ($from, @names) = @_;
     my $key = new_key('ec-p256');
-    my ($crt) = $ca->issue(names => \@names, key => $key);
+    my ($crt) = $ca->issue(names => \@names, key => $key, from => $from);
 
     return ($crt . $ca->cert, $key, fingerprint($crt));
 }
@@ -150,15 +151,14 @@ subtest 'a deleted record, where the policy does not renew' => sub {
     becomes($www, 'yes', 'who renews it');
 };
 
-subtest 'a newer certificate that somebody put there' => sub {
-    my ($chain, $key, $print) = foreign('shop.example');
+subtest 'a certificate that somebody put there' => sub {
+    my ($chain, $key, $print) = foreign(-7200, 'shop.example');
     my $n = attempts($shop);
 
-    # the local CA backdates by 5 minutes, this one does not
     is command('PUT', '/certificates/shop.example?keygen=server', $chain . $key), 0, 'into the record';
     my $row = becomes($shop, 'no', 'clients do not get ours');
     is $row->{live_differs}[0]{served}[0]{fingerprint_sha256}, $print, 'but that one';
-    like $row->{live_differs}[0]{why}, qr/^the host serves a newer certificate/, 'which is newer';
+    like $row->{live_differs}[0]{why}, qr/^somebody has put another certificate into record "shop\.example"/, 'why';
     quiet($shop, $n, 'it is not fought');
     is $s->shown('shop.example')->{fingerprint}, $print, 'it stays';
     $s->renew($shop);
@@ -166,12 +166,13 @@ subtest 'a newer certificate that somebody put there' => sub {
 };
 
 subtest 'another record takes the place' => sub {
-    my ($chain, $key, $print) = foreign('shop.example', 'more.example');
+    my ($chain, $key, $print) = foreign(0, 'shop.example', 'more.example');
     my $n = attempts($shop);
 
     is command('PUT', '/certificates/other?keygen=server', $chain . $key), 0, 'a record with the same name';
     my $row = becomes($shop, 'no', 'clients do not get ours');
     is $row->{live_differs}[0]{served}[0]{record}, 'other', 'but that record';
+    like $row->{live_differs}[0]{why}, qr/^the host serves a newer certificate/, 'which is newer';
     quiet($shop, $n, 'it is not fought');
     is command('DELETE', '/certificates/other'), 0, 'it goes';
     becomes($shop, 'yes', 'and ours is back by itself');
@@ -180,13 +181,12 @@ subtest 'another record takes the place' => sub {
 subtest 'certctl off' => sub {
     my $n = attempts($shop);
 
-    $s->nginx->file('own.pem', (foreign('shop.example'))[0]);
-    my ($chain, $key) = foreign('shop.example');
+    my ($chain, $key) = foreign(-7200, 'shop.example');
     $s->nginx->file('own.pem', $chain);
     $s->nginx->file('own.key', $key);
     serve(shop => "certctl off; ssl_certificate %%DIR%%/own.pem; ssl_certificate_key %%DIR%%/own.key;");
     my $row = becomes($shop, 'no', 'clients do not get it');
-    is $row->{live_differs}[0]{served}[0]{source}, 'static', 'but a file';
+    like $row->{live_differs}[0]{why}, qr/^the certificate is stored on the host, but no server block serves it/, 'why';
     quiet($shop, $n, 'it is not renewed');
     serve(shop => 'certctl on;');
     becomes($shop, 'yes', 'on again');
@@ -211,7 +211,7 @@ subtest 'one of two names' => sub {
     $s->renew($both);
     $s->deployed($both);
     becomes($both, 'yes', 'two server blocks');
-    my ($chain, $key, $print) = foreign('two.example');
+    my ($chain, $key, $print) = foreign(0, 'two.example');
     $s->nginx->file('two.pem', $chain);
     $s->nginx->file('two.key', $key);
     serve(two => "certctl on; ssl_certificate %%DIR%%/two.pem; ssl_certificate_key %%DIR%%/two.key;");

@@ -116,7 +116,9 @@ CREATE TRIGGER live_moved BEFORE UPDATE OF agent_id ON certificate_target_mappin
 --   served   what server blocks show instead for a name of the certificate: those
 --            that have exactly this name and this kind of key; if none shows it at
 --            all, every certificate that clients with its names get
---   newer    one of them is valid and newer, so that somebody put it there
+--   newer    one of them, for exactly such a name, is valid and newer
+--   put      the host's record has a valid certificate that is no version of this
+--            one: only a person puts it there
 --   stored   the certificate in the host's record, when no server block uses that
 CREATE FUNCTION live_seen(p_agent text, p_from timestamptz, p_due boolean)
     RETURNS TABLE (certificate_id text, target_id text, live text, why text, served jsonb, renew boolean) LANGUAGE sql STABLE AS
@@ -146,14 +148,14 @@ WITH place AS MATERIALIZED (
 ), row_name AS MATERIALIZED (
     SELECT r.id, r.server, r.rsa, r.names_read_at, lower(s.name) AS name FROM row r, unnest(r.served_names) AS s(name)
 ), other AS (
-    SELECT n.certificate_id, n.target_id, r.id
+    SELECT n.certificate_id, n.target_id, r.id, true AS exact
       FROM name n JOIN row_name r ON r.name = n.name AND r.rsa = n.rsa
      WHERE NOT EXISTS (SELECT FROM shown s WHERE s.certificate_id = n.certificate_id AND s.target_id = n.target_id
                           AND (s.id = r.id OR (s.server = r.server AND s.names_read_at >= r.names_read_at
                                                AND r.name IN (SELECT lower(x) FROM unnest(s.served_names) x))))
     UNION
-    SELECT n.certificate_id, n.target_id, r.id
-      FROM name n JOIN row_name r ON r.name = n.name OR name_wildcard(r.name) = n.name
+    SELECT n.certificate_id, n.target_id, r.id, r.name = n.name
+      FROM name n JOIN row_name r ON n.name IN (r.name, name_wildcard(r.name))
      WHERE NOT EXISTS (SELECT FROM shown s WHERE s.certificate_id = n.certificate_id AND s.target_id = n.target_id)
 ), instead AS (
     SELECT o.certificate_id, o.target_id,
@@ -161,13 +163,15 @@ WITH place AS MATERIALIZED (
                                        'record', r.record, 'managed_certificate_id', r.managed_certificate_id, 'not_before', r.not_before,
                                        'not_after', r.not_after, 'why', r.why) ORDER BY r.place)
                FILTER (WHERE o.n <= 16) AS served,
-           bool_or(r.source <> 'placeholder' AND r.not_after > now() AND r.not_before > p.valid_from) AS newer,
-           min(r.why) FILTER (WHERE r.why <> '') AS why
-      FROM (SELECT o.*, row_number() OVER (PARTITION BY o.certificate_id, o.target_id ORDER BY o.id) AS n FROM other o) o
+           bool_or(o.exact AND r.source <> 'placeholder' AND r.not_after > now() AND r.not_before > p.valid_from) AS newer,
+           bool_or(lower(r.record) = p.place AND r.not_after > now() AND r.managed_certificate_id IS DISTINCT FROM p.certificate_id) AS put
+      FROM (SELECT o.certificate_id, o.target_id, o.id, bool_or(o.exact) AS exact,
+                   row_number() OVER (PARTITION BY o.certificate_id, o.target_id ORDER BY o.id) AS n
+              FROM other o GROUP BY 1, 2, 3) o
       JOIN row r ON r.id = o.id JOIN place p ON (p.certificate_id, p.target_id) = (o.certificate_id, o.target_id)
      GROUP BY 1, 2
 ), judged AS (
-    SELECT p.*, i.served, coalesce(i.newer, false) AS newer, i.why AS said, u.fingerprint_sha256 AS stored,
+    SELECT p.*, i.served, coalesce(i.newer, false) AS newer, coalesce(i.put, false) AS put, u.fingerprint_sha256 AS stored,
            EXISTS (SELECT FROM shown s WHERE s.certificate_id = p.certificate_id AND s.target_id = p.target_id) AS is_shown,
            EXISTS (SELECT FROM row r WHERE lower(r.record) = p.place) AS is_served
       FROM place p LEFT JOIN instead i ON (i.certificate_id, i.target_id) = (p.certificate_id, p.target_id)
@@ -175,7 +179,8 @@ WITH place AS MATERIALIZED (
 )
 SELECT j.certificate_id, j.target_id, CASE WHEN j.is_shown AND j.served IS NULL THEN 'yes' WHEN j.is_shown THEN 'partly' ELSE 'no' END,
        CASE WHEN j.is_shown AND j.served IS NULL THEN NULL
-            WHEN j.newer THEN 'the host serves a newer certificate: archive this one, or remove the newer one'
+            WHEN j.put THEN 'somebody has put another certificate into record "' || j.place || '" of the host: renew this one to replace it, or archive it'
+            WHEN j.newer THEN 'the host serves a newer certificate for a name of this one: remove that one, renew this one, or archive it'
             WHEN j.is_shown THEN 'some server blocks serve another certificate'
             WHEN j.stored = j.expected THEN 'the certificate is stored on the host, but no server block serves it: it needs "certctl on", '
                                             || 'a server_name that it covers, and no newer certificate of the server''s own'
@@ -184,7 +189,7 @@ SELECT j.certificate_id, j.target_id, CASE WHEN j.is_shown AND j.served IS NULL 
             WHEN j.place IS NULL THEN 'the host does not serve it'
             ELSE 'the host has no record "' || j.place || '": its store was lost, or the record was deleted' END,
        coalesce(j.served, '[]'),
-       j.wanted AND NOT j.newer AND j.stored IS NULL AND NOT (j.is_shown AND j.served IS NULL)
+       j.wanted AND NOT j.newer AND NOT j.put AND j.stored IS NULL AND NOT (j.is_shown AND j.served IS NULL)
   FROM judged j
 $$;
 
