@@ -58,3 +58,7 @@ WITH lost AS (
 UPDATE managed_certificates c SET renew_at = now()
  WHERE c.id IN (SELECT certificate_id FROM due) AND (SELECT count(*) FROM lost) = 1
 RETURNING c.id;
+
+-- The agent that a host says it is.
+-- name: agent_of_host
+SELECT name FROM agents WHERE id = $1 AND retired_at IS NULL AND enrolled_at IS NOT NULL;

@@ -290,3 +290,24 @@ SELECT id, fingerprint_sha256, common_name, sans, serial_number, issuer_dn, subj
        source_format, source, server_names, listen, record, agent_id, discovery_scan_id, managed_certificate_id, status, expiry_status,
        days_until_expiry, first_seen_at, last_seen_at, dismissed_at, created_at, updated_at, served_names, why
   FROM discovered_certificates;
+
+-- One host is one agent: a second one with its certificate would take its identity.
+-- After the row, so that a name or url that exists is answered first; the lock is
+-- for two that come at once.
+CREATE FUNCTION agent_is_known() RETURNS trigger LANGUAGE plpgsql AS
+$$
+DECLARE
+    other agents;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('agent_is_known'), hashtext(NEW.fingerprint));
+    SELECT * INTO other FROM agents a
+     WHERE a.fingerprint = NEW.fingerprint AND a.id <> NEW.id AND a.retired_at IS NULL ORDER BY a.registered_at, a.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'CT409', DETAIL = 'agent ' || other.id,
+            MESSAGE = format('this host is agent %s (%s): change the url of that agent, or retire it first', other.id, other.name);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER agent_known AFTER INSERT OR UPDATE OF fingerprint ON agents FOR EACH ROW
+    WHEN (NEW.fingerprint IS NOT NULL AND NEW.retired_at IS NULL) EXECUTE FUNCTION agent_is_known();
