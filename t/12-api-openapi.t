@@ -46,8 +46,8 @@ my %row;
 $map =~ s{V1 "}{"/api/v1}g;
 $map =~ s{REST_PROBLEMS "}{"/api/v1/problems}g;
 $row{"$1 " . ($2 =~ s/\*\}/}/r)}++ while $map =~ /^    \{ "([A-Z]+)", "(.+?)"/mg;
-while ($map =~ /^    RESOURCE_ROUTES\("(.+?)"/mg) {
-    $row{$_}++ for "GET $1", "POST $1", "GET $1/{id}", "PUT $1/{id}", "PATCH $1/{id}", "DELETE $1/{id}";
+while ($map =~ /^    RESOURCE_ROUTES(_KEPT)?\("(.+?)"/mg) {
+    $row{$_}++ for "GET $2", "POST $2", "GET $2/{id}", "PUT $2/{id}", "PATCH $2/{id}", $1 ? () : "DELETE $2/{id}";
 }
 my %said;
 my %ids;

@@ -39,7 +39,7 @@ static const struct field  fields[] = {
     FIELD_READ("managed_certificate_id", T_TEXT, "its managed certificate"),
     FIELD_STATE("status", "Unmanaged Managed Dismissed", "whether it is managed"),
     FIELD_STATE("expiry_status", "valid expiring_soon expiring expired",
-                "by the days that are left"),
+                "30 or 7 days left; of a lifetime below 90 days a third or a tenth"),
     FIELD_READ("days_until_expiry", T_INT, "negative afterwards"),
     FIELD_READ("first_seen_at", T_TIME, "first report"),
     FIELD_READ("last_seen_at", T_TIME, "last report"),

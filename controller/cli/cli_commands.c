@@ -24,6 +24,7 @@ static const struct cli_option  cert_list[] = {
     { "live",   "live",      CLI_QUERY, "LIVE" },
     { "issuer", "issuer_id", CLI_QUERY, "ID" },
     { "agent",  "agent_id",  CLI_QUERY, "ID" },
+    { "covered", "covered",  CLI_QUERY, "true|false" },
     PAGE, { NULL }
 };
 

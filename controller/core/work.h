@@ -27,6 +27,8 @@ struct work {
     double                delay;          /* seconds, for WORK_AGAIN */
     bool                  quiet;          /* done without a trace in history */
     int                   max_issuances;  /* of one certificate in a day */
+    bool                  unserved;       /* no connector does it: no failure of the
+                                             schedule */
     bool                  ocsp_private;   /* responders may be in private ranges */
 };
 

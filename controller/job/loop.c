@@ -9,6 +9,7 @@
 
 #include "issuers.h"
 #include "log.h"
+#include "sql_certificate.h"
 #include "sql_job.h"
 #include "sql_live.h"
 #include "sql_order.h"
@@ -44,6 +45,21 @@ loop_certificate(struct worker *w, struct error *err)
     return w->process->certificate(w->process->data, &c, err);
 }
 
+/* Nothing else says it of itself: these certificates just expire. */
+static bool
+loop_coverage(struct worker *w, struct error *err)
+{
+    CLEANUP(mem) char  *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+
+    if (count && strcmp(count, "0") != 0) {
+        log_event(LOG_WARN, "loop=coverage", "no active renewal policy applies to %s "
+                  "certificates, which are not renewed: \"certctl certs list --covered false\" "
+                  "lists them", count);
+    }
+
+    return count != NULL;
+}
+
 static const struct loop {
     const char  *name;
     int          seconds;       /* its interval, or 0 */
@@ -64,6 +80,7 @@ static const struct loop {
     { "challenges", .interval = INTERVAL(reaper_interval), .sql = SQL_LOOP_CHALLENGES },
     { "issuers", HOUR, .run = loop_issuers },
     { "api-certificate", MINUTE, .run = loop_certificate, .everywhere = true },
+    { "coverage", HOUR, .run = loop_coverage },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },
 };
 

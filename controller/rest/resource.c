@@ -277,9 +277,8 @@ nothing_depends(struct request *r, const struct resource *res)
 }
 
 bool
-resource_delete(struct request *r)
+resource_remove(struct request *r, const struct resource *res)
 {
-    const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
     CLEANUP(mem) char      *id = NULL;
 
@@ -303,4 +302,10 @@ resource_delete(struct request *r)
     r->status = 204;
 
     return true;
+}
+
+bool
+resource_delete(struct request *r)
+{
+    return resource_remove(r, r->route->data);
 }

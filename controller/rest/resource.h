@@ -56,6 +56,12 @@ rest_handler  resource_list, resource_get, resource_create, resource_update,
  * what, its name in audit actions, and in words: "a team", "teams".
  */
 #define RESOURCE_ROUTES(at, noun, res, name, one, many)                       \
+    RESOURCE_ROUTES_KEPT(at, noun, res, name, one, many),                     \
+    { "DELETE", at "/{id}", noun ".delete", name "_deleted", resource_delete, \
+      res, 0, "Delete " one, .status = 204 }
+
+/* The same without DELETE, for one that does more. */
+#define RESOURCE_ROUTES_KEPT(at, noun, res, name, one, many)                  \
     { "GET", at, noun ".read", NULL, resource_list, res, ROUTE_LIST,          \
       "List " many, .status = 200 },                                          \
     { "POST", at, noun ".edit", name "_created", resource_create, res, 0,     \
@@ -65,9 +71,7 @@ rest_handler  resource_list, resource_get, resource_create, resource_update,
     { "PUT", at "/{id}", noun ".edit", name "_updated", resource_update, res, \
       0, "Replace " one, .status = 200 },                                     \
     { "PATCH", at "/{id}", noun ".edit", name "_updated", resource_update,    \
-      res, 0, "Change fields of " one, .status = 200 },                       \
-    { "DELETE", at "/{id}", noun ".delete", name "_deleted", resource_delete, \
-      res, 0, "Delete " one, .status = 204 }
+      res, 0, "Change fields of " one, .status = 200 }
 
 /* Steps of these, for handlers that do more. */
 
@@ -105,6 +109,10 @@ bool resource_reply(struct request *r, const struct resource *res,
 /* The body goes into the tables: ret_id is to be freed. */
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
+
+/* Deletes the object of r->args[0], which nothing may refer to: the answer names
+ * what does, in dependants. */
+bool resource_remove(struct request *r, const struct resource *res);
 
 /* Whether name is a parameter of every list: page, sort, fields... */
 bool resource_pages_by(const char *name);

@@ -3,7 +3,7 @@
 -- name: stats_summary
 SELECT json_build_object(
     'total_certificates', c.total, 'expiring_certificates', c.expiring, 'expired_certificates', c.expired,
-    'revoked_certificates', c.revoked,
+    'revoked_certificates', c.revoked, 'uncovered_certificates', (SELECT count(*) FROM api_certificates WHERE NOT covered),
     'live_certificates', c.live, 'partly_live_certificates', c.partly, 'not_live_certificates', c.not_live,
     'live_unknown_certificates', c.unknown, 'active_agents', a.active, 'offline_agents', a.offline, 'total_agents', a.total,
     'pending_jobs', (SELECT count(*) FROM jobs),
