@@ -3,7 +3,8 @@
 #include "resource.h"
 
 rest_handler  issuer_create, issuer_update;
-rest_handler  agent_create, agent_update, agent_retire, agent_revoke_post;
+rest_handler  agent_create, agent_update, agent_retire, agent_revoke_post,
+              agent_recover_post;
 rest_handler  certificate_create, certificate_renew, certificate_deploy,
               certificate_revoke;
 rest_handler  renewal_policy_delete;

@@ -17,6 +17,20 @@ static const struct cli_option  agent_add[] = {
     { NULL }
 };
 
+static const struct cli_option  agent_reconnect[] = {
+    { "url",    "url",    CLI_BODY, "URL" },
+    { "reason", "reason", CLI_BODY, "TEXT" },
+    { NULL }
+};
+
+static const struct cli_option  agent_reset[] = {
+    { "fingerprint",    "fingerprint",    CLI_BODY,      "HEX" },
+    { "url",            "url",            CLI_BODY,      "URL" },
+    { "override-limit", "override_limit", CLI_BODY_FLAG, NULL },
+    { "reason",         "reason",         CLI_BODY,      "TEXT" },
+    { NULL }
+};
+
 static const struct cli_option  page[] = { PAGE, { NULL } };
 
 static const struct cli_option  cert_list[] = {
@@ -75,6 +89,13 @@ const struct cli_command  cli_commands[] = {
         .options = page, .columns = agents, .help = "hosts that run the module"),
     ROW(.words = "agents get", .argument = "ID", .method = "GET",
         .path = "/api/v1/agents/{}", .help = "one host"),
+    ROW(.words = "agents reconnect", .argument = "ID", .method = "POST",
+        .path = "/api/v1/agents/{}/recover", .options = agent_reconnect,
+        .help = "poll a host that is back, with its store, now"),
+    ROW(.words = "agents reset", .argument = "ID", .method = "POST",
+        .path = "/api/v1/agents/{}/recover", .options = agent_reset,
+        .check = cli_agent_reset_check, .complete = cli_agent_reset_complete,
+        .help = "register a host again whose store is lost, and renew its certificates"),
     ROW(.words = "certs list", .method = "GET", .path = "/api/v1/certificates",
         .options = cert_list, .columns = certs,
         .help = "certificates that are kept alive"),

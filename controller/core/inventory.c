@@ -1,6 +1,7 @@
 /* Reads what a module serves and keeps the observed certificates in step. */
 #include "work.h"
 
+#include "agent.h"
 #include "link.h"
 #include "sql_core.h"
 #include "sql_live.h"
@@ -20,6 +21,7 @@ struct walk {
     const struct target_link  *link;
     const char                *scan;      /* its id, which each row gets */
     const char                *from;      /* what is deployed later is judged later */
+    bool                       recovers;  /* what is missing is renewed */
     struct timespec            begin;
 };
 
@@ -314,7 +316,9 @@ inventory_end(struct work *w, const struct walk *walk, const char *status,
 
     *again = strcmp(worse, "0") != 0;
 
-    return (*again || DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, status, etag))
+    return (*again
+            || (DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, status, etag)
+                && (!walk->recovers || agent_recovered(w, tx, err))))
            && db_commit(tx, err);
 }
 
@@ -341,13 +345,15 @@ inventory_unchanged(struct work *w, const struct agent_row *agent,
 {
     CLEANUP(mem) char  *worse = NULL;
 
+    *again = agent->recovers;
+
     if (agent->live_due) {
         worse = DB_VALUE(w->core.db, err, SQL_LIVE_LOOK, w->agent_id, agent->read_at, "true",
                          "false");
         if (worse == NULL) {
             return false;
         }
-        *again = strcmp(worse, "0") != 0;
+        *again |= strcmp(worse, "0") != 0;
     }
 
     return *again || DB_RUN(w->core.db, err, SQL_AGENT_SEEN, w->agent_id, status, NULL);
@@ -411,6 +417,7 @@ inventory_run(struct work *w, struct error *err)
 
     text = json_dumps(status, JSON_COMPACT);
     walk.from = agent.read_at;
+    walk.recovers = agent.recovers;
 
     return text && inventory_all(w, &walk, &agent, text, err) ? WORK_DONE : WORK_FAILED;
 }

@@ -11,6 +11,7 @@ struct agent_row {
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
     const char          *read_at;    /* when this row was read, by the database */
+    bool                 recovers;   /* its first report is waited for: agent.h */
     bool                 live_due;   /* what was deployed there is to be judged */
 };
 

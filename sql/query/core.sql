@@ -258,7 +258,8 @@ UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 A
 -- name: agent_link
 SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address,
        enrolled_at IS NOT NULL AND identity_expires_at <= now() AS lapsed, now()::text AS read_at,
-       EXISTS (SELECT FROM certificate_target_mappings m WHERE m.agent_id = agents.id AND m.live_due) AS live_due
+       EXISTS (SELECT FROM certificate_target_mappings m WHERE m.agent_id = agents.id AND m.live_due) AS live_due,
+       recovery_by IS NOT NULL AS recovers
   FROM agents WHERE id = $1;
 
 -- name: agent_enrol_job

@@ -62,3 +62,30 @@ RETURNING c.id;
 -- The agent that a host says it is.
 -- name: agent_of_host
 SELECT name FROM agents WHERE id = $1 AND retired_at IS NULL AND enrolled_at IS NOT NULL;
+
+-- name: agent_recovery_facts
+SELECT retired_at IS NOT NULL AS retired, enrolled_at IS NOT NULL AS enrolled, fingerprint, url, kind FROM agents WHERE id = $1 FOR UPDATE;
+
+-- name: agent_recovery_begin
+UPDATE agents SET recovery_by = $2, recovery_type = $3, recovery_reason = $4, recovery_override = $5::boolean, next_poll_at = now(),
+       poll_failures = 0
+ WHERE id = $1;
+
+-- What was deployed to the host.
+-- name: agent_recovery_certificates
+SELECT coalesce(json_agg(DISTINCT m.certificate_id), '[]') FROM certificate_target_mappings m
+  JOIN managed_certificates c ON c.id = m.certificate_id AND c.status NOT IN ('Archived', 'Revoked')
+ WHERE m.agent_id = $1 AND m.fingerprint_sha256 IS NOT NULL;
+
+-- name: agent_recovery
+SELECT recovery_by, recovery_type, recovery_reason, recovery_override FROM agents WHERE id = $1 AND recovery_by IS NOT NULL FOR UPDATE;
+
+-- name: agent_recovery_due
+SELECT DISTINCT certificate_id FROM live_seen($1, now(), false) WHERE renew ORDER BY certificate_id;
+
+-- What a person has had renewed is not renewed by the loop as well.
+-- name: agent_recovery_end
+WITH done AS (
+    UPDATE agents SET recovery_by = NULL, recovery_type = NULL, recovery_reason = NULL, recovery_override = false WHERE id = $1
+)
+UPDATE certificate_target_mappings SET live_next = now() + interval '1 hour' WHERE agent_id = $1 AND live_next <= now();

@@ -311,3 +311,11 @@ END
 $$;
 CREATE TRIGGER agent_known AFTER INSERT OR UPDATE OF fingerprint ON agents FOR EACH ROW
     WHEN (NEW.fingerprint IS NOT NULL AND NEW.retired_at IS NULL) EXECUTE FUNCTION agent_is_known();
+
+-- A host that is brought back: what its first report shows to be missing is renewed
+-- for the person who asked. NULL: nobody has, or it is done.
+ALTER TABLE agents
+    ADD COLUMN recovery_by        text,
+    ADD COLUMN recovery_type      text,
+    ADD COLUMN recovery_reason    text,
+    ADD COLUMN recovery_override  boolean NOT NULL DEFAULT false;
