@@ -58,39 +58,61 @@ SELECT coalesce(jsonb_agg(jsonb_build_object('target_id', m.target_id, 'agent_id
  WHERE m.certificate_id = p_certificate AND m.live <> 'yes' AND m.fingerprint_sha256 IS NOT NULL
 $$;
 
--- The sum of the hosts. The certificate is locked first, so that of two hosts that
+-- The sum of the hosts. Certificates are locked first, so that of two hosts that
 -- report at once the second counts the first.
-CREATE FUNCTION live_sum(p_certificate text) RETURNS void LANGUAGE plpgsql AS
+CREATE FUNCTION live_sum(p_certificates text[]) RETURNS void LANGUAGE plpgsql AS
 $$
-DECLARE
-    before managed_certificates;
-    after  text;
 BEGIN
-    SELECT * INTO before FROM managed_certificates c WHERE c.id = p_certificate FOR UPDATE;
-    IF NOT FOUND THEN
-        RETURN;
-    END IF;
-    SELECT CASE WHEN count(*) = 0 THEN 'unknown'
-                WHEN bool_and(m.live = 'yes') THEN 'yes'
-                WHEN bool_or(m.live IN ('no', 'partly')) AND bool_or(m.live IN ('yes', 'partly')) THEN 'partly'
-                WHEN bool_or(m.live = 'no') THEN 'no' ELSE 'unknown' END
-      INTO after FROM certificate_target_mappings m WHERE m.certificate_id = p_certificate AND m.fingerprint_sha256 IS NOT NULL;
-    IF after = before.live THEN
-        RETURN;
-    END IF;
-    UPDATE managed_certificates SET live = after, live_since = now() WHERE id = p_certificate;
+    PERFORM FROM managed_certificates c WHERE c.id = ANY (p_certificates) ORDER BY c.id FOR UPDATE;
+
+    WITH sum AS (
+        SELECT c.id, c.live AS before,
+               CASE WHEN count(m.live) = 0 THEN 'unknown'
+                    WHEN bool_and(m.live = 'yes') THEN 'yes'
+                    WHEN bool_or(m.live IN ('no', 'partly')) AND bool_or(m.live IN ('yes', 'partly')) THEN 'partly'
+                    WHEN bool_or(m.live = 'no') THEN 'no' ELSE 'unknown' END AS after
+          FROM managed_certificates c
+          LEFT JOIN certificate_target_mappings m ON m.certificate_id = c.id AND m.fingerprint_sha256 IS NOT NULL
+         WHERE c.id = ANY (p_certificates) GROUP BY c.id
+    ), changed AS (
+        UPDATE managed_certificates c SET live = s.after, live_since = now()
+          FROM sum s WHERE c.id = s.id AND s.after <> s.before RETURNING c.id, s.before, s.after
+    )
     INSERT INTO audit_events (actor, actor_type, action, resource_type, resource_id, details)
-    VALUES ('system', 'System', 'certificate_live_changed', 'certificate', p_certificate,
-            jsonb_build_object('before', before.live, 'live', after, 'differs', live_differs(p_certificate)));
+    SELECT 'system', 'System', 'certificate_live_changed', 'certificate', id,
+           jsonb_build_object('before', before, 'live', after, 'differs', live_differs(id))
+      FROM changed ORDER BY id;
 END
 $$;
 
 CREATE FUNCTION mapping_live() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN PERFORM live_sum(coalesce(NEW.certificate_id, OLD.certificate_id)); RETURN NULL; END $$;
-CREATE TRIGGER live_changed AFTER UPDATE OF live, fingerprint_sha256 ON certificate_target_mappings FOR EACH ROW
-    WHEN (OLD.live <> NEW.live OR (OLD.fingerprint_sha256 IS NULL) <> (NEW.fingerprint_sha256 IS NULL)) EXECUTE FUNCTION mapping_live();
-CREATE TRIGGER live_dropped AFTER DELETE ON certificate_target_mappings FOR EACH ROW
-    WHEN (OLD.fingerprint_sha256 IS NOT NULL) EXECUTE FUNCTION mapping_live();
+$$
+DECLARE
+    changed text[] := ARRAY(SELECT DISTINCT n.certificate_id FROM after n JOIN before o USING (certificate_id, target_id)
+                             WHERE n.live <> o.live OR (n.fingerprint_sha256 IS NULL) <> (o.fingerprint_sha256 IS NULL));
+BEGIN
+    IF cardinality(changed) > 0 THEN
+        PERFORM live_sum(changed);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER live_changed AFTER UPDATE ON certificate_target_mappings
+    REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION mapping_live();
+
+CREATE FUNCTION mapping_live_dropped() RETURNS trigger LANGUAGE plpgsql AS
+$$
+DECLARE
+    changed text[] := ARRAY(SELECT DISTINCT o.certificate_id FROM before o WHERE o.fingerprint_sha256 IS NOT NULL);
+BEGIN
+    IF cardinality(changed) > 0 THEN
+        PERFORM live_sum(changed);
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER live_dropped AFTER DELETE ON certificate_target_mappings
+    REFERENCING OLD TABLE AS before FOR EACH STATEMENT EXECUTE FUNCTION mapping_live_dropped();
 
 -- A target that moves to another host or record serves nothing there yet.
 CREATE FUNCTION mapping_moved() RETURNS trigger LANGUAGE plpgsql AS
@@ -142,21 +164,29 @@ WITH place AS MATERIALIZED (
       FROM place p JOIN row r ON r.managed_certificate_id = p.certificate_id
       JOIN certificate_versions w ON w.fingerprint_sha256 = r.fingerprint_sha256 AND w.certificate_id = p.certificate_id
      WHERE p.made IS NULL OR w.created_at >= p.made
+), shown_name AS (
+    SELECT s.certificate_id, s.target_id, s.server, lower(n.name) AS name, max(s.names_read_at) AS read_at
+      FROM shown s, unnest(s.served_names) AS n(name) GROUP BY 1, 2, 3, 4
+), shown_at_all AS (
+    SELECT DISTINCT s.certificate_id, s.target_id FROM shown s
 ), name AS MATERIALIZED (
     SELECT DISTINCT p.certificate_id, p.target_id, p.rsa, lower(n.name) AS name
       FROM place p, unnest(p.common_name || p.sans) AS n(name)
 ), row_name AS MATERIALIZED (
-    SELECT r.id, r.server, r.rsa, r.names_read_at, lower(s.name) AS name FROM row r, unnest(r.served_names) AS s(name)
+    SELECT r.id, r.server, r.rsa, r.names_read_at, lower(s.name) AS name, true AS exact FROM row r, unnest(r.served_names) AS s(name)
+    UNION ALL
+    SELECT r.id, r.server, r.rsa, r.names_read_at, name_wildcard(lower(s.name)), false FROM row r, unnest(r.served_names) AS s(name)
 ), other AS (
     SELECT n.certificate_id, n.target_id, r.id, true AS exact
-      FROM name n JOIN row_name r ON r.name = n.name AND r.rsa = n.rsa
-     WHERE NOT EXISTS (SELECT FROM shown s WHERE s.certificate_id = n.certificate_id AND s.target_id = n.target_id
-                          AND (s.id = r.id OR (s.server = r.server AND s.names_read_at >= r.names_read_at
-                                               AND r.name IN (SELECT lower(x) FROM unnest(s.served_names) x))))
-    UNION
-    SELECT n.certificate_id, n.target_id, r.id, r.name = n.name
-      FROM name n JOIN row_name r ON n.name IN (r.name, name_wildcard(r.name))
-     WHERE NOT EXISTS (SELECT FROM shown s WHERE s.certificate_id = n.certificate_id AND s.target_id = n.target_id)
+      FROM name n JOIN row_name r ON r.name = n.name AND r.rsa = n.rsa AND r.exact
+      JOIN shown_at_all a ON (a.certificate_id, a.target_id) = (n.certificate_id, n.target_id)
+      LEFT JOIN shown_name s ON (s.certificate_id, s.target_id, s.server, s.name) = (n.certificate_id, n.target_id, r.server, r.name)
+     WHERE s.read_at IS NULL OR s.read_at < r.names_read_at
+    UNION ALL
+    SELECT n.certificate_id, n.target_id, r.id, r.exact
+      FROM name n JOIN row_name r ON r.name = n.name
+      LEFT JOIN shown_at_all a ON (a.certificate_id, a.target_id) = (n.certificate_id, n.target_id)
+     WHERE a.certificate_id IS NULL
 ), instead AS (
     SELECT o.certificate_id, o.target_id,
            jsonb_agg(jsonb_build_object('fingerprint_sha256', r.fingerprint_sha256, 'place', r.server, 'source', r.source,
@@ -170,11 +200,14 @@ WITH place AS MATERIALIZED (
               FROM other o GROUP BY 1, 2, 3) o
       JOIN row r ON r.id = o.id JOIN place p ON (p.certificate_id, p.target_id) = (o.certificate_id, o.target_id)
      GROUP BY 1, 2
+), record AS (
+    SELECT DISTINCT lower(r.record) AS name FROM row r
 ), judged AS (
     SELECT p.*, i.served, coalesce(i.newer, false) AS newer, coalesce(i.put, false) AS put, u.fingerprint_sha256 AS stored,
-           EXISTS (SELECT FROM shown s WHERE s.certificate_id = p.certificate_id AND s.target_id = p.target_id) AS is_shown,
-           EXISTS (SELECT FROM row r WHERE lower(r.record) = p.place) AS is_served
+           a.certificate_id IS NOT NULL AS is_shown, d.name IS NOT NULL AS is_served
       FROM place p LEFT JOIN instead i ON (i.certificate_id, i.target_id) = (p.certificate_id, p.target_id)
+      LEFT JOIN shown_at_all a ON (a.certificate_id, a.target_id) = (p.certificate_id, p.target_id)
+      LEFT JOIN record d ON d.name = p.place
       LEFT JOIN unserved_records u ON u.agent_id = p_agent AND lower(u.record) = p.place
 )
 SELECT j.certificate_id, j.target_id, CASE WHEN j.is_shown AND j.served IS NULL THEN 'yes' WHEN j.is_shown THEN 'partly' ELSE 'no' END,
