@@ -100,7 +100,7 @@ is_deeply($schemas->{NginxConfigCreate}{required}, ['cert_path'], 'nor what need
 created($api, "$v1/organizations", { id => 'org-a', name => 'A' });
 created($api, "$v1/teams", { id => 't-a', name => 'A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'A', email => 'a@example.com' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'a', 'pull')});
 created($api, "$v1/targets", { id => 'tgt-a', name => 'a', agent_id => 'ag-a' });
 created($api, "$v1/certificates", { id => 'mc-a', common_name => 'a.example.com', issuer_id => 'iss-local',
     target_ids => ['tgt-a'] });

@@ -1,7 +1,9 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
+#include "profile.h"
 #include "resource_fields.h"
+#include "rest_auth.h"
 #include "sql_certificate.h"
 #include "wire.h"
 
@@ -32,15 +34,14 @@ static const struct field  differs_fields[] = {
 
 static const struct field  fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, 0, 1, 253, .pattern = "[^\\x00-\\x1f\\x7f]+",
-      .help = "common_name unless set" },
+    FIELD_LABEL("name", 0, 1, 253, NULL, "common_name unless set"),
     { "common_name", T_TEXT, F_REQUIRED, 1, CERTCTL_NAME_MAX, .check = certificate_name_check,
-      .help = "host name, *.name or IP address" },
+      .canonical = certificate_name_canonical,
+      .help = "host name, *.name or IP address; other scripts are answered as A-labels" },
     { "sans", T_TEXTS, 0, 0, CERTCTL_SANS_MAX, CERTCTL_NAME_MAX,
-      .check = certificate_name_check,
+      .check = certificate_name_check, .canonical = certificate_name_canonical,
       .init = "[]", .help = "further names; with common_name at most 100" },
-    { "environment", T_TEXT, 0, 0, 100,
-      .init = "\"\"", .help = "production, staging, ..." },
+    FIELD_LABEL("environment", 0, 0, 100, "\"\"", "production, staging, ..."),
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     FIELD_REF("owner_id", F_NULL, "who answers for it"),
     FIELD_REF("team_id", F_NULL, "whose it is"),
@@ -113,19 +114,59 @@ static const struct sort  sorts[] = {
     { 0 }
 };
 
+static bool
+differs(const struct request *r, const json_t *current, const char *const *names)
+{
+    const json_t  *value;
+
+    for ( ; *names; names++) {
+        value = json_object_get(r->body, *names);
+
+        if (value && !json_equal(value, json_object_get(current, *names))) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+/* The next renewal issues for these names: who may not issue may not choose them. */
+static bool
+certificate_check(struct request *r, const char *id, const json_t *current)
+{
+    static const char *const  names[] = { "common_name", "sans", NULL };
+
+    (void) id;
+
+    return current == NULL || !differs(r, current, names) || auth_may(r, "cert.issue")
+           || error_set(&r->err, ERR_FORBIDDEN, "common_name and sans are what the next renewal "
+                        "issues for: to change them needs the permission cert.issue");
+}
+
+/* Its profile and its organization allow what it is; what was created before a rule may
+ * change in all that the rule is not about.  Without a target, a new one gets those of
+ * the policy that applies. */
+static bool
+certificate_changed(struct request *r, const char *id, const json_t *current)
+{
+    static const char *const  judged[] = {
+        "common_name", "sans", "key_type", "certificate_profile_id", "organization_id",
+        "renewal_policy_id", NULL
+    };
+
+    if ((current == NULL || differs(r, current, judged))
+        && !profile_allows(&(struct core) { .db = r->db }, id, &r->err))
+    {
+        return false;
+    }
+
+    return current || DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id);
+}
+
 const struct resource  certificate_resource = {
     .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
-    .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
+    .filters = filters, .sorts = sorts, .check = certificate_check,
+    .changed = certificate_changed,
+    RESOURCE_SQL(CERTIFICATE)
 };
-
-/* Without a target, it gets those of the policy that applies. */
-bool
-certificate_create(struct request *r)
-{
-    CLEANUP(mem) char  *id = NULL;
-
-    return resource_insert(r, &certificate_resource, &id)
-           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
-           && resource_reply(r, &certificate_resource, id, 201);
-}

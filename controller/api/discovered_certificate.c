@@ -152,9 +152,7 @@ discovered_dismiss(struct request *r)
 
     known = resource_text(r, &discovered_certificate_resource, r->args[0]);
     if (known == NULL) {
-        return r->err.code != ERR_NOT_FOUND ? false
-               : error_set(&r->err, ERR_NOT_FOUND,
-                           "no observed certificate has this id");
+        return false;
     }
 
     id = DB_VALUE(r->db, &r->err, SQL_DISCOVERED_CERTIFICATE_DISMISS, r->args[0]);

@@ -151,8 +151,9 @@ renewal_policy_delete(struct request *r)
 
     is_default = json_is_true(json_object_get(current, "is_default"));
 
-    if (!uncovered(r, &before) || !resource_remove(r, &renewal_policy_resource) || !delete_allowed(r, is_default)
-        || !make_default(r, successor) || !uncovered(r, &after))
+    if (!uncovered(r, &before) || !resource_remove(r, &renewal_policy_resource)
+        || !delete_allowed(r, is_default) || !make_default(r, successor)
+        || !uncovered(r, &after))
     {
         return false;
     }

@@ -73,7 +73,7 @@ agent_revoke_row(const struct core *c, const char *agent_id, const char *reason,
     return there
            && (PQntuples(there)
                ? error_set(err, ERR_CONFLICT, "agent %s is revoked already", agent_id)
-               : error_set(err, ERR_NOT_FOUND, "no agent has this id"));
+               : error_not_found(err, "agent", agent_id));
 }
 
 bool

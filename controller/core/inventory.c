@@ -3,8 +3,10 @@
 
 #include "agent.h"
 #include "link.h"
+#include "log.h"
 #include "sql_core.h"
 #include "sql_live.h"
+#include "trust.h"
 #include "wire.h"
 #include "x509_chain.h"
 #include "x509_info.h"
@@ -369,6 +371,19 @@ same_configuration(const char *a, const char *b)
     return len && strncmp(a, b, len + 1) == 0;
 }
 
+/* A host that cannot store them is called by a CA that it knows. */
+static void
+inventory_trust(struct work *w, const struct agent_row *agent, json_t *status)
+{
+    bool          knows;
+    struct error  why = { 0 };
+
+    if (!trust_send(w->fleet, agent, status, &knows, &why)) {
+        log_event(LOG_WARN, "", "agent %s does not learn the fleet CAs: %s", w->agent_id,
+                  why.detail);
+    }
+}
+
 static bool
 inventory_all(struct work *w, struct walk *walk, const struct agent_row *agent,
     const char *status, struct error *err)
@@ -415,6 +430,7 @@ inventory_run(struct work *w, struct error *err)
         return WORK_FAILED;
     }
 
+    inventory_trust(w, &agent, status);
     text = json_dumps(status, JSON_COMPACT);
     walk.from = agent.read_at;
     walk.recovers = agent.recovers;

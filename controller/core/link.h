@@ -13,6 +13,10 @@ struct agent_row {
     const char          *read_at;    /* when this row was read, by the database */
     bool                 recovers;   /* its first report is waited for: agent.h */
     bool                 live_due;   /* what was deployed there is to be judged */
+    const char          *cas;        /* fingerprints that it should trust, as JSON */
+    struct {
+        const char      *id, *fingerprint, *pem;
+    } authority;                     /* the fleet CA that it is called by */
 };
 
 static inline void

@@ -10,6 +10,7 @@
 #include "order_verify.h"
 #include "renewal.h"
 #include "point.h"
+#include "profile.h"
 #include "ca.h"
 #include "sql_core.h"
 #include "sql_order.h"
@@ -229,22 +230,10 @@ order_issue(struct work *w, struct error *err)
 enum work_result
 order_run(struct work *w, struct error *err)
 {
-    enum work_result  result;
-
-    if (!order_within_limit(w, err) || !order_served(w, err) || !order_plan(w, err)
-        || !order_requests(w, err))
-    {
-        return WORK_FAILED;
-    }
-
-    result = order_issue(w, err);
-
-    if (result != WORK_DONE) {
-        return result;
-    }
-
-    return DB_RUN(w->core.db, err, SQL_CERTIFICATE_RENEWED, w->certificate_id)
-           ? WORK_DONE : WORK_FAILED;
+    return order_within_limit(w, err) && order_served(w, err)
+           && profile_allows(&w->core, w->certificate_id, err)
+           && order_plan(w, err) && order_requests(w, err)
+           ? order_issue(w, err) : WORK_FAILED;
 }
 
 bool

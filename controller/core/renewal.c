@@ -1,5 +1,6 @@
 /* Renew Now: the rules that let a person start a renewal, and the rows it takes. */
 #include "renewal.h"
+#include "profile.h"
 #include "sql_core.h"
 
 #include "states.h"
@@ -64,12 +65,16 @@ renewal_request(const struct core *c, const char *certificate_id,
     }
 
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no certificate %s",
-                         certificate_id);
+        return error_not_found(err, "certificate", certificate_id);
     }
 
     if (!renewal_allowed(row, certificate_id, err)) {
         return false;
+    }
+
+    if (!profile_allows(c, certificate_id, err)) {
+        err->pointer[0] = '\0';
+        return error_prefix(err, "%s", certificate_id);
     }
 
     if (!PQgetisnull(row, 0, OPEN) && !options->force) {

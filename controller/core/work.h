@@ -16,7 +16,7 @@ enum work_result {
 
 struct work {
     struct core           core;
-    const struct fleet   *fleet;
+    struct fleet         *fleet;          /* this thread's */
     struct http_client   *http;           /* this thread's, for all calls out */
     const char           *id, *type, *subject, *certificate_id, *target_id,
                          *agent_id, *version_id, *attempt_id, *epoch;  /* "" when none */

@@ -7,6 +7,7 @@
  */
 #include "loop.h"
 
+#include "fleet.h"
 #include "issuers.h"
 #include "log.h"
 #include "sql_certificate.h"
@@ -21,7 +22,6 @@
 #include <time.h>
 
 #define INTERVAL(member)  offsetof(struct conf, member)
-#define MINUTE            60
 #define HOUR              3600
 #define DAY               86400
 
@@ -33,6 +33,16 @@ loop_issuers(struct worker *w, struct error *err)
     };
 
     return issuers_refresh(&c, err);
+}
+
+static bool
+loop_fleet(struct worker *w, struct error *err)
+{
+    const struct core  c = {
+        .db = w->db, .seal = w->seal, .actor = "system", .actor_type = "System"
+    };
+
+    return fleet_advance(&c, err);
 }
 
 static bool
@@ -79,7 +89,8 @@ static const struct loop {
     { "reaper", .interval = INTERVAL(reaper_interval), .sql = SQL_QUEUE_REAP },
     { "challenges", .interval = INTERVAL(reaper_interval), .sql = SQL_LOOP_CHALLENGES },
     { "issuers", HOUR, .run = loop_issuers },
-    { "api-certificate", MINUTE, .run = loop_certificate, .everywhere = true },
+    { "fleet-ca", .interval = INTERVAL(reaper_interval), .run = loop_fleet },
+    { "api-certificate", .interval = INTERVAL(reaper_interval), .run = loop_certificate, .everywhere = true },
     { "coverage", HOUR, .run = loop_coverage },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },
 };

@@ -17,6 +17,13 @@ struct filter {
 
 struct sort { const char *name, *column; };
 
+/*
+ * What one resource does more than others.  r->body is checked and complete; id is
+ * of the object and current what it was, both NULL before it is created.
+ */
+typedef bool resource_hook(struct request *r, const char *id,
+    const json_t *current);
+
 struct resource {
     const char           *name;          /* "team": in audit rows and errors */
     const char           *schema;        /* "Team": in the OpenAPI document */
@@ -31,6 +38,11 @@ struct resource {
     const char           *key;           /* breaks ties, or id */
     const char           *parent;        /* column that {id} selects, or NULL */
     const char           *whole;         /* with parent: the view that {id} is of */
+
+    resource_hook        *check;         /* rules beyond those of each field; or NULL */
+    resource_hook        *changed;       /* what follows, in the same transaction, before
+                                            it is answered; current is NULL when the
+                                            object is new; or NULL */
 
     /* Statements of its own.  NULL: the ones that work for any table. */
     const struct sql_statement  *create, *update, *delete;

@@ -16,13 +16,6 @@ RETURNING id;
 -- name: issuer_exists
 SELECT id FROM issuers WHERE id = $1;
 
--- name: authority_get
-SELECT certificate, key FROM authorities WHERE name = $1;
-
--- name: authority_add
-INSERT INTO authorities (name, certificate, key, not_after) VALUES ($1, $2, $3, to_timestamp($4::bigint))
-ON CONFLICT (name) DO NOTHING;
-
 -- What renewal_request needs to decide, the row locked against a second request.
 -- name: renewal_facts
 SELECT c.status, c.expires_at::text, p.method, p.max_retries,
@@ -153,9 +146,17 @@ ON CONFLICT (type, subject) DO UPDATE SET version_id = excluded.version_id, atte
       status = 'Pending', epoch = jobs.epoch + 1, attempts = 0, scheduled_at = now(), lease_until = NULL
 RETURNING version_id;
 
+-- With the last order of its attempt a certificate is renewed; what the audit event
+-- says, or no row while others of its orders are open.
 -- name: certificate_renewed
 UPDATE managed_certificates c SET last_renewal_at = now()
- WHERE c.id = $1;
+  FROM orders o
+ WHERE o.id = $1 AND c.id = o.certificate_id
+   AND NOT EXISTS (SELECT FROM orders r WHERE r.attempt_id = o.attempt_id AND r.state IN ('new', 'ready'))
+RETURNING (SELECT json_build_object('attempt_id', o.attempt_id, 'issuer_id', o.issuer_id, 'versions', json_agg(json_build_object(
+                      'id', v.id, 'target_id', v.target_id, 'serial_number', v.serial_number, 'not_after', v.not_after) ORDER BY v.target_id))
+             FROM orders r JOIN certificate_versions v ON v.order_id = r.id
+            WHERE r.attempt_id = o.attempt_id)::text AS details;
 
 -- What a person asked for, and what no connector serves ($3), leaves the schedule
 -- as it is: its failures and its next try.
@@ -256,11 +257,13 @@ SELECT r.issuer_id, r.serial_number, r.reason_code, v.pem_chain FROM certificate
 UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;
 
 -- name: agent_link
-SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address,
-       enrolled_at IS NOT NULL AND identity_expires_at <= now() AS lapsed, now()::text AS read_at,
-       EXISTS (SELECT FROM certificate_target_mappings m WHERE m.agent_id = agents.id AND m.live_due) AS live_due,
-       recovery_by IS NOT NULL AS recovers
-  FROM agents WHERE id = $1;
+SELECT a.id, a.url, a.fingerprint, a.trust_first_use, a.enrolled_at IS NOT NULL AS enrolled, a.status, a.report_etag, a.probe_address,
+       a.enrolled_at IS NOT NULL AND (a.identity_expires_at <= now() OR a.identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)) AS lapsed,
+       t.id AS authority, t.fingerprint AS authority_fingerprint, t.certificate AS authority_pem,
+       (SELECT json_agg(fingerprint ORDER BY place)::text FROM trusted_authorities) AS cas, now()::text AS read_at,
+       EXISTS (SELECT FROM certificate_target_mappings m WHERE m.agent_id = a.id AND m.live_due) AS live_due,
+       a.recovery_by IS NOT NULL AS recovers
+  FROM agents a JOIN authorities t ON t.id = authority_for(a.trusted_cas) WHERE a.id = $1;
 
 -- name: agent_enrol_job
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, requested_by)
@@ -269,6 +272,7 @@ ON CONFLICT (type, subject) DO NOTHING;
 
 -- name: agent_enrolled
 UPDATE agents SET enrolled_at = now(), status = 'Online', fingerprint = $2, identity_expires_at = to_timestamp($3::bigint),
+       identity_ca = (SELECT fingerprint FROM authorities WHERE authorities.id = $4),
        last_heartbeat_at = now(), last_error = NULL, next_poll_at = now(), poll_failures = 0, report_etag = NULL
  WHERE id = $1 AND status <> 'Retired'
 RETURNING id;
@@ -291,7 +295,8 @@ UPDATE agents a SET status = 'Online', last_heartbeat_at = now(), last_error = N
        version = coalesce($2::jsonb->>'version', version), hostname = coalesce($2::jsonb->>'host', hostname),
        os = coalesce($2::jsonb->>'os', os), architecture = coalesce($2::jsonb->>'architecture', architecture),
        nginx_version = coalesce($2::jsonb->>'nginx', nginx_version), openssl_version = coalesce($2::jsonb->>'openssl', openssl_version),
-       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag)
+       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag),
+       trusted_cas = coalesce((SELECT array_agg(v ORDER BY v) FROM jsonb_array_elements_text($2::jsonb#>'{trust,all}') v), trusted_cas)
   FROM before WHERE a.id = before.id AND a.status <> 'Retired'
 RETURNING a.id;
 
@@ -377,11 +382,13 @@ SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record,
   FROM discovered_certificates d WHERE d.id = $1 FOR UPDATE;
 
 -- A managed certificate of the observed one's names, keeping its validity so that
--- the policy's window counts from what is live. A policy that supplies the issuer
--- goes on supplying it.
+-- the policy's window counts from what is live. A commonName that is none of its
+-- names is a text for people: clients do not read it (RFC 9525 6.3). A policy that
+-- supplies the issuer goes on supplying it.
 -- name: adoption_certificate
 INSERT INTO managed_certificates (name, common_name, sans, issuer_id, status, expires_at, not_before, source, key_type, organization_id)
-SELECT coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), d.sans,
+SELECT coalesce($2, d.sans[1], d.server_names[1]),
+       coalesce((SELECT n FROM unnest(d.sans) n WHERE lower(n) = lower(d.common_name) LIMIT 1), d.sans[1], nullif(d.common_name, ''), d.server_names[1]), d.sans,
        CASE WHEN NOT EXISTS (SELECT FROM policy_of(NULL, a.organization_id) p JOIN renewal_methods m ON m.method = p.method
                               WHERE p.issuer_id IS NOT NULL OR m.issuer_type IS NOT NULL)
             THEN (SELECT i.id FROM issuers i WHERE i.enabled ORDER BY i.id = 'iss-local' DESC, i.created_at LIMIT 1) END,

@@ -135,11 +135,13 @@ SELECT id FROM certificates;
 WITH due AS (
     UPDATE agents SET next_poll_at = now() + make_interval(secs => $1::int * (1 + least(poll_failures, 9)) * (0.95 + random() * 0.1))
      WHERE next_poll_at <= now() AND status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL
-    RETURNING id, identity_expires_at, enrolled_at
+    RETURNING id, identity_expires_at, enrolled_at, identity_ca, trusted_cas
 ), identities AS (
     INSERT INTO jobs (type, subject, agent_id, priority)
     SELECT 'Enrolment', id, id, 15 FROM due
      WHERE identity_expires_at < now() + (identity_expires_at - enrolled_at) / 2
+        OR identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)
+        OR EXISTS (SELECT FROM authorities c WHERE c.state = 'current' AND c.fingerprint <> identity_ca AND c.fingerprint = ANY (trusted_cas))
     ON CONFLICT (type, subject) DO NOTHING
 )
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)
