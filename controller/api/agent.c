@@ -1,6 +1,7 @@
 /* Agents: hosts that run the module; first contact is a job. */
 #include "address.h"
 #include "agent.h"
+#include "agent_fields.h"
 #include "api.h"
 #include "resource_fields.h"
 #include "sql_agent.h"
@@ -9,8 +10,6 @@
 
 #include <string.h>
 
-#define URL_PATTERN                                                           \
-    "https://(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?"
 #define PROBE_PATTERN                                                         \
     "(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}"
 
@@ -20,7 +19,7 @@ static const struct field  fields[] = {
     { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module", .answers = "nginx-module pull",
       .help = "nginx-module is reached at its url; agents that ask for work are not served yet" },
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
-    { "url", T_TEXT, F_NULL, 9, 300, .pattern = URL_PATTERN,
+    { "url", T_TEXT, F_NULL, 9, 300, .pattern = AGENT_URL_PATTERN,
       .help = "its control listener: https://host:port" },
     { "probe_address", T_TEXT, F_NULL, 3, 300, .pattern = PROBE_PATTERN,
       .help = "host:port where handshakes confirm deployments" },

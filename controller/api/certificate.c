@@ -7,6 +7,31 @@
 #include "sql_certificate.h"
 #include "wire.h"
 
+static const struct field  served_fields[] = {
+    FIELD_READ("fingerprint_sha256", T_TEXT, "lower-case hex"),
+    FIELD_READ("place", T_TEXT, "file, line and first name of the server block"),
+    FIELD_READ("source", T_TEXT, "store static variable placeholder"),
+    FIELD_READ("record", T_TEXT, "its name in the store"),
+    FIELD_READ("managed_certificate_id", T_TEXT, "its managed certificate"),
+    FIELD_READ("not_before", T_TIME, "RFC 5280 4.1.2.5"),
+    FIELD_READ("not_after", T_TIME, "RFC 5280 4.1.2.5"),
+    FIELD_READ("why", T_TEXT, "why the server block serves it, in the module's words"),
+    { 0 }
+};
+
+static const struct field  differs_fields[] = {
+    FIELD_READ("target_id", T_TEXT, "where it was deployed"),
+    FIELD_READ("agent_id", T_TEXT, "the host"),
+    FIELD_STATE("live", "partly no unknown", "whether clients of this host get it"),
+    FIELD_READ("since", T_TIME, "since when"),
+    FIELD_READ("expected", T_TEXT, "fingerprint of the certificate that was deployed"),
+    FIELD_READ("why", T_TEXT, "why clients do not get it"),
+    { "served", T_ROWS, F_READ, .of = served_fields,
+      .help = "what the host serves instead, at most 16" },
+    FIELD_READ("renewal_at", T_TIME, "when it is renewed for this reason"),
+    { 0 }
+};
+
 static const struct field  fields[] = {
     FIELD_ID,
     FIELD_LABEL("name", 0, 1, 253, NULL, "common_name unless set"),
@@ -48,6 +73,10 @@ static const struct field  fields[] = {
     FIELD_READ("next_retry_at", T_TIME, "after a failure"),
     FIELD_READ("last_renewal_at", T_TIME, "last issuance"),
     FIELD_READ("last_deployment_at", T_TIME, "last confirmed handshake"),
+    FIELD_STATE("live", "yes partly no unknown", "whether clients get it from its hosts"),
+    FIELD_READ("live_since", T_TIME, "when live last changed"),
+    { "live_differs", T_ROWS, F_READ, .of = differs_fields,
+      .help = "hosts that do not serve it, or not everywhere" },
     FIELD_READ("revoked_at", T_TIME, "revocation"),
     FIELD_READ("revocation_reason", T_TEXT, "RFC 5280 5.3.1"),
     FIELD_CREATED_AT,
@@ -57,6 +86,7 @@ static const struct field  fields[] = {
 
 static const struct filter  filters[] = {
     { "status", "status", OP_EQ },
+    { "live", "live", OP_EQ },
     { "environment", "environment", OP_EQ },
     { "common_name", "common_name", OP_EQ },
     { "owner_id", "owner_id", OP_EQ },

@@ -85,6 +85,10 @@ static const struct field  deployment_fields[] = {
     FIELD_READ("deployment_status", T_TEXT, "of the newest deployment job"),
     FIELD_READ("last_deployed_at", T_TIME, "when it ended"),
     FIELD_READ("last_error", T_TEXT, "why it failed"),
+    FIELD_STATE("live", "yes partly no unknown", "whether clients of the host get it"),
+    FIELD_READ("live_since", T_TIME, "when live last changed"),
+    FIELD_READ("live_why", T_TEXT, "why clients do not get it"),
+    FIELD_READ("fingerprint_sha256", T_TEXT, "of the certificate that was deployed last"),
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }

@@ -11,6 +11,11 @@ static const struct field  summary_fields[] = {
                "third of a lifetime below 90 days"),
     FIELD_READ("expired_certificates", T_INT, "too late"),
     FIELD_READ("revoked_certificates", T_INT, "revoked"),
+    FIELD_READ("live_certificates", T_INT, "clients get them from every host"),
+    FIELD_READ("partly_live_certificates", T_INT, "clients of some hosts or names do not get them"),
+    FIELD_READ("not_live_certificates", T_INT, "deployed, but clients do not get them"),
+    FIELD_READ("live_unknown_certificates", T_INT,
+               "not deployed yet, or their hosts do not answer"),
     FIELD_READ("uncovered_certificates", T_INT, "no active renewal policy applies to them: they "
                "are not renewed"),
     FIELD_READ("active_agents", T_INT, "Online"),

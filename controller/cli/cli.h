@@ -96,3 +96,5 @@ enum cli_exit cli_store_verify(const struct cli *cli);
 enum cli_exit cli_store_export(const struct cli *cli);
 const char *cli_agent_check(const struct cli *cli);
 void cli_agent_complete(json_t *body);
+const char *cli_agent_reset_check(const struct cli *cli);
+void cli_agent_reset_complete(json_t *body);

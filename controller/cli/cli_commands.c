@@ -17,10 +17,25 @@ static const struct cli_option  agent_add[] = {
     { NULL }
 };
 
+static const struct cli_option  agent_reconnect[] = {
+    { "url",    "url",    CLI_BODY, "URL" },
+    { "reason", "reason", CLI_BODY, "TEXT" },
+    { NULL }
+};
+
+static const struct cli_option  agent_reset[] = {
+    { "fingerprint",    "fingerprint",    CLI_BODY,      "HEX" },
+    { "url",            "url",            CLI_BODY,      "URL" },
+    { "override-limit", "override_limit", CLI_BODY_FLAG, NULL },
+    { "reason",         "reason",         CLI_BODY,      "TEXT" },
+    { NULL }
+};
+
 static const struct cli_option  page[] = { PAGE, { NULL } };
 
 static const struct cli_option  cert_list[] = {
     { "status", "status",    CLI_QUERY, "STATUS" },
+    { "live",   "live",      CLI_QUERY, "LIVE" },
     { "issuer", "issuer_id", CLI_QUERY, "ID" },
     { "agent",  "agent_id",  CLI_QUERY, "ID" },
     { "covered", "covered",  CLI_QUERY, "true|false" },
@@ -48,7 +63,7 @@ static const struct cli_column  agents[] = {
 
 static const struct cli_column  certs[] = {
     { "ID", "id" }, { "NAME", "name" }, { "STATUS", "status" },
-    { "EXPIRES", "expires_at" }, { "ISSUER", "issuer_id" },
+    { "LIVE", "live" }, { "EXPIRES", "expires_at" }, { "ISSUER", "issuer_id" },
     { "POLICY", "renewal_policy_id" }, { NULL }
 };
 
@@ -87,6 +102,13 @@ const struct cli_command  cli_commands[] = {
         .options = page, .columns = agents, .help = "hosts that run the module"),
     ROW(.words = "agents get", .argument = "ID", .method = "GET",
         .path = "/api/v1/agents/{}", .help = "one host"),
+    ROW(.words = "agents reconnect", .argument = "ID", .method = "POST",
+        .path = "/api/v1/agents/{}/recover", .options = agent_reconnect,
+        .help = "poll a host that is back, with its store, now"),
+    ROW(.words = "agents reset", .argument = "ID", .method = "POST",
+        .path = "/api/v1/agents/{}/recover", .options = agent_reset,
+        .check = cli_agent_reset_check, .complete = cli_agent_reset_complete,
+        .help = "register a host again whose store is lost, and renew its certificates"),
     ROW(.words = "certs list", .method = "GET", .path = "/api/v1/certificates",
         .options = cert_list, .columns = certs,
         .help = "certificates that are kept alive"),

@@ -3,6 +3,7 @@
 #include "field.h"
 #include "profile.h"
 #include "sql_core.h"
+#include "sql_live.h"
 #include "wire.h"
 
 #include <string.h>
@@ -111,6 +112,7 @@ adoption_claim(const struct core *c, const char *discovered_id,
 
     if (target == NULL
         || !DB_RUN(c->db, err, SQL_ADOPTION_MAP, id, target)
+        || !DB_RUN(c->db, err, SQL_LIVE_ADOPTED, discovered_id, id)
         || !DB_RUN(c->db, err, SQL_ADOPTION_LINK, discovered_id, id))
     {
         return false;

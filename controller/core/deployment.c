@@ -7,6 +7,7 @@
 #include "confirm.h"
 #include "point.h"
 #include "sql_core.h"
+#include "sql_live.h"
 #include "staple.h"
 #include "states.h"
 
@@ -127,6 +128,7 @@ deployment_store(struct work *w, const PGresult *v, const char *record,
 
     return details && work_begin(w, &tx, err)
            && DB_RUN(tx, err, SQL_DEPLOYMENT_DONE, w->version_id)
+           && DB_RUN(tx, err, SQL_LIVE_DEPLOYED, w->version_id, w->target_id)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_completed", "certificate",
                           w->certificate_id, details, err)

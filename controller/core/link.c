@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED,
-       AUTHORITY, AUTHORITY_FINGERPRINT, AUTHORITY_PEM, CAS };
+       AUTHORITY, AUTHORITY_FINGERPRINT, AUTHORITY_PEM, CAS, READ_AT, LIVE_DUE, RECOVERS };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
@@ -43,6 +43,9 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
                   ? PQgetvalue(row, 0, FINGERPRINT) : NULL,
         .etag = PQgetvalue(row, 0, ETAG),
         .probe_address = PQgetvalue(row, 0, PROBE),
+        .read_at = PQgetvalue(row, 0, READ_AT),
+        .recovers = strcmp(PQgetvalue(row, 0, RECOVERS), "t") == 0,
+        .live_due = strcmp(PQgetvalue(row, 0, LIVE_DUE), "t") == 0,
         .authority = { PQgetvalue(row, 0, AUTHORITY),
                        PQgetvalue(row, 0, AUTHORITY_FINGERPRINT),
                        PQgetvalue(row, 0, AUTHORITY_PEM) },

@@ -10,6 +10,9 @@ struct agent_row {
     const char          *lapsed;     /* fingerprint of an identity that has expired */
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
+    const char          *read_at;    /* when this row was read, by the database */
+    bool                 recovers;   /* its first report is waited for: agent.h */
+    bool                 live_due;   /* what was deployed there is to be judged */
     const char          *cas;        /* fingerprints that it should trust, as JSON */
     struct {
         const char      *id, *fingerprint, *pem;

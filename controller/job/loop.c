@@ -12,6 +12,7 @@
 #include "log.h"
 #include "sql_certificate.h"
 #include "sql_job.h"
+#include "sql_live.h"
 #include "sql_order.h"
 
 #include <stddef.h>
@@ -90,6 +91,8 @@ static const struct loop {
     bool         everywhere;    /* in each process */
 } loops[] = {
     { "inventory", .interval = INTERVAL(loop_tick), .sql = SQL_LOOP_INVENTORY,
+      .takes_interval = true },
+    { "live", .interval = INTERVAL(renewal_interval), .sql = SQL_LOOP_LIVE,
       .takes_interval = true },
     { "expiry", .interval = INTERVAL(expiry_interval), .sql = SQL_LOOP_EXPIRY },
     { "renewal", .interval = INTERVAL(renewal_interval), .sql = SQL_LOOP_RENEWAL },

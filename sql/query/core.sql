@@ -260,7 +260,9 @@ UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 A
 SELECT a.id, a.url, a.fingerprint, a.trust_first_use, a.enrolled_at IS NOT NULL AS enrolled, a.status, a.report_etag, a.probe_address,
        a.enrolled_at IS NOT NULL AND (a.identity_expires_at <= now() OR a.identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)) AS lapsed,
        t.id AS authority, t.fingerprint AS authority_fingerprint, t.certificate AS authority_pem,
-       (SELECT json_agg(fingerprint ORDER BY place)::text FROM trusted_authorities) AS cas
+       (SELECT json_agg(fingerprint ORDER BY place)::text FROM trusted_authorities) AS cas, now()::text AS read_at,
+       EXISTS (SELECT FROM certificate_target_mappings m WHERE m.agent_id = a.id AND m.live_due) AS live_due,
+       a.recovery_by IS NOT NULL AS recovers
   FROM agents a JOIN authorities t ON t.id = authority_for(a.trusted_cas) WHERE a.id = $1;
 
 -- name: agent_enrol_job
@@ -305,25 +307,27 @@ WITH seen AS (
     SELECT DISTINCT ON (s.fingerprint, s.place)
            s.*, (SELECT v.certificate_id FROM certificate_versions v WHERE v.fingerprint_sha256 = s.fingerprint) AS managed
       FROM jsonb_to_recordset($2::jsonb) AS s(fingerprint text, place text, source text, server_names text[], listen text[], record text,
-           common_name text, sans text[], serial text, issuer text, subject text, not_before bigint, not_after bigint,
+           served_names text[], why text, common_name text, sans text[], serial text, issuer text, subject text, not_before bigint, not_after bigint,
            key_algorithm text, key_size int, is_ca boolean, has_private_key boolean, must_staple boolean, staple text,
            staple_next_update bigint, ocsp_url text, pem text)
 ), stored AS (
     INSERT INTO discovered_certificates AS d (fingerprint_sha256, agent_id, place, source, server_names, listen, record, common_name, sans,
            serial_number, issuer_dn, subject_dn, not_before, not_after, key_algorithm, key_size, is_ca, is_leaf, has_private_key, must_staple,
-           staple, staple_next_update, ocsp_url, pem_data, discovery_scan_id, managed_certificate_id, status, expiry_status, days_until_expiry)
+           staple, staple_next_update, ocsp_url, pem_data, discovery_scan_id, managed_certificate_id, status, expiry_status, days_until_expiry,
+           served_names, why, names_read_at)
     SELECT s.fingerprint, $1, s.place, s.source, s.server_names, s.listen, s.record, s.common_name, s.sans,
            s.serial, s.issuer, s.subject, to_timestamp(s.not_before), to_timestamp(s.not_after), s.key_algorithm, s.key_size, s.is_ca, NOT s.is_ca,
            s.has_private_key, s.must_staple, s.staple, to_timestamp(s.staple_next_update), s.ocsp_url, s.pem, $3, s.managed,
            CASE WHEN s.managed IS NULL THEN 'Unmanaged' ELSE 'Managed' END,
            expiry_status(to_timestamp(s.not_before), to_timestamp(s.not_after), now()),
-           floor((s.not_after - extract(epoch FROM now())) / 86400)::int
+           floor((s.not_after - extract(epoch FROM now())) / 86400)::int, coalesce(s.served_names, '{}'), coalesce(s.why, ''), now()
       FROM seen s
     ON CONFLICT (fingerprint_sha256, agent_id, place) DO UPDATE
        SET source = excluded.source, server_names = excluded.server_names, listen = excluded.listen, record = excluded.record,
            has_private_key = excluded.has_private_key, staple = excluded.staple, staple_next_update = excluded.staple_next_update,
            discovery_scan_id = excluded.discovery_scan_id, last_seen_at = now(), expiry_status = excluded.expiry_status,
-           days_until_expiry = excluded.days_until_expiry,
+           days_until_expiry = excluded.days_until_expiry, served_names = excluded.served_names, why = excluded.why,
+           names_read_at = excluded.names_read_at,
            managed_certificate_id = coalesce(d.managed_certificate_id, excluded.managed_certificate_id),
            status = CASE WHEN d.status = 'Unmanaged' THEN excluded.status ELSE d.status END
     RETURNING id

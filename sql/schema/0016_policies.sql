@@ -276,7 +276,7 @@ SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.
               WHERE m.certificate_id = c.id) AS agent_ids,
        c.renewal_policy_id, c.certificate_profile_id, c.key_type, c.status, c.expires_at, c.expires_at AS not_after, c.renew_at, c.tags,
        c.source, c.consecutive_failures, c.next_retry_at, c.last_renewal_at, c.last_deployment_at, c.revoked_at, c.revocation_reason,
-       c.created_at, c.updated_at,
+       c.created_at, c.updated_at, c.live, c.live_since, live_differs(c.id) AS live_differs,
        CASE WHEN c.status IN ('Revoked', 'Archived') THEN NULL
             WHEN c.renewal_policy_id IS NOT NULL THEN c.renewal_policy_id IN (SELECT p.id FROM renewal_policies p WHERE p.is_active)
             WHEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL)
