@@ -210,7 +210,7 @@ sub without_key {
         my $dir = machine($seal);
 
         from_base($dir, wait => 0);
-        ok wait_until(20, sub { return slurp("$dir/certctld.log") =~ $reason }), "$what: the reason is said"
+        ok wait_until(20, sub { return (slurp("$dir/certctld.log") // q{}) =~ $reason }), "$what: the reason is said"
             or diag slurp("$dir/certctld.log");
         is -e "$dir/data/seal.key" ? 1 : 0, defined $seal ? 1 : 0, "$what: none is made";
     }

@@ -78,6 +78,7 @@ static const struct loop {
     bool         takes_interval;
     bool         everywhere;    /* in each process */
 } loops[] = {
+    { "clock", 60, .sql = SQL_LOOP_CLOCK },
     { "inventory", .interval = INTERVAL(loop_tick), .sql = SQL_LOOP_INVENTORY,
       .takes_interval = true },
     { "expiry", .interval = INTERVAL(expiry_interval), .sql = SQL_LOOP_EXPIRY },
