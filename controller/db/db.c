@@ -16,11 +16,13 @@
 
 /*
  * UTC for every timestamp; a statement that waits for a lock or runs for ever
- * must not hold a thread for ever.
+ * must not hold a thread for ever.  A process that stands still, in any of its
+ * threads' transactions, keeps the rows of that one from other replicas until
+ * PostgreSQL ends it: before the lease of a job is over.
  */
 #define DB_OPTIONS                                                            \
     "-c TimeZone=UTC -c DateStyle=ISO -c lock_timeout=5s "                    \
-    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s "    \
+    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=20s "    \
     "-c client_min_messages=warning"
 
 struct db {

@@ -90,6 +90,7 @@ static const struct loop {
     bool         takes_interval;
     bool         everywhere;    /* in each process */
 } loops[] = {
+    { "clock", 60, .sql = SQL_LOOP_CLOCK },
     { "inventory", .interval = INTERVAL(loop_tick), .sql = SQL_LOOP_INVENTORY,
       .takes_interval = true },
     { "live", .interval = INTERVAL(renewal_interval), .sql = SQL_LOOP_LIVE,

@@ -189,3 +189,28 @@ RETURNING id;
 -- History in partitions, one a month, made ahead; what is older than a year goes.
 -- name: loop_partitions
 SELECT job_history_partitions();
+
+-- After the clock was set back nothing waits for a time that was set before: what is
+-- ahead comes nearer by as much, and some of it early.
+-- name: loop_clock
+WITH back AS (
+    SELECT seen_at - now() AS by FROM clock WHERE seen_at > now() + interval '1 minute'
+), seen AS (
+    UPDATE clock SET seen_at = now()
+), job AS (
+    UPDATE jobs SET scheduled_at = least(scheduled_at, greatest(now(), scheduled_at - by)), lease_until = least(lease_until, now() + interval '1 hour')
+      FROM back WHERE scheduled_at > now() OR lease_until > now() + interval '1 hour'
+), agent AS (
+    UPDATE agents SET next_poll_at = greatest(now(), next_poll_at - by), last_heartbeat_at = least(last_heartbeat_at, now())
+      FROM back WHERE next_poll_at > now()
+), certificate AS (
+    UPDATE managed_certificates SET next_retry_at = greatest(now(), next_retry_at - by) FROM back WHERE next_retry_at > now()
+), staple AS (
+    UPDATE ocsp_staples SET refresh_at = greatest(now(), refresh_at - by) FROM back WHERE refresh_at > now()
+), account AS (
+    UPDATE issuer_accounts SET paused_until = paused_until - by, locked_until = locked_until - by FROM back
+     WHERE paused_until > now() OR locked_until > now()
+), waiting AS (
+    UPDATE orders SET next_at = greatest(now(), next_at - by) FROM back WHERE next_at > now()
+)
+SELECT by FROM back;
