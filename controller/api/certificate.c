@@ -1,9 +1,16 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
+#include "certificate_served.h"
+#include "renewal.h"
 #include "resource_fields.h"
+#include "rest_auth.h"
 #include "sql_certificate.h"
+#include "sql_core.h"
+#include "states.h"
 #include "wire.h"
+
+#include <string.h>
 
 static const struct field  fields[] = {
     FIELD_ID,
@@ -38,6 +45,8 @@ static const struct field  fields[] = {
     { "not_after", T_TIME, F_FIXED | F_NULL, .alias = "expires_at",
       .help = "another name of expires_at" },
     { "tags", T_TAGS, .init = "{}", .help = "free text by key" },
+    { "renew", T_BOOL, F_WRITE, .help = "of a change: also start a renewal, which "
+      "needs cert.issue" },
     FIELD_READ("renew_at", T_TIME, "when it renews by itself"),
     FIELD_READ("source", T_TEXT, "where it came from"),
     FIELD_READ("consecutive_failures", T_INT, "renewals that failed in a row"),
@@ -46,6 +55,12 @@ static const struct field  fields[] = {
     FIELD_READ("last_deployment_at", T_TIME, "last confirmed handshake"),
     FIELD_READ("revoked_at", T_TIME, "revocation"),
     FIELD_READ("revocation_reason", T_TEXT, "RFC 5280 5.3.1"),
+    FIELD_READ("archived_at", T_TIME, "when it was archived"),
+    FIELD_READ("pending_changes", T_TEXTS, "those of common_name, sans and key_type that "
+               "the deployed certificate has otherwise: a renewal takes them over"),
+    FIELD_READ("has_pending_changes", T_BOOL, "there are such"),
+    FIELD_READ("has_target", T_BOOL, "it has an enabled target: without one it is "
+               "neither renewed nor deployed"),
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }
@@ -63,6 +78,9 @@ static const struct filter  filters[] = {
     { "profile_id", "certificate_profile_id", OP_EQ },
     { "agent_id", "agent_ids", OP_HAS },
     { "target_id", "target_ids", OP_HAS },
+    { "pending_changes", "pending_changes", OP_HAS },
+    { "has_pending_changes", "has_pending_changes", OP_EQ },
+    { "has_target", "has_target", OP_EQ },
     { "expires_before", "expires_at", OP_BEFORE },
     { "expires_after", "expires_at", OP_AFTER },
     { "created_after", "created_at", OP_AFTER },
@@ -82,7 +100,19 @@ static const struct sort  sorts[] = {
 const struct resource  certificate_resource = {
     .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
-    .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
+    .filters = filters, .sorts = sorts,
+    .create = SQL_CERTIFICATE_CREATE, .update = SQL_CERTIFICATE_UPDATE
+};
+
+static const struct field  archive_fields[] = {
+    FIELD_READ("status", T_TEXT, "archived"),
+    FIELD_SERVED,
+    { 0 }
+};
+
+const struct resource  certificate_archive_resource = {
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "ArchiveResponse", .fields = archive_fields
 };
 
 /* Without a target, it gets those of the policy that applies. */
@@ -94,4 +124,70 @@ certificate_create(struct request *r)
     return resource_insert(r, &certificate_resource, &id)
            && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
            && resource_reply(r, &certificate_resource, id, 201);
+}
+
+/* What a renewal would take over is asked for in the change itself. */
+static bool
+certificate_renewed(struct request *r, const struct core *core)
+{
+    CLEANUP(mem) char  *job = NULL, *attempt = NULL;
+
+    if (!json_is_true(json_object_get(r->body, "renew"))) {
+        return true;
+    }
+
+    if (!auth_may(r, "cert.issue")) {
+        return error_set(&r->err, ERR_FORBIDDEN, "this API key lacks the permission "
+                         "cert.issue, which \"renew\" needs");
+    }
+
+    if (!renewal_request(core, r->args[0], false, &job, &attempt, &r->err)) {
+        return false;
+    }
+
+    json_object_set_new(r->details, "job_id", json_string(job));
+
+    return resource_reply(r, &certificate_resource, r->args[0], 200);
+}
+
+bool
+certificate_update(struct request *r)
+{
+    const struct core  core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+
+    return certificate_allows(&core, r->args[0], "change", &r->err)
+           && resource_update(r)
+           && certificate_renewed(r, &core);
+}
+
+bool
+certificate_archive(struct request *r)
+{
+    CLEANUP(json) json_t  *current = NULL, *answer = json_object();
+    const char            *status;
+
+    if (!DB_RUN(r->db, &r->err, SQL_CERTIFICATE_JOBS_LOCK, r->args[0])
+        || (current = resource_current(r, &certificate_resource)) == NULL)
+    {
+        return false;
+    }
+
+    status = json_string_value(json_object_get(current, "status"));
+
+    if (strcmp(status, "Archived") == 0) {
+        return error_set(&r->err, ERR_NOT_FOUND, "certificate %s is archived already",
+                         r->args[0]);
+    }
+
+    if (!certificate_may(r->args[0], status, "archive", &r->err)
+        || !DB_RUN(r->db, &r->err, SQL_CERTIFICATE_STOP, r->args[0],
+                   "the certificate was archived", "false")
+        || !DB_RUN(r->db, &r->err, SQL_CERTIFICATE_ARCHIVE, r->args[0]))
+    {
+        return false;
+    }
+
+    json_object_set_new(answer, "status", json_string("archived"));
+
+    return certificate_reply(r, answer);
 }

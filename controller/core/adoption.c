@@ -1,6 +1,7 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
 #include "sql_core.h"
+#include "states.h"
 
 #include <string.h>
 
@@ -68,13 +69,17 @@ adoption_claim(const struct core *c, const char *discovered_id,
         return false;
     }
 
-    id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
+    if (managed_id && !certificate_allows(c, managed_id, "claim", err)) {
+        return err->code == ERR_NOT_FOUND
+               ? error_set(err, ERR_INVALID, "there is no certificate %s", managed_id)
+               : false;
+    }
+
+    id = managed_id ? strdup(managed_id)
                     : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id);
 
     if (id == NULL) {
-        return err->code == ERR_NOT_FOUND
-               ? error_set(err, ERR_INVALID, "there is no certificate %s",
-                           managed_id ? managed_id : "") : false;
+        return false;
     }
 
     target = DB_VALUE(c->db, err, SQL_ADOPTION_TARGET, PQgetvalue(row, 0, AGENT),

@@ -12,13 +12,10 @@ enum { STATUS, EXPIRES, POLICY, METHOD, ACTIVE, RETRIES, TARGETS, OPEN, ISSUED,
 static bool
 renewal_allowed(const PGresult *row, const char *id, struct error *err)
 {
-    const char  *status = PQgetvalue(row, 0, STATUS);
     const char  *method = PQgetvalue(row, 0, METHOD);
 
-    if (!state_allows(certificate_transitions, status, "renew")) {
-        return error_set(err, ERR_INVALID, "%s: %s", id, strcmp(status, "Revoked") == 0
-                         ? "a revoked certificate is not renewed: create a new one"
-                         : "an archived certificate is not renewed");
+    if (!certificate_may(id, PQgetvalue(row, 0, STATUS), "renew", err)) {
+        return false;
     }
 
     if (PQgetisnull(row, 0, POLICY)) {
@@ -56,6 +53,10 @@ renewal_request(const struct core *c, const char *certificate_id, bool force,
     CLEANUP(pgresult) PGresult  *row = NULL;
     CLEANUP(mem) char           *attempt = NULL, *job = NULL;
     const char                  *expires;
+
+    if (force && !DB_RUN(c->db, err, SQL_CERTIFICATE_JOBS_LOCK, certificate_id)) {
+        return false;
+    }
 
     row = DB_EXEC(c->db, err, SQL_RENEWAL_FACTS, certificate_id);
 

@@ -23,6 +23,10 @@ WITH gone AS (
 )
 UPDATE issuer_accounts SET order_id = NULL, locked_until = NULL WHERE order_id IN (SELECT id FROM orders WHERE attempt_id = $1);
 
+-- The attempts of a revoked certificate whose orders its CA may still issue.
+-- name: order_left
+SELECT DISTINCT attempt_id FROM orders WHERE certificate_id = $1 AND state = 'ready';
+
 -- name: account_get
 SELECT account FROM issuer_accounts WHERE issuer_id = $1;
 
