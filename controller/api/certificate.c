@@ -147,7 +147,7 @@ certificate_renewed(struct request *r, const struct core *core)
 
     json_object_set_new(r->details, "job_id", json_string(job));
 
-    return resource_reply(r, &certificate_resource, r->args[0], 200);
+    return true;
 }
 
 bool
@@ -156,8 +156,9 @@ certificate_update(struct request *r)
     const struct core  core = { r->db, r->ctx->seal, r->actor, r->actor_type };
 
     return certificate_allows(&core, r->args[0], "change", &r->err)
-           && resource_update(r)
-           && certificate_renewed(r, &core);
+           && resource_change(r)
+           && certificate_renewed(r, &core)
+           && resource_reply(r, &certificate_resource, r->args[0], 200);
 }
 
 bool

@@ -127,7 +127,9 @@ deployment_store(struct work *w, const PGresult *v, const char *record,
 
     CERTCTL_POINT("deployment.confirmed");
 
+    /* Of two that end together the second has to see the first: which is the last? */
     return details && work_begin(w, &tx, err)
+           && DB_RUN(tx, err, SQL_CERTIFICATE_STATUS, w->certificate_id)
            && DB_RUN(tx, err, SQL_DEPLOYMENT_DONE, w->version_id)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_completed", "certificate",

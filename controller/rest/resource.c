@@ -231,7 +231,7 @@ resource_current(struct request *r, const struct resource *res)
 }
 
 bool
-resource_update(struct request *r)
+resource_change(struct request *r)
 {
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
@@ -242,7 +242,13 @@ resource_update(struct request *r)
 
     r->details = resource_details(r->body, current, res->fields);
 
-    return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
+    return run_update(r, res);
+}
+
+bool
+resource_update(struct request *r)
+{
+    return resource_change(r) && resource_reply(r, r->route->data, r->args[0], 200);
 }
 
 /* What still refers to it, as objects, so that a caller can go there. */

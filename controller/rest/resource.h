@@ -106,6 +106,9 @@ bool resource_reply(struct request *r, const struct resource *res,
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
 
+/* What resource_update does, without the answer. */
+bool resource_change(struct request *r);
+
 /* Whether name is a parameter of every list: page, sort, fields... */
 bool resource_pages_by(const char *name);
 

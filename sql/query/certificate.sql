@@ -3,7 +3,7 @@
 -- name: certificate_create
 INSERT INTO managed_certificates (id, name, common_name, sans, key_type, issuer_id, status, expires_at)
 SELECT coalesce(b.id, new_id('mc-')), coalesce(b.name, b.common_name), b.common_name, coalesce(b.sans, '{}'), coalesce(b.key_type, 'ec-p256'),
-       b.issuer_id, coalesce(b.status, 'Pending'), b.expires_at
+       b.issuer_id, stated_status(b.status, b.expires_at), b.expires_at
   FROM jsonb_populate_record(NULL::managed_certificates, $1::jsonb) b
 RETURNING id;
 

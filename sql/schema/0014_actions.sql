@@ -128,18 +128,25 @@ ALTER TABLE managed_certificates ADD COLUMN pending_changes text[] NOT NULL
 CREATE FUNCTION certificate_stated() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
-    IF NEW.status = 'Active' AND NEW.expires_at IS NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/expires_at',
-            MESSAGE = 'expires_at is required with status Active: when does the certificate that is in use expire?';
-    END IF;
-    IF NEW.expires_at IS NOT NULL THEN
-        NEW.deployed_names := certificate_sans_text(NEW.common_name, NEW.sans);
-        NEW.deployed_key_type := NEW.key_type;
-    END IF;
+    NEW.deployed_names := certificate_sans_text(NEW.common_name, NEW.sans);
+    NEW.deployed_key_type := NEW.key_type;
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER certificate_stated BEFORE INSERT ON managed_certificates FOR EACH ROW EXECUTE FUNCTION certificate_stated();
+CREATE TRIGGER certificate_stated BEFORE INSERT ON managed_certificates FOR EACH ROW WHEN (NEW.expires_at IS NOT NULL)
+    EXECUTE FUNCTION certificate_stated();
+
+-- The status that a creation gives: who says that it is in use says until when.
+CREATE FUNCTION stated_status(p_status text, p_expires timestamptz) RETURNS text LANGUAGE plpgsql STABLE AS
+$$
+BEGIN
+    IF p_status = 'Active' AND p_expires IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/expires_at',
+            MESSAGE = 'expires_at is required with status Active: when does the certificate that is in use expire?';
+    END IF;
+    RETURN coalesce(p_status, 'Pending');
+END
+$$;
 
 -- A retired target stays as it is; another one may have its name.
 UPDATE deployment_targets SET enabled = false WHERE retired_at IS NOT NULL AND enabled;
