@@ -5,7 +5,9 @@
 use strict;
 use warnings;
 use Certctl::API;
-use Certctl::Process 'slurp';
+use Certctl::HTTP;
+use Certctl::Process qw(slurp wait_until);
+use IO::Handle;
 use Test::More;
 
 my $d   = api_daemon();
@@ -56,14 +58,13 @@ for my $action (sort keys %answers) {
     subtest $action => sub {
         for my $i (0 .. $#states) {
             my $id   = certificate($states[$i], $action);
-            my $open = sql($d, "SELECT count(*) FROM jobs WHERE certificate_id = '$id'");
             my $r    = $action{$action}->($id);
             my $want = $answers{$action}[$i];
 
             is($r->{status}, $want, "$states[$i]: $want") or diag($r->{content});
             next if $want < 300;
-            is(status($id), $states[$i], "$states[$i]: it stays so");
-            is(sql($d, "SELECT count(*) FROM jobs WHERE certificate_id = '$id'"), $open, "$states[$i]: nothing is begun");
+            is(sql($d, "SELECT status, (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id) FROM managed_certificates c WHERE id = '$id'"),
+                "$states[$i]|" . ($states[$i] eq 'RenewalInProgress' || 0), "$states[$i]: it stays so, and nothing is begun");
             like($r->{json}{detail}, qr/\Q$id\E/, "$states[$i]: it is named");
             like($r->{json}{detail}, qr/; create a new certificate$/, 'what to do instead') if $states[$i] eq 'Revoked' && $want == 409 && $action ne 'restore';
             like($r->{json}{detail}, qr/; restore it first$/, 'what to do first') if $states[$i] eq 'Archived' && $want == 409;
@@ -106,7 +107,65 @@ subtest 'a version of before does not end a renewal when it is deployed again' =
     is(sql($d, $done), "$id|RenewalInProgress", 'the renewal stays open');
 };
 
+# A worker stores what the CA has issued while a request revokes: whoever is first,
+# the version is revoked and nothing deploys it.
+for my $first ('the version', 'the revocation') {
+    subtest "$first comes first" => sub {
+        my $id = certificate('Active', 'race');
+
+        is($action{renew}->($id)->{status}, 202, 'a renewal');
+        sql($d, "INSERT INTO orders (id, attempt_id, certificate_id, target_id, issuer_id, key_type, sans, state, csr_pem)
+            SELECT 'ord-$id', attempt_id, certificate_id, 'tgt-a', 'iss-local', 'ec-p256', 'DNS:x', 'ready', 'x' FROM jobs WHERE certificate_id = '$id'");
+        sql($d, "UPDATE jobs SET status = 'Running', lease_until = 'infinity', worker = 'other' WHERE certificate_id = '$id'");
+        my ($issued) = slurp('sql/query/core.sql') =~ /^-- name: order_issued\n(.*?);\n/ms;
+        my @value = ("ord-$id", "serial-$id", time, time + 86400, "print-$id", "spki-$id", '', 'ec-p256', 256, 'system');
+        $issued =~ s/\$(\d+)/'$value[$1 - 1]'/g;
+
+        my $lock = $first eq 'the version' ? $issued : "SELECT FROM managed_certificates WHERE id = '$id' FOR UPDATE";
+        my $pid = open my $session, '|-', psql() or die "psql: $!";
+        $session->autoflush(1);
+        print {$session} "BEGIN; $lock;\n";
+        ok(wait_until(10, sub { waiting('idle in transaction') eq '1' }), 'it is not committed yet');
+
+        if ($first eq 'the version') {
+            my $asked = fork // die "fork: $!";
+            if (!$asked) {
+                my $r = Certctl::HTTP->new(port => $d->port, ca => $d->ca, bearer => $d->key)->post("$v1/certificates/$id/revoke");
+                require POSIX;
+                POSIX::_exit($r->{status} == 200 ? 0 : 1);
+            }
+            ok(wait_until(10, sub { blocked() eq '1' }), 'the request waits');
+            print {$session} "COMMIT;\n";
+            close $session or die "psql: $?";
+            waitpid $asked, 0;
+            is($?, 0, 'and is answered');
+        } else {
+            my $worker = open my $other, '|-', psql() or die "psql: $!";
+            $other->autoflush(1);
+            print {$other} "$issued;\n";
+            ok(wait_until(10, sub { blocked() eq '1' }), 'the worker waits');
+            print {$session} "UPDATE managed_certificates SET status = 'Revoked', revoked_at = now(), revocation_reason = 'superseded', revocation_code = 4 WHERE id = '$id'; COMMIT;\n";
+            close $session or die "psql: $?";
+            close $other or die "psql: $?";
+        }
+
+        is(status($id), 'Revoked', 'it is revoked');
+        is(sql($d, "SELECT count(*) FROM certificate_versions WHERE serial_number = 'serial-$id'"), 1, 'the version is stored');
+        is(sql($d, "SELECT count(*) FROM certificate_revocations WHERE serial_number = 'serial-$id'"), 1, 'and revoked');
+        is(sql($d, "SELECT count(*) FROM jobs WHERE certificate_id = '$id' AND type = 'Deployment'"), 0, 'no job deploys it');
+        is(sql($d, "SELECT count(*) FROM jobs WHERE certificate_id = '$id' AND type = 'Revocation'"), 1, 'one tells its CA');
+    };
+}
+
 done_testing();
+
+sub psql {
+    return ('psql', '-h', $d->data . '/postgresql', '-U', 'certctl', '-d', 'postgres', '-X', '-q', '-o', '/dev/null', '-v', 'ON_ERROR_STOP=1');
+}
+
+sub waiting { return sql($d, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'psql' AND state = '$_[0]'") }
+
+sub blocked { return sql($d, q{SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0}) }
 
 # One in that state, with a version and a target; what is open there is open.
 sub certificate {
@@ -115,13 +174,13 @@ sub certificate {
 
     created($api, "$v1/certificates", { id => $id, common_name => "$id.example.com", issuer_id => 'iss-local',
         ($state eq 'Archived' ? () : (target_ids => ['tgt-a'])) });
-    sql($d, "INSERT INTO certificate_versions (id, certificate_id, issuer_id, target_id, serial_number, not_before, not_after, fingerprint_sha256, spki_sha256, pem_chain)
-        VALUES ('cv-$id', '$id', 'iss-local', 'tgt-a', '$id', now(), now() + interval '60 days', '$id', '$id', '')");
+    my $version = "INSERT INTO certificate_versions (id, certificate_id, issuer_id, target_id, serial_number, not_before, not_after, fingerprint_sha256, spki_sha256, pem_chain)
+        VALUES ('cv-$id', '$id', 'iss-local', 'tgt-a', '$id', now(), now() + interval '60 days', '$id', '$id', '');";
     $action{renew}->($id) if $state eq 'RenewalInProgress';
 
     my $expires = { Pending => 'NULL', Failed => 'NULL', Expired => 'now()' }->{$state} // q{now() + interval '60 days'};
     my $revoked = $state eq 'Revoked' ? 'now()' : 'NULL';
-    sql($d, "SET session_replication_role = replica; UPDATE managed_certificates SET status = '$state', expires_at = $expires, revoked_at = $revoked WHERE id = '$id';"
+    sql($d, "$version SET session_replication_role = replica; UPDATE managed_certificates SET status = '$state', expires_at = $expires, revoked_at = $revoked WHERE id = '$id';"
         . ($state eq 'Revoked' ? "UPDATE certificate_target_mappings SET place = NULL WHERE certificate_id = '$id'" : ''));
     return $id;
 }

@@ -4,8 +4,8 @@
 
 /*
  * Starts a renewal (or the first issuance) of a managed certificate in the
- * caller's transaction.  Refuses: unknown (NOT_FOUND), archived, revoked, no
- * policy, method manual or none (INVALID), already in progress unless force
+ * caller's transaction.  Refuses: unknown (NOT_FOUND), no policy, method
+ * manual or none (INVALID), archived, revoked, already in progress unless force
  * (CONFLICT).  *job_id and *attempt_id are to be freed; *job_id is NULL when
  * the attempt waits for an approval.
  */
