@@ -157,6 +157,40 @@ for my $first ('the version', 'the revocation') {
     };
 }
 
+# A database of before: what archived and revoked certificates had.
+subtest 'what is there already' => sub {
+    my @load = (psql(), '-1', '-d', 'before');
+    my $run  = sub { is(system(@load, @_), 0, 'psql ' . ($_[1] =~ s{.*/|\n.*}{}gsr)) };
+
+    sql($d, 'CREATE DATABASE before');
+    $run->('-f', $_) for grep { m{/(\d{4})_} && $1 < 14 } sort glob 'sql/schema/*.sql';
+    $run->('-c', <<'SQL');
+INSERT INTO issuers (id, name, type) VALUES ('iss', 'iss', 'local');
+INSERT INTO agents (id, name, url) VALUES ('ag', 'ag', 'https://h:1');
+INSERT INTO deployment_targets (id, name, agent_id, enabled, retired_at) VALUES ('tgt-1', '1', 'ag', true, NULL), ('tgt-2', '2', 'ag', true, now());
+INSERT INTO managed_certificates (id, name, common_name, sans, issuer_id, status, expires_at, revoked_at, revocation_reason) VALUES
+    ('mc-gone', 'a', 'a', '{}', 'iss', 'Archived', now() + '9 days', NULL, NULL), ('mc-live', 'b', 'b', '{x,c}', 'iss', 'Active', now() + '9 days', NULL, NULL),
+    ('mc-bad', 'd', 'd', '{}', 'iss', 'Revoked', now() + '9 days', now(), 'keyCompromise'), ('mc-new', 'e', 'e', '{}', 'iss', 'Pending', NULL, NULL, NULL);
+INSERT INTO certificate_target_mappings (certificate_id, target_id) VALUES ('mc-gone', 'tgt-1'), ('mc-live', 'tgt-1');
+INSERT INTO certificate_revocations (certificate_id, issuer_id, serial_number, reason, reason_code, not_after, revoked_by)
+    VALUES ('mc-bad', 'iss', '1', 'keyCompromise', 1, now() + '9 days', 'x');
+INSERT INTO renewal_attempts (id, certificate_id, method, requested_by) VALUES ('ra', 'mc-live', 'issuer', 'x');
+INSERT INTO orders (id, attempt_id, certificate_id, target_id, issuer_id, state, key_type, sans, version_id)
+    VALUES ('ord', 'ra', 'mc-live', 'tgt-1', 'iss', 'deployed', 'ec-p256', 'DNS:b,DNS:c,DNS:a', 'cv');
+INSERT INTO certificate_versions (id, certificate_id, issuer_id, target_id, order_id, serial_number, not_before, not_after, fingerprint_sha256, spki_sha256, pem_chain)
+    VALUES ('cv', 'mc-live', 'iss', 'tgt-1', 'ord', '2', now(), now() + '9 days', 'x', 'x', 'x');
+SQL
+    $run->('-f', glob 'sql/schema/0014_*.sql');
+    open my $out, '-|', grep({ $_ ne '/dev/null' && $_ ne '-o' } @load), '-A', '-t', '-c', <<'SQL' or die "psql: $!";
+SELECT id, archived_targets, revocation_code, deployed_names, pending_changes, (SELECT string_agg(target_id, ',') FROM certificate_target_mappings m WHERE m.certificate_id = c.id)
+  FROM managed_certificates c ORDER BY id;
+SELECT id, enabled FROM deployment_targets ORDER BY id;
+SQL
+    is(do { local $/; <$out> }, "mc-bad|{}|1||{}|\nmc-gone|{tgt-1}|||{}|\nmc-live|{}||DNS:b,DNS:c,DNS:a|{sans}|tgt-1\nmc-new|{}|||{}|\ntgt-1|t\ntgt-2|f\n",
+        'targets of archived ones are remembered, what was deployed is compared, retired targets are not enabled');
+    ok(close $out, 'psql');
+};
+
 done_testing();
 
 sub psql {

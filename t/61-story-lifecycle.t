@@ -6,7 +6,7 @@ use strict;
 use warnings;
 use Certctl::API qw(created refused sql);
 use Certctl::HTTP;
-use Certctl::Process 'wait_until';
+use Certctl::Process qw(wait_until write_file);
 use Certctl::Story;
 use JSON::PP ();
 use Test::More;
@@ -29,6 +29,12 @@ sub reported {
     my ($id) = @_;
     my $print = newest($id)->{fingerprint_sha256};
     return ok wait_until(30, sub { return $s->get("discovered-certificates?fingerprint_sha256=$print")->{total} }), 'the host reports it';
+}
+
+sub crl {
+    my $file = $d->dir . '/crl.der';
+    write_file($file, $api->get('/.well-known/pki/crl/iss-local')->{content});
+    return scalar `openssl crl -inform DER -noout -text -in '$file'`;
 }
 
 my $shop = $s->certificate('shop.example');
@@ -78,10 +84,7 @@ subtest 'revoking ends every version that has not expired' => sub {
         'and what the host still serves');
     ok(scalar @{ $r->{json}{still_served} }, 'which it does');
     is($r->{json}{still_served}[0]{agent_id}, $s->agent, 'on this host');
-    open my $crl, '|-', "openssl crl -inform DER -noout -text > '" . $d->dir . "/crl.txt'" or die "openssl: $!";
-    print $crl $api->get('/.well-known/pki/crl/iss-local')->{content};
-    close $crl or die 'openssl crl';
-    my $text = Certctl::Process::slurp($d->dir . '/crl.txt');
+    my $text = crl();
     like($text, qr/Serial Number: $_\n/i, 'on the CRL') for @serials;
     is(cert($shop)->{has_target}, $false, 'it has no place any more');
 };
@@ -118,6 +121,8 @@ subtest 'an archived certificate leaves its places and comes back' => sub {
     isnt($s->deployed($old, after => $c->{last_deployment_at})->{last_deployment_at}, $c->{last_deployment_at}, 'and on request');
 
     is($api->delete("$v1/certificates/$shop")->{status}, 200, 'a revoked one is archived');
+    my $text = crl();
+    like($text, qr/Serial Number: $_->{serial_number}\n/i, 'its serial numbers stay on the CRL') for $s->versions($shop);
     is($api->post("$v1/certificates/$shop/restore", { target_ids => [] })->{json}{status}, 'restored', 'and restored without targets');
     is(cert($shop)->{status}, 'Revoked', 'it is revoked as before');
     is(join(' ', map { $_->{action} } @{ $s->get("audit?resource_id=$shop")->{data} }[0, 1]), 'certificate_restored certificate_archived', 'audited');

@@ -121,8 +121,22 @@ UPDATE managed_certificates c SET deployed_names = o.sans, deployed_key_type = o
          ORDER BY v.certificate_id, v.created_at DESC) o
  WHERE o.certificate_id = c.id;
 
-ALTER TABLE managed_certificates ADD COLUMN pending_changes text[] NOT NULL
-    GENERATED ALWAYS AS (certificate_pending(common_name, sans, key_type, deployed_names, deployed_key_type)) STORED;
+-- A trigger of its columns and no generated column, which every update of a row
+-- would compute again.
+ALTER TABLE managed_certificates ADD COLUMN pending_changes text[] NOT NULL DEFAULT '{}';
+UPDATE managed_certificates c SET pending_changes = certificate_pending(common_name, sans, key_type, deployed_names, deployed_key_type)
+ WHERE deployed_names IS NOT NULL;
+
+CREATE FUNCTION pending_changes() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    NEW.pending_changes := CASE WHEN NEW.deployed_names IS NULL THEN '{}'
+                                ELSE certificate_pending(NEW.common_name, NEW.sans, NEW.key_type, NEW.deployed_names, NEW.deployed_key_type) END;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER pending_changes BEFORE UPDATE OF common_name, sans, key_type, deployed_names, deployed_key_type
+    ON managed_certificates FOR EACH ROW EXECUTE FUNCTION pending_changes();
 
 -- What its creator says is in use has the names that it is created with.
 CREATE FUNCTION certificate_stated() RETURNS trigger LANGUAGE plpgsql AS
