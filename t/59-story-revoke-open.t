@@ -13,7 +13,7 @@ use Certctl::Story;
 use Test::More;
 
 my $conf = "job_lease = 3\nreaper_interval = 1\nmax_issuances_per_day = 1000\nrenewal_interval = 1\n";
-my $s    = Certctl::Story->new(points => 1, names => [map { "$_.example" } qw(days check local gone)], config => $conf);
+my $s    = Certctl::Story->new(points => 1, names => [map { "$_.example" } qw(days check local gone other forced)], config => $conf);
 my $d    = $s->daemon;
 my $ca   = Certctl::PKI->ca('Scripted CA');
 my $dir  = temp_dir() . '/ca';
@@ -25,6 +25,8 @@ write_file("$dir/ca.key", $ca->key);
 waits_for_days();
 has_a_challenge();
 is_archived();
+is_not_revoked();
+is_forced();
 is_being_signed();
 
 is $s->stop, 0, 'the daemon ends well';
@@ -127,6 +129,43 @@ sub is_archived {
     is history($crt), 'Issuance Cancelled: the certificate was archived', 'its job ends with the reason';
     is_deeply $s->open_jobs($crt), [], 'and nobody asks the CA for it';
     unlink "$dir/hold";
+    return;
+}
+
+# A host is revoked, and others serve the certificate too: its CA is told of versions,
+# while a renewal goes on.
+sub is_not_revoked {
+    my $crt = $s->certificate('other.example', issuer_id => 'iss-days');
+
+    write_file("$dir/hold", '');
+    open_order($crt);
+    sql($d, "UPDATE jobs SET scheduled_at = 'infinity' WHERE certificate_id = '$crt'");
+    my $steps = sql($d, "SELECT steps FROM orders WHERE certificate_id = '$crt'");
+    sql($d, "UPDATE orders SET next_at = NULL WHERE certificate_id = '$crt'");
+    sql($d, "INSERT INTO jobs (type, subject, certificate_id) VALUES ('Revocation', '$crt', '$crt')");
+    ok wait_until(30, sub { return sql($d, "SELECT count(*) FROM jobs WHERE certificate_id = '$crt' AND type = 'Revocation'") eq '0' }), 'a revocation of versions ends';
+    is sql($d, "SELECT steps FROM orders WHERE certificate_id = '$crt'"), $steps, 'and leaves the order to the renewal';
+    unlink "$dir/hold";
+    due($crt);
+    $s->deployed($crt);
+    pass('which ends well');
+    return;
+}
+
+# A forced renewal takes the place of one whose CA has an order; then it is revoked.
+sub is_forced {
+    my $crt = $s->certificate('forced.example', issuer_id => 'iss-days');
+
+    write_file("$dir/hold", '');
+    open_order($crt);
+    my $first = order_id($crt);
+    $s->renew($crt, force => 1);
+    ok wait_until(30, sub { return sql($d, "SELECT count(*) FROM orders WHERE certificate_id = '$crt' AND state = 'ready' AND steps >= 2") eq '2' }), 'its CA has two orders';
+    is_deeply [sort @{ $s->post("certificates/$crt/revoke")->{open_orders} }], [sort $first, order_id($crt)], 'revoking it names both';
+    unlink "$dir/hold";
+    due($crt);
+    ok wait_until(40, sub { return $s->versions($crt) == 2 && !@{ $s->open_jobs($crt) } }), 'both are issued';
+    is sql($d, "SELECT count(*) FROM certificate_revocations WHERE certificate_id = '$crt' AND issuer_notified"), 2, 'and revoked, which their CA knows';
     return;
 }
 

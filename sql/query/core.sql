@@ -58,8 +58,9 @@ SELECT id FROM job;
 -- name: renewal_mark
 UPDATE managed_certificates SET status = 'RenewalInProgress', next_retry_at = NULL WHERE id = $1;
 
+-- An order that the CA knows stays: a revocation of the certificate asks for it.
 -- name: renewal_cancel_open
-SELECT certificate_stop($1, 'a forced renewal took its place', 'superseded', false);
+SELECT certificate_stop($1, 'a forced renewal took its place', 'superseded', true);
 
 -- One order for each target; a repeated step finds those of the step before.
 -- name: order_plan

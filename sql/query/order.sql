@@ -25,7 +25,8 @@ UPDATE issuer_accounts SET order_id = NULL, locked_until = NULL WHERE order_id I
 
 -- The attempts of a revoked certificate whose orders its CA may still issue.
 -- name: order_left
-SELECT DISTINCT attempt_id FROM orders WHERE certificate_id = $1 AND state = 'ready';
+SELECT DISTINCT o.attempt_id FROM orders o JOIN managed_certificates c ON c.id = o.certificate_id
+ WHERE o.certificate_id = $1 AND o.state = 'ready' AND c.revoked_at IS NOT NULL;
 
 -- name: account_get
 SELECT account FROM issuer_accounts WHERE issuer_id = $1;
