@@ -13,7 +13,7 @@ use Certctl::Story;
 use Test::More;
 
 my $conf = "job_lease = 3\nreaper_interval = 1\nmax_issuances_per_day = 1000\nrenewal_interval = 1\n";
-my $s    = Certctl::Story->new(points => 1, names => [map { "$_.example" } qw(days check local gone other forced)], config => $conf);
+my $s    = Certctl::Story->new(points => 1, names => [map { "$_.example" } qw(days check local gone other forced host)], config => $conf);
 my $d    = $s->daemon;
 my $ca   = Certctl::PKI->ca('Scripted CA');
 my $dir  = temp_dir() . '/ca';
@@ -28,6 +28,7 @@ is_archived();
 is_not_revoked();
 is_forced();
 is_being_signed();
+loses_its_host();
 
 is $s->stop, 0, 'the daemon ends well';
 done_testing();
@@ -205,6 +206,30 @@ sub is_being_signed {
     is $s->get("certificates/$crt")->{status}, 'Revoked', 'it stays revoked';
     on_no_host($crt, 'local.example', 'no host has it');
     $other->stop;
+    return;
+}
+
+# The host that an order's key belongs to is revoked; another one is to serve the
+# certificate.
+sub loses_its_host {
+    my $crt   = $s->certificate('host.example', issuer_id => 'iss-days');
+    my $other = $s->post('agents', { name => 'other', url => 'https://127.0.0.1:9', fingerprint => 'a' x 64 })->{id};
+    my $there = $s->post('targets', { name => 'other', agent_id => $other, config => { record => '{id}' } })->{id};
+
+    write_file("$dir/hold", '');
+    open_order($crt);
+    my $order = order_id($crt);
+    is $s->api->patch("/api/v1/certificates/$crt", { target_ids => [@{ $s->get("certificates/$crt")->{target_ids} }, $there] })->{status}, 200, 'another host';
+    my $r = $s->post('agents/' . $s->agent . '/revoke');
+    ok grep({ $_ eq $crt } @{ $r->{replaced} }), 'the host is revoked, and its certificate renewed for the other one';
+    is sql($d, "SELECT state FROM orders WHERE id = '$order'"), 'ready', 'the order for its key goes on';
+    unlink "$dir/hold";
+    due($crt);
+    my $serial;
+    ok wait_until(40, sub { return $serial = sql($d, "SELECT v.serial_number FROM certificate_versions v WHERE v.order_id = '$order'") }), 'until the CA has issued';
+    is sql($d, "SELECT reason || ' ' || reason_code FROM certificate_revocations WHERE serial_number = '$serial'"), 'keyCompromise 1', 'which is revoked';
+    is sql($d, "SELECT count(*) FROM all_jobs j JOIN certificate_versions v ON v.id = j.version_id WHERE v.order_id = '$order'"), 0, 'and not deployed';
+    isnt $s->get("certificates/$crt")->{status}, 'Revoked', 'the certificate lives on';
     return;
 }
 

@@ -44,6 +44,35 @@ BEGIN
 END
 $$;
 
+ALTER TABLE agents ADD COLUMN revoked_code int;
+
+-- As before, but orders for a key of a revoked host stay: agent_revoke_orders decides.
+CREATE OR REPLACE FUNCTION mapping_dropped() RETURNS trigger LANGUAGE plpgsql AS
+$$
+BEGIN
+    WITH gone AS (
+        DELETE FROM jobs j WHERE j.certificate_id = OLD.certificate_id AND j.target_id = OLD.target_id AND j.type = 'Deployment'
+        RETURNING j AS job
+    )
+    INSERT INTO job_history
+    SELECT h.* FROM gone, job_close(gone.job, 'Cancelled', 'the certificate was taken off the target') h;
+
+    WITH failed AS (
+        UPDATE orders o SET state = 'failed'
+         WHERE o.certificate_id = OLD.certificate_id AND o.target_id = OLD.target_id AND o.state IN ('new', 'ready', 'issued')
+           AND NOT (o.state = 'ready' AND EXISTS (SELECT FROM deployment_targets t JOIN agents a ON a.id = t.agent_id
+                                                   WHERE t.id = OLD.target_id AND a.revoked_at IS NOT NULL))
+        RETURNING o.id, o.attempt_id
+    )
+    UPDATE renewal_attempts a SET status = 'completed', completed_at = now()
+      FROM failed f
+     WHERE a.id = f.attempt_id AND a.status IN ('pending', 'in_progress')
+       AND EXISTS (SELECT FROM orders o WHERE o.attempt_id = a.id AND o.state = 'deployed')
+       AND NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = a.id AND o.id <> f.id AND o.state IN ('new', 'ready', 'issued'));
+    RETURN NULL;
+END
+$$;
+
 -- An archived certificate has no targets; these are what a restoration gives it.
 ALTER TABLE managed_certificates ADD COLUMN archived_at timestamptz, ADD COLUMN archived_targets text[] NOT NULL DEFAULT '{}';
 WITH unmapped AS (
@@ -59,39 +88,48 @@ ALTER TABLE managed_certificates ADD COLUMN revocation_code int;
 UPDATE managed_certificates c SET revocation_code = r.reason_code
   FROM certificate_revocations r WHERE c.revoked_at IS NOT NULL AND r.certificate_id = c.id AND r.reason = c.revocation_reason;
 
--- What the CA issues for a certificate that is revoked is revoked when it arrives.
--- The lock waits for a revocation that is not committed yet, so that what follows
--- in the same statement sees it too.
+-- What the CA issues for a certificate that is revoked, or for a key of a host that
+-- is, is revoked when it arrives. The lock waits for a revocation that is not
+-- committed yet, so that what follows in the same statement sees it too.
 CREATE FUNCTION version_arrived() RETURNS trigger LANGUAGE plpgsql AS
 $$
 DECLARE
-    c managed_certificates;
+    why record;
 BEGIN
-    SELECT * INTO c FROM managed_certificates WHERE id = NEW.certificate_id FOR KEY SHARE;
+    PERFORM FROM managed_certificates WHERE id = NEW.certificate_id FOR KEY SHARE;
 
-    IF c.revoked_at IS NULL OR NEW.not_after <= now() THEN
+    SELECT x.reason, x.code INTO why
+      FROM (SELECT c.revocation_reason AS reason, c.revocation_code AS code, 1 AS n
+              FROM managed_certificates c WHERE c.id = NEW.certificate_id AND c.revoked_at IS NOT NULL
+            UNION ALL
+            SELECT a.revoked_reason, a.revoked_code, 2
+              FROM deployment_targets t JOIN agents a ON a.id = t.agent_id WHERE t.id = NEW.target_id AND a.revoked_at IS NOT NULL) x
+     ORDER BY x.n LIMIT 1;
+
+    IF NOT FOUND OR NEW.not_after <= now() THEN
         RETURN NEW;
     END IF;
 
     INSERT INTO certificate_revocations (certificate_id, issuer_id, serial_number, reason, reason_code, not_after, revoked_by)
-    VALUES (c.id, NEW.issuer_id, NEW.serial_number, c.revocation_reason, coalesce(c.revocation_code, 0), NEW.not_after, 'system')
+    VALUES (NEW.certificate_id, NEW.issuer_id, NEW.serial_number, coalesce(why.reason, 'unspecified'), coalesce(why.code, 0), NEW.not_after, 'system')
     ON CONFLICT (issuer_id, serial_number) DO NOTHING;
-    INSERT INTO jobs (type, subject, certificate_id, priority) VALUES ('Revocation', c.id, c.id, 28)
+    INSERT INTO jobs (type, subject, certificate_id, priority) VALUES ('Revocation', NEW.certificate_id, NEW.certificate_id, 28)
     ON CONFLICT (type, subject) DO NOTHING;
     INSERT INTO audit_events (actor, actor_type, action, resource_type, resource_id, details)
-    VALUES ('system', 'System', 'certificate_revoked', 'certificate', c.id,
-            json_build_object('reason', c.revocation_reason, 'serial_number', NEW.serial_number, 'version_id', NEW.id, 'issued_after_revocation', true));
+    VALUES ('system', 'System', 'certificate_revoked', 'certificate', NEW.certificate_id,
+            json_build_object('reason', why.reason, 'serial_number', NEW.serial_number, 'version_id', NEW.id, 'issued_after_revocation', true));
     RETURN NEW;
 END
 $$;
 CREATE TRIGGER version_arrived BEFORE INSERT ON certificate_versions FOR EACH ROW EXECUTE FUNCTION version_arrived();
 
--- Nothing is issued or deployed for a certificate that has ended: a version that
--- arrives late gets no deployment.
+-- Nothing is issued or deployed for a certificate that has ended, nor deployed to a
+-- retired target: a version that arrives late gets no deployment.
 CREATE FUNCTION job_allowed() RETURNS trigger LANGUAGE plpgsql AS
 $$
 BEGIN
     RETURN CASE WHEN EXISTS (SELECT FROM managed_certificates c WHERE c.id = NEW.certificate_id AND c.status IN ('Revoked', 'Archived'))
+                     OR EXISTS (SELECT FROM deployment_targets t WHERE t.id = NEW.target_id AND t.retired_at IS NOT NULL)
                 THEN NULL ELSE NEW END;
 END
 $$;
