@@ -85,7 +85,7 @@ const struct route  routes[] = {
     { "GET", V1 "/certificates", "cert.read", NULL, resource_list,
       &certificate_resource, ROUTE_LIST | ROUTE_SLOW, "List managed certificates", .status = 200 },
     { "POST", V1 "/certificates", "cert.issue", "certificate_created",
-      certificate_create, &certificate_resource, 0, "Create a managed certificate", .status = 201 },
+      certificate_create, &certificate_resource, ROUTE_WAKES, "Create a managed certificate", .status = 201 },
     { "GET", V1 "/certificates/{id}", "cert.read", NULL, resource_get,
       &certificate_resource, 0, "Get a managed certificate", .status = 200 },
     { "PUT", V1 "/certificates/{id}", "cert.edit", "certificate_updated",

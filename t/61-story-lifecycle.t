@@ -37,12 +37,16 @@ sub crl {
     return scalar `openssl crl -inform DER -noout -text -in '$file'`;
 }
 
-my $shop = $s->certificate('shop.example');
-$s->renew($shop);
+# made and issued by one request
+my $first = created($api, "$v1/targets", { name => 'shop', agent_id => $s->agent, config => { record => 'shop.example' } })->{id};
+my $shop  = created($api, "$v1/certificates", { common_name => 'shop.example', issuer_id => 'iss-local', target_ids => [$first], renew => $true })->{id};
 my $was = $s->deployed($shop);
 
 subtest 'a change of names or key is shown until it is deployed' => sub {
     is_deeply($was->{pending_changes}, [], 'none after a renewal');
+    refused($api->post("$v1/certificates", { common_name => 'no.example', issuer_id => 'iss-local', renew => $true }), 422, qr/no enabled deployment target/,
+        'one that cannot be issued is not made with "renew"');
+    is(sql($d, q{SELECT count(*) FROM managed_certificates WHERE common_name = 'no.example'}), 0, 'at all');
     my $before = $s->shown('shop.example')->{fingerprint};
     my $c      = $api->patch("$v1/certificates/$shop", { sans => ['www.shop.example', 'SHOP.example'], key_type => 'ec-p384' })->{json};
 

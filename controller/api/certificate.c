@@ -45,8 +45,7 @@ static const struct field  fields[] = {
     { "not_after", T_TIME, F_FIXED | F_NULL, .alias = "expires_at",
       .help = "another name of expires_at" },
     { "tags", T_TAGS, .init = "{}", .help = "free text by key" },
-    { "renew", T_BOOL, F_WRITE, .help = "of a change: also start a renewal, which "
-      "needs cert.issue" },
+    { "renew", T_BOOL, F_WRITE, .help = "also start a renewal, which needs cert.issue" },
     FIELD_READ("renew_at", T_TIME, "when it renews by itself"),
     FIELD_READ("source", T_TEXT, "where it came from"),
     FIELD_READ("consecutive_failures", T_INT, "renewals that failed in a row"),
@@ -115,21 +114,11 @@ const struct resource  certificate_archive_resource = {
     .schema = "ArchiveResponse", .fields = archive_fields
 };
 
-/* Without a target, it gets those of the policy that applies. */
-bool
-certificate_create(struct request *r)
-{
-    CLEANUP(mem) char  *id = NULL;
-
-    return resource_insert(r, &certificate_resource, &id)
-           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
-           && resource_reply(r, &certificate_resource, id, 201);
-}
-
-/* What a renewal would take over is asked for in the change itself. */
+/* "renew": the first certificate, or one that takes over what was changed. */
 static bool
-certificate_renewed(struct request *r, const struct core *core)
+certificate_renewed(struct request *r, const char *id)
 {
+    const struct core   core = { r->db, r->ctx->seal, r->actor, r->actor_type };
     CLEANUP(mem) char  *job = NULL, *attempt = NULL;
 
     if (!json_is_true(json_object_get(r->body, "renew"))) {
@@ -141,13 +130,25 @@ certificate_renewed(struct request *r, const struct core *core)
                          "cert.issue, which \"renew\" needs");
     }
 
-    if (!renewal_request(core, r->args[0], false, &job, &attempt, &r->err)) {
+    if (!renewal_request(&core, id, false, &job, &attempt, &r->err)) {
         return false;
     }
 
     json_object_set_new(r->details, "job_id", json_string(job));
 
     return true;
+}
+
+/* Without a target, it gets those of the policy that applies. */
+bool
+certificate_create(struct request *r)
+{
+    CLEANUP(mem) char  *id = NULL;
+
+    return resource_insert(r, &certificate_resource, &id)
+           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
+           && certificate_renewed(r, id)
+           && resource_reply(r, &certificate_resource, id, 201);
 }
 
 bool
@@ -157,7 +158,7 @@ certificate_update(struct request *r)
 
     return certificate_allows(&core, r->args[0], "change", &r->err)
            && resource_change(r)
-           && certificate_renewed(r, &core)
+           && certificate_renewed(r, r->args[0])
            && resource_reply(r, &certificate_resource, r->args[0], 200);
 }
 

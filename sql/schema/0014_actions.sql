@@ -218,11 +218,15 @@ CREATE TRIGGER target_retired BEFORE UPDATE ON deployment_targets FOR EACH ROW
                                           OR NEW.config <> OLD.config))
     EXECUTE FUNCTION target_retired();
 
--- Nothing is mapped to a retired target.
+-- Nothing is mapped to a retired target; the lock waits for a retirement that is not
+-- committed yet.
 CREATE FUNCTION mapping_allowed() RETURNS trigger LANGUAGE plpgsql AS
 $$
+DECLARE
+    retired timestamptz;
 BEGIN
-    IF EXISTS (SELECT FROM deployment_targets t WHERE t.id = NEW.target_id AND t.retired_at IS NOT NULL) THEN
+    SELECT t.retired_at INTO retired FROM deployment_targets t WHERE t.id = NEW.target_id FOR SHARE;
+    IF retired IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/target_ids', MESSAGE = format('target %s is retired: name another one', NEW.target_id);
     END IF;
     RETURN NEW;
