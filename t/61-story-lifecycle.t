@@ -185,7 +185,7 @@ subtest 'a host is retired by force' => sub {
     is("$retired->{enabled} $retired->{retired_reason}", "0 gone", 'its target is retired');
     refused($api->patch("$v1/targets/$target", { enabled => $true }), 409, qr/^target $target is retired since \S+Z: it cannot be enabled or moved; create a new target$/, 'and stays so');
     refused($api->patch("$v1/targets/$target", { agent_id => $other }), 409, qr/is retired since/, 'it is not moved');
-    refused($api->put("$v1/targets/$target", { name => 'x', agent_id => $s->agent }), 409, qr/is retired since/, 'nor replaced');
+    refused($api->put("$v1/targets/$target", { name => 'x', agent_id => $other }), 409, qr/is retired since/, 'nor replaced');
     is($s->get("targets/$target")->{retired_at}, $retired->{retired_at}, 'since then');
     $r = $api->patch("$v1/certificates/$left", { target_ids => [$target] });
     refused($r, 422, qr/^target $target is retired: name another one$/, 'nothing is mapped to it');

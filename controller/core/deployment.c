@@ -337,7 +337,8 @@ deployment_failed(struct work *w, const char *reason, struct error *err)
                                                    "target_id", w->target_id);
 
     return (*w->attempt_id == '\0'
-            || DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason))
+            || DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason,
+                      "false"))
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_failed", "certificate",
                           w->certificate_id, details, err);
 }

@@ -1,5 +1,5 @@
 /*
- * The states of certificates, orders, renewal attempts and jobs, and what leads from
+ * The states of certificates, orders, renewal attempts, jobs and fleet CAs, and what leads from
  * one to another.  The database has the same rows and refuses any other change.
  *
  * To add one: 1. a row here; 2. the same in a new file of sql/schema, with the CHECK
@@ -140,6 +140,15 @@ const struct transition  job_transitions[] = {
     { NULL, NULL, NULL }
 };
 
+/* A fleet CA, from the day on which hosts learn it until nobody trusts it. */
+const struct transition  authority_transitions[] = {
+    { "next", "use", "current" },
+    { "next", "withdraw", "withdrawn" },
+    { "current", "succeed", "previous" },
+    { "previous", "withdraw", "withdrawn" },
+    { NULL, NULL, NULL }
+};
+
 bool
 state_allows(const struct transition *table, const char *from, const char *event)
 {
@@ -192,7 +201,7 @@ certificate_allows(const struct core *c, const char *id, const char *action,
     CLEANUP(mem) char  *status = DB_VALUE(c->db, err, SQL_CERTIFICATE_STATUS, id);
 
     if (status == NULL && err->code == ERR_NOT_FOUND) {
-        return error_set(err, ERR_NOT_FOUND, "no certificate has this id");
+        return error_not_found(err, "certificate", id);
     }
 
     return status && certificate_may(id, status, action, err);

@@ -1,9 +1,9 @@
 -- Managed certificates, their versions, attempts and deployments.
 
 -- name: certificate_create
-INSERT INTO managed_certificates (id, name, common_name, sans, key_type, issuer_id, status, expires_at)
+INSERT INTO managed_certificates (id, name, common_name, sans, key_type, issuer_id, organization_id, renewal_policy_id, status, expires_at)
 SELECT coalesce(b.id, new_id('mc-')), coalesce(b.name, b.common_name), b.common_name, coalesce(b.sans, '{}'), coalesce(b.key_type, 'ec-p256'),
-       b.issuer_id, stated_status(b.status, b.expires_at), b.expires_at
+       b.issuer_id, b.organization_id, b.renewal_policy_id, stated_status(b.status, b.expires_at), b.expires_at
   FROM jsonb_populate_record(NULL::managed_certificates, $1::jsonb) b
 RETURNING id;
 
@@ -47,7 +47,7 @@ UPDATE managed_certificates SET status = 'Archived', archived_at = now(), archiv
 WITH restored AS (
     UPDATE managed_certificates c
        SET status = CASE WHEN c.revoked_at IS NOT NULL THEN 'Revoked' WHEN c.expires_at IS NULL THEN 'Pending'
-                         WHEN c.expires_at <= now() THEN 'Expired' ELSE 'Active' END,
+                         ELSE status_by_date(c.not_before, c.expires_at) END,
            archived_at = NULL, archived_targets = '{}'
       FROM managed_certificates o WHERE o.id = c.id AND c.id = $1
     RETURNING o.archived_targets
@@ -72,3 +72,7 @@ SELECT coalesce(json_agg(x), '[]')
 -- name: certificate_deploy_jobs
 SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs
  WHERE certificate_id = $1 AND type IN ('Deployment', 'Renewal', 'Issuance');
+
+-- Those that no active renewal policy applies to.
+-- name: certificates_uncovered
+SELECT count(*) FROM api_certificates WHERE NOT covered;

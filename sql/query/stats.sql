@@ -7,6 +7,7 @@ SELECT json_build_object(
     'certificates_without_target', (SELECT count(*) FROM managed_certificates m WHERE m.status NOT IN ('Archived', 'Revoked')
         AND NOT EXISTS (SELECT FROM certificate_target_mappings t JOIN deployment_targets d ON d.id = t.target_id
                          WHERE t.certificate_id = m.id AND d.enabled AND d.retired_at IS NULL)),
+    'uncovered_certificates', (SELECT count(*) FROM api_certificates WHERE NOT covered),
     'active_agents', a.active, 'offline_agents', a.offline, 'total_agents', a.total,
     'pending_jobs', (SELECT count(*) FROM jobs),
     'failed_jobs', (SELECT count(*) FROM job_history WHERE status = 'Failed' AND completed_at > now() - interval '1 day'),

@@ -242,6 +242,14 @@ SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.
        c.renewal_policy_id, c.certificate_profile_id, c.key_type, c.status, c.expires_at, c.expires_at AS not_after, c.renew_at, c.tags,
        c.source, c.consecutive_failures, c.next_retry_at, c.last_renewal_at, c.last_deployment_at, c.revoked_at, c.revocation_reason,
        c.created_at, c.updated_at,
+       CASE WHEN c.status IN ('Revoked', 'Archived') THEN NULL
+            WHEN c.renewal_policy_id IS NOT NULL THEN c.renewal_policy_id IN (SELECT p.id FROM renewal_policies p WHERE p.is_active)
+            WHEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL)
+            THEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL AND p.is_active)
+            ELSE EXISTS (SELECT FROM renewal_policies p WHERE p.is_default AND p.is_active) END AS covered,
+       CASE WHEN c.status NOT IN ('Revoked', 'Archived')
+            THEN (SELECT renewal_refusal(c, p)
+                    FROM (SELECT) x LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true) END AS renewal_refused,
        c.archived_at, c.pending_changes, c.pending_changes <> '{}' AS has_pending_changes,
        EXISTS (SELECT FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
                 WHERE m.certificate_id = c.id AND m.place IS NOT NULL AND t.enabled AND t.retired_at IS NULL) AS has_target
