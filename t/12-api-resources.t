@@ -348,11 +348,11 @@ sub certificates {
             for qw(renew deploy revoke);
 
         $r = $api->post("$c/revoke", { reason => 'superseded' });
-        is_deeply($r->{json}, { status => 'revoked' }, 'revoke, though never issued');
+        is_deeply($r->{json}, { status => 'revoked', serials => [], open_orders => [], still_served => [] }, 'revoke, though never issued');
         my $revoked = $api->get($c)->{json};
         has($revoked, { status => 'Revoked', revocation_reason => 'superseded' }, 'is shown');
-        refused($api->post("$c/revoke"), 422, qr/revoked/, 'not twice');
-        refused($api->post("$c/renew"), 422, qr/revoked/, 'not renewed any more');
+        refused($api->post("$c/revoke"), 409, qr/Revoked/, 'not twice');
+        refused($api->post("$c/renew"), 409, qr/Revoked/, 'not renewed any more');
 
         my @actions = map { $_->{action} } @{ $api->get("$v1/audit?resource_id=mc-demo"
             . '&actor=admin')->{json}{data} };

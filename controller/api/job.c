@@ -36,7 +36,8 @@ static const struct filter  filters[] = {
     { "status", "status", OP_EQ }, { "type", "type", OP_EQ },
     { "certificate_id", "certificate_id", OP_EQ },
     { "target_id", "target_id", OP_EQ }, { "agent_id", "agent_id", OP_EQ },
-    { "created_after", "created_at", OP_AFTER }, { 0 }
+    { "created_after", "created_at", OP_AFTER },
+    { "completed_after", "completed_at", OP_AFTER }, { 0 }
 };
 
 static const struct sort  sorts[] = {

@@ -197,9 +197,12 @@ order_requests(struct work *w, struct error *err)
     return true;
 }
 
-/* ready -> issued, or w->delay until the first of those that have to wait. */
+/*
+ * ready -> issued, or w->delay until the first of those that have to wait.  each:
+ * one that fails for good does not end the others.
+ */
 static enum work_result
-order_issue(struct work *w, struct error *err)
+order_issue(struct work *w, bool each, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *ready = order_list(w, err);
     enum work_result             result = ready ? WORK_DONE : WORK_FAILED;
@@ -212,7 +215,13 @@ order_issue(struct work *w, struct error *err)
 
         switch (order_steps(w, ready, i, &delay, err)) {
         case ORDER_FAILED:
-            return WORK_FAILED;
+            if (!each || err->code != ERR_INVALID
+                || !DB_RUN(w->core.db, err, SQL_ORDER_FAULT,
+                           PQgetvalue(ready, i, ORDER_ID), err->detail, NULL))
+            {
+                return WORK_FAILED;
+            }
+            break;
 
         case ORDER_WAITS:
             w->delay = result == WORK_AGAIN && w->delay < delay ? w->delay : delay;
@@ -233,7 +242,36 @@ order_run(struct work *w, struct error *err)
     return order_within_limit(w, err) && order_served(w, err)
            && profile_allows(&w->core, w->certificate_id, err)
            && order_plan(w, err) && order_requests(w, err)
-           ? order_issue(w, err) : WORK_FAILED;
+           ? order_issue(w, false, err) : WORK_FAILED;
+}
+
+enum work_result
+order_finish(struct work *w, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *left = NULL;
+    enum work_result             result = WORK_DONE, one;
+    double                       delay = 0;
+
+    left = DB_EXEC(w->core.db, err, SQL_ORDER_LEFT, w->certificate_id);
+
+    for (int i = 0; i < PQntuples(left); i++) {
+        w->attempt_id = PQgetvalue(left, i, 0);
+        one = order_issue(w, true, err);
+        w->attempt_id = "";
+
+        if (one == WORK_FAILED) {
+            return one;
+        }
+
+        if (one == WORK_AGAIN) {
+            delay = result == WORK_AGAIN && delay < w->delay ? delay : w->delay;
+            result = one;
+        }
+    }
+
+    w->delay = delay;
+
+    return left ? result : WORK_FAILED;
 }
 
 bool
