@@ -9,6 +9,7 @@
 #include "x509_info.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* What stands when a request leaves it 0. */
 #define HTTP_CONNECT_MS  5000
@@ -111,6 +112,11 @@ bool http_send(struct http_client *client, const struct http_request *req,
  */
 char *http_url(const char *base, struct error *err, const char *path, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Its parts: the base, a segment (INVALID: see above), and a text of a query. */
+void http_url_base(FILE *out, const char *base);
+bool http_url_segment(FILE *out, const char *text, struct error *err);
+void http_url_text(FILE *out, const char *text);
 
 /*
  * False, with ERR_FORBIDDEN, for a URL whose host is an address that no call of

@@ -7,8 +7,8 @@
 #include <string.h>
 
 /* Unreserved characters stay (RFC 3986 2.3), all others are percent-encoded. */
-static void
-encode(FILE *out, const char *text)
+void
+http_url_text(FILE *out, const char *text)
 {
     for (const unsigned char *p = (const void *) text; *p; p++) {
         if (isalnum(*p) || strchr("-._~", *p)) {
@@ -21,15 +21,31 @@ encode(FILE *out, const char *text)
 
 /* RFC 3986 5.2.4, 6.2.2.3: dots would name another segment, encoded or not; nothing
  * would join two slashes. */
-static bool
-is_segment(const char *text)
+bool
+http_url_segment(FILE *out, const char *text, struct error *err)
 {
-    return *text && strcmp(text, ".") != 0 && strcmp(text, "..") != 0;
+    http_url_text(out, text);
+
+    return (*text && strcmp(text, ".") != 0 && strcmp(text, "..") != 0)
+           || error_set(err, ERR_INVALID, "RFC 3986 3.3: an empty name, \".\" and \"..\" "
+                        "cannot stand in a path");
+}
+
+void
+http_url_base(FILE *out, const char *base)
+{
+    size_t  len = strcspn(base, "?#");
+
+    while (len > 0 && base[len - 1] == '/') {
+        len--;
+    }
+
+    fprintf(out, "%.*s", (int) len, base);
 }
 
 /* path with its arguments, to out; false at one that cannot be a segment. */
 static bool
-write_path(FILE *out, const char *path, va_list ap)
+write_path(FILE *out, const char *path, va_list ap, struct error *err)
 {
     const char  *text;
     bool         query = false;
@@ -45,9 +61,10 @@ write_path(FILE *out, const char *path, va_list ap)
 
         } else {
             text = va_arg(ap, const char *);
-            encode(out, text);
 
-            if (!query && !is_segment(text)) {
+            if (query) {
+                http_url_text(out, text);
+            } else if (!http_url_segment(out, text, err)) {
                 return false;
             }
         }
@@ -60,7 +77,7 @@ char *
 http_url(const char *base, struct error *err, const char *path, ...)
 {
     CLEANUP(mem) char  *url = NULL;
-    size_t              size, len = strcspn(base, "?#");
+    size_t              size;
     FILE               *out = open_memstream(&url, &size);
     bool                ok;
     va_list             ap;
@@ -70,13 +87,9 @@ http_url(const char *base, struct error *err, const char *path, ...)
         return NULL;
     }
 
-    while (len > 0 && base[len - 1] == '/') {
-        len--;
-    }
-
-    fprintf(out, "%.*s", (int) len, base);
+    http_url_base(out, base);
     va_start(ap, path);
-    ok = write_path(out, path, ap);
+    ok = write_path(out, path, ap, err);
     va_end(ap);
 
     if (fclose(out) != 0) {
@@ -85,8 +98,6 @@ http_url(const char *base, struct error *err, const char *path, ...)
     }
 
     if (!ok) {
-        error_set(err, ERR_INVALID, "RFC 3986 3.3: an empty name, \".\" and \"..\" cannot "
-                  "stand in a path");
         return NULL;
     }
 
