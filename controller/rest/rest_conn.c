@@ -34,6 +34,7 @@ struct conn {
     bool                 close;         /* after the reply */
     bool                 ended;         /* the peer sends nothing more */
     struct message       message;
+    size_t               counted;       /* of its body, in conns->bodies */
     char                 peer[64];
 };
 
@@ -52,6 +53,7 @@ conns_init(struct conns *conns, struct event_base *base)
 {
     conns->base = base;
     conns->n = 0;
+    conns->bodies = 0;
     TAILQ_INIT(&conns->list);
 }
 
@@ -84,6 +86,34 @@ input_drop(struct evbuffer *in, size_t len)
 }
 
 static void
+conn_forget(struct conn *conn)
+{
+    conn->conns->bodies -= conn->counted;
+    conn->counted = 0;
+    message_reset(&conn->message);
+}
+
+/*
+ * Bodies are read before a key is looked at, so what they may take together is
+ * bounded; a small one always has room.
+ */
+static void
+conn_count(struct conn *conn)
+{
+    struct message  *message = &conn->message;
+
+    conn->conns->bodies += message->body.size - conn->counted;
+    conn->counted = message->body.size;
+
+    if (message->state < MESSAGE_DONE && conn->counted > CONN_BODY_SMALL
+        && conn->conns->bodies > CONN_BODIES_MAX)
+    {
+        error_set(&message->err, ERR_UNAVAILABLE, "too many large requests at once");
+        message->state = MESSAGE_BAD;
+    }
+}
+
+static void
 conn_free(struct conn *conn)
 {
     struct evbuffer  *in = bufferevent_get_input(conn->bev);
@@ -98,7 +128,7 @@ conn_free(struct conn *conn)
     TAILQ_REMOVE(&conn->conns->list, conn, link);
     conn->conns->n--;
     bufferevent_free(conn->bev);
-    message_reset(&conn->message);
+    conn_forget(conn);
     free(conn);
 }
 
@@ -167,7 +197,7 @@ static void
 conn_request(struct conn *conn)
 {
     request_handle(conn->door, conn, &conn->message);
-    message_reset(&conn->message);
+    conn_forget(conn);
 }
 
 static void
@@ -189,6 +219,7 @@ conn_read(struct bufferevent *bev, void *arg)
         }
 
         input_drop(in, message_feed(message, part.iov_base, part.iov_len));
+        conn_count(conn);
 
         if (message->state >= MESSAGE_DONE) {
             conn_request(conn);

@@ -15,6 +15,8 @@
 #define CONN_REPLY_S     60        /* for the peer to take the reply */
 #define CONN_IDLE_S      75        /* between two requests */
 #define CONN_LINGER_S    5         /* for a refused peer to read why */
+#define CONN_BODIES_MAX  (64 * 1024 * 1024)    /* unfinished bodies of one thread, of */
+#define CONN_BODY_SMALL  (16 * 1024)           /* those that are larger than this */
 
 struct conn;
 TAILQ_HEAD(conn_list, conn);
@@ -23,6 +25,7 @@ struct conns {
     struct event_base  *base;
     struct conn_list    list;      /* the one that asked longest ago first */
     int                 n;
+    size_t              bodies;    /* bytes of unfinished ones */
 };
 
 struct door;
