@@ -16,7 +16,7 @@ B      = $(if $(SAN),build/san-$(subst $(comma),-,$(SAN)),build)
 NGINX_SRC = $(if $(SAN),build/nginx-source,/usr/share/nginx/src)
 
 rooms   = $(subst $(comma), ,$(FLOORS))
-PKGS    = libpq jansson libcurl libpcre2-8 libevent libevent_openssl libevent_pthreads openssl
+PKGS    = libpq jansson libcurl libpcre2-8 libidn2 libpsl libevent libevent_openssl libevent_pthreads openssl
 WARN    = -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Werror
 HARDEN  = -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fPIE $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAG = $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer) $(if $(FUZZER),-fsanitize=fuzzer-no-link)
@@ -244,8 +244,8 @@ bench:                               ## measure side by side, JSON under build/b
 bench-module:                        ## stock NGINX, lua, HAProxy and the module beside each other
 	@$(MAKE) --no-print-directory bench BENCH=module
 
-docs: $B/t/tool/declared             ## print the tables of docs/api.md again
-	$(Q)perl t/tool/docs.pl $< docs/api.md
+docs: $B/t/tool/declared             ## print the tables of docs/ again
+	$(Q)perl t/tool/docs.pl $<
 
 demo:                                ## show the main job on this machine (ONCE=1: and end)
 	@t/setup build run demo

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -25,6 +26,8 @@ struct daemon {
     struct job_workers   *jobs;
     struct job_process    process;
     time_t                certificate_until;   /* of the API: when to make the next */
+    char                  fault[400];          /* of PostgreSQL, as it was logged last */
+    char                 *ca_pem;              /* what ca.crt holds */
 };
 
 /* The API's certificate lives in memory only: a new one at each start, and when a
@@ -35,13 +38,42 @@ daemon_serve(struct daemon *d, const struct core *c, struct error *err)
     CLEANUP(mem) char    *cert = NULL;
     CLEANUP(secret) char *key = NULL;
 
-    if (!fleet_server(c, d->conf.api_names, &cert, &key, &d->certificate_until, err)) {
+    d->ca_pem = fleet_ca_pem(c, err);
+
+    if (d->ca_pem == NULL
+        || !fleet_server(c, d->conf.api_names, &cert, &key, &d->certificate_until, err))
+    {
         return false;
     }
 
     d->rest = rest_start(&d->rest_ctx, d->start.conninfo, cert, key, err);
 
     return d->rest != NULL;
+}
+
+/* ca.crt holds what is trusted now; of another CA may be the API's certificate. */
+static bool
+daemon_trust(struct daemon *d, const struct core *c, struct error *err)
+{
+    CLEANUP(mem) char  *ca_pem = fleet_ca_pem(c, err);
+
+    if (ca_pem == NULL) {
+        return false;
+    }
+
+    if (strcmp(ca_pem, d->ca_pem) == 0) {
+        return true;
+    }
+
+    if (!startup_write(&d->conf, "ca.crt", ca_pem, err)) {
+        return false;
+    }
+
+    free(d->ca_pem);
+    d->ca_pem = TAKE(ca_pem);
+    d->certificate_until = 0;
+
+    return true;
 }
 
 /* Called by a job thread, one at a time. */
@@ -51,6 +83,10 @@ daemon_certificate(void *data, const struct core *c, struct error *err)
     struct daemon        *d = data;
     CLEANUP(mem) char    *cert = NULL;
     CLEANUP(secret) char *key = NULL;
+
+    if (!daemon_trust(d, c, err)) {
+        return false;
+    }
 
     if (time(NULL) < d->certificate_until) {
         return true;
@@ -115,13 +151,17 @@ daemon_start(struct daemon *d, struct error *err)
     return true;
 }
 
-/* Once a second: whether our PostgreSQL still runs. */
+/* Once a second, and when a child has ended: whether our PostgreSQL still runs. */
 static void
 daemon_tick(struct daemon *d)
 {
     struct error  err = { 0 };
 
-    if (d->start.cluster && !db_cluster_check(d->start.cluster, &err)) {
+    if (d->start.cluster == NULL || db_cluster_check(d->start.cluster, &err)) {
+        d->fault[0] = '\0';
+
+    } else if (strcmp(d->fault, err.detail) != 0) {
+        snprintf(d->fault, sizeof(d->fault), "%s", err.detail);
         log_event(LOG_ERROR, "", "%s", err.detail);
     }
 }
@@ -132,6 +172,7 @@ daemon_stop(struct daemon *d)
     job_stop(d->jobs);        /* they use the server: see daemon_certificate() */
     rest_stop(d->rest);
     startup_end(&d->start);
+    free(d->ca_pem);
     conf_free(&d->conf);
 }
 
@@ -144,6 +185,7 @@ daemon_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 

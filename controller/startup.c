@@ -4,8 +4,9 @@
 #include "api_key.h"
 #include "fleet.h"
 #include "issuers.h"
-#include "sql_core.h"
+#include "sql_trust.h"
 #include "sql_migration.h"
+#include "sql_pki.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,26 @@ startup_core(const struct startup *s)
     };
 }
 
+/* The fleet CA's key is the first sealed value that a start opens. */
+static bool
+startup_fleet(const struct core *c, const struct conf *conf, struct error *err)
+{
+    struct error  fault = { 0 };
+
+    if (fleet_ensure(c, &fault)) {
+        return true;
+    }
+
+    if (fault.code != ERR_INTERNAL) {
+        *err = fault;
+        return false;
+    }
+
+    return error_set(err, ERR_INVALID, "%s/seal.key is not the key that the database was "
+                     "sealed with: bring that one back from the backup (%.200s)",
+                     conf->data_dir, fault.detail);
+}
+
 /* Replicas may start together for the first time: one of them makes the CAs. */
 static bool
 startup_authorities(struct startup *s, const struct conf *conf,
@@ -86,8 +107,9 @@ startup_authorities(struct startup *s, const struct conf *conf,
     tx = s->db;
 
     return DB_RUN(s->db, err, SQL_MIGRATION_LOCK)
-           && fleet_ensure(&c, err)
+           && startup_fleet(&c, conf, err)
            && issuers_ensure_local(&c, conf->pki_url, err)
+           && DB_RUN(s->db, err, SQL_CRL_CHANGES_ALL)
            && db_commit(s->db, err);
 }
 
@@ -144,7 +166,7 @@ startup_seal(struct startup *s, const struct conf *conf, struct error *err)
     startup_path(conf, "seal.key", path);
 
     if (access(path, F_OK) != 0) {
-        row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "fleet");
+        row = DB_EXEC(s->db, err, SQL_AUTHORITY_GET, "current");
         if (row == NULL) {
             return false;
         }

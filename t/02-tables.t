@@ -7,6 +7,7 @@ use warnings;
 use Test::More;
 
 configuration();
+connectors();
 directives();
 stream_directives();
 variables();
@@ -21,34 +22,22 @@ points();
 
 done_testing();
 
-# controller/conf/conf.c <-> docs/configuration.md: key, default and what it is.
+# controller/conf/conf_fields.c <-> docs/configuration.md, as make docs prints it.
 sub configuration {
-    my %row;
-
-    for my $row (source('controller/conf/conf.c') =~ /^    ROW\((.+?)\),$/msg) {
-        my ($key, undef, $default) = $row =~ /^(\w+),\s*(\w+),\s*"(.*?)"/s or die $row;
-        my $help = join '', $row =~ /"((?:[^"\\]|\\.)*)"/g ? last_string($row) : '';
-        $row{$key} = "| `$key` | " . (length $default ? "`$default`" : '') . " | $help |";
-    }
-
-    my %said = document('docs/configuration.md') =~ /^(\| `(\w+)` \| .*\|)$/mg;
-    %said = reverse %said;
-    same('configuration keys', \%row, \%said);
-
-    for my $key (sort keys %row) {
-        next if !$said{$key};
-        my ($default) = $row{$key} =~ /^\| `\w+` \| (?:`(.*?)`)? \|/;
-        my ($written) = $said{$key} =~ /^\| `\w+` \| (?:`(.*?)`)? \|/;
-        is($written, $default, "$key: default");
-    }
-
+    ok(index(document('docs/configuration.md'), printed('configuration')) >= 0,
+        'docs/configuration.md has the keys: else run make docs');
     return;
 }
 
-sub last_string {
-    my ($row) = @_;
-    my @string = $row =~ /"((?:[^"\\]|\\.)*)"/g;
-    return $string[-1];
+# Each connector <-> its page, the same way, and no page of one that is not there.
+sub connectors {
+    my @names = split /\n/, printed('connectors');
+
+    cmp_ok(scalar @names, '>', 2, 'connectors are found');
+    is(join(' ', sort map { m{([^/]+)\.md$} } glob 'docs/connectors/*.md'), join(' ', sort @names), 'each connector has a page');
+    ok(index(document("docs/connectors/$_.md"), printed($_)) >= 0, "docs/connectors/$_.md has its fields: else run make docs")
+        for @names;
+    return;
 }
 
 # The commands of the module <-> docs/directives.md: a section each, with Syntax,

@@ -46,8 +46,8 @@ is +(certctld('-T', '--config', "$dir/again.conf"))[1] =~ s/^database.*\n//mr,
 
 my %wrong = (
     'an unknown key'      => ["data_dir = $dir/data\ncolour = red\n", qr/wrong\.conf:2: unknown key "colour"/],
-    'a word for a number' => ["\njob_threads = many\n", qr/wrong\.conf:2: job_threads must be a number from 1 to 64/],
-    'a number too large'  => ["job_threads = 65\n", qr/wrong\.conf:1: job_threads must be a number from 1 to 64/],
+    'a word for a number' => ["\njob_threads = many\n", qr/wrong\.conf:2: job_threads must be an integer between 1 and 64/],
+    'a number too large'  => ["job_threads = 65\n", qr/wrong\.conf:1: job_threads must be between 1 and 64/],
     'neither on nor off'  => ["demo = maybe\n", qr/wrong\.conf:1: demo must be on or off/],
     'an unknown level'    => ["log_level = loud\n", qr/wrong\.conf:1: log_level must be one of: error warn notice info debug/],
     'no equals sign'      => ["listen\n", qr/wrong\.conf:1: a line is "key = value"/],
@@ -57,7 +57,13 @@ my %wrong = (
     'bits behind a prefix' => ["\noutgoing_networks = 127.0.0.1/8\n",
         qr{wrong\.conf:2: outgoing_networks: 127\.0\.0\.1/8 has bits behind its prefix: write 127\.0\.0\.0/8}],
     'all networks'        => ["outgoing_networks = 0.0.0.0/0\n", qr{outgoing_networks: 0\.0\.0\.0/0 is wider than /8: list}],
-    'https for pki_url'   => ["data_dir = $dir/data\npki_url = https://pki.example\n", qr/pki_url must begin with http:/],
+    'https for pki_url'   => ["data_dir = $dir/data\npki_url = https://pki.example\n", qr/wrong\.conf:2: pki_url: must begin with http:/],
+    'a pki_url with a query' => ["pki_url = http://pki.example/?a\n", qr/wrong\.conf:1: pki_url: has a character/],
+    'an address without a port' => ["listen = 127.0.0.1\n", qr/wrong\.conf:1: listen: not address:port or \[address\]:port/],
+    'a port too large'    => ["pki_listen = 127.0.0.1:65536\n", qr/wrong\.conf:1: pki_listen: not address:port/],
+    'a NUL byte'          => ["demo = on\0\n", qr/wrong\.conf:1: the line has a NUL byte/],
+    'an octet that is not UTF-8' => ["data_dir = /tmp/\xff\n", qr/wrong\.conf:1: data_dir must be UTF-8/],
+    'a secret too long'   => ["database = postgres:" . 'SeCrEt' x 200 . "\n", qr/wrong\.conf:1: database must have 0 to 1000 bytes$/m],
 );
 for my $what (sort keys %wrong) {
     my ($text, $rule) = @{ $wrong{$what} };
@@ -66,7 +72,17 @@ for my $what (sort keys %wrong) {
     ($exit, $out) = certctld('-T', '--config', "$dir/wrong.conf");
     is $exit, 2, "$what: refused";
     like $out, $rule, "$what: with place and rule";
+    unlike $out, qr/SeCrEt/, "$what: and without a secret";
 }
+
+# a comment may be long, and what follows in it is no line of its own
+write_file("$dir/long.conf", "data_dir = $dir/data\n# " . 'x' x 4000 . " job_threads = 3\n");
+is +(certctld('-T', '--config', "$dir/long.conf"))[0], 0, 'a long comment is one line';
+
+# every key in every place, as --help lists them
+my ($usage) = (certctld('--help'))[1];
+my @keys = (certctld('-T', '--data-dir', "$dir/data"))[1] =~ /^(\w+) = /mg;
+is join(' ', grep { $usage !~ /^  $_ /m } @keys), '', '--help lists every key';
 ($exit, $out) = certctld('--data-dir', "$dir/data", '--color');
 like $out, qr/unknown argument "--color"/, 'an unknown argument is named';
 ($exit, $out) = certctld('--config', "$dir/none.conf");
@@ -94,6 +110,39 @@ like $out, qr/another certctld runs in/, 'and told why';
 
 is $d->stop, 0, 'SIGTERM ends it well';
 ok wait_until(10, sub { return !alive($postgres) }), 'and its PostgreSQL';
+
+# lock files of PostgreSQL that say nothing, or name a process that is another's
+my $cluster = $d->data . '/postgresql';
+for my $text ('garbage', '', "$$\n$cluster/data\n1\n5432\n", "1\n") {
+    write_file("$cluster/data/postmaster.pid", $text, 0600);
+    write_file("$cluster/.s.PGSQL.5432.lock", $text, 0600);
+    chown +(stat $cluster)[4, 5], "$cluster/data/postmaster.pid", "$cluster/.s.PGSQL.5432.lock";
+    $d->restart;
+    is $d->api->get('/api/v1/agents')->{status}, 200, 'it starts with a postmaster.pid of "' . ($text =~ /(\w*)/)[0] . '"';
+    is $d->stop, 0, 'and ends well';
+}
+
+# what PostgreSQL says when it does not start, soon
+write_file("$cluster/data/postgresql.auto.conf", "shared_buffers = many\n", 0600);
+($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+is $exit, 1, 'PostgreSQL refuses its configuration: no start';
+like $out, qr{PostgreSQL does not start: configuration file ".*" contains errors: see .*/server\.log}, 'and the reason is said';
+write_file("$cluster/data/postgresql.auto.conf", '', 0600);
+
+# a server that somebody else has started on the cluster
+{
+    my @as = $> == 0 ? ('runuser', '-u', 'postgres', '--') : ();
+    my ($bin) = sort { $b cmp $a } glob '/usr/lib/postgresql/*/bin';
+    my @ctl = (@as, "$bin/pg_ctl", '-D', "$cluster/data", '-w', '-s');
+
+    is run("$dir/ctl", @ctl, '-l', "$cluster/server.log", '-o', "-c listen_addresses= -c unix_socket_directories=$cluster", 'start'), 0,
+        'a server is started by hand';
+    my ($server) = slurp("$cluster/data/postmaster.pid") =~ /^(\d+)/;
+    ($exit, $out) = certctld('--data-dir', $d->data, '--listen', '127.0.0.1:' . free_port(), '--pki-listen', '');
+    like $out, qr/another PostgreSQL server \(process $server\) runs on/, 'it is named';
+    ok alive($server), 'and left alone';
+    is run("$dir/ctl", @ctl, '-m', 'fast', 'stop'), 0, 'it is stopped';
+}
 
 # a key file that others may read, and one that is lost
 chmod 0644, $d->data . '/seal.key';

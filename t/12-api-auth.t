@@ -89,6 +89,14 @@ subtest 'making keys' => sub {
         qr/no route needs "team.raed"/, 'a misspelt permission');
     refused($api->post("$v1/auth/keys", { name => 'x', permissions => [] }), 422, qr/1 to 100/);
     refused($maker->post("$v1/auth/keys", $body), 409, qr/an API key of this name exists/);
+    for my $name (qw(system anonymous System ANONYMOUS)) {
+        my $r = $api->post("$v1/auth/keys", { name => $name, permissions => ['team.read'] });
+
+        refused($r, 422, qr/name must not be "\Q$name\E": audit rows use/, "\"$name\" is no name of a key");
+        is($r->{json}{errors}[0]{pointer}, '/name', 'with a pointer');
+    }
+    refused($api->post("$v1/auth/keys", { name => ' system ', permissions => ['team.read'] }), 422, qr/name must match/,
+        'nor a text that looks like one');
 };
 
 subtest 'a key is a hash at rest, and never in the log' => sub {

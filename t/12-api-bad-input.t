@@ -14,7 +14,9 @@ my $v1  = '/api/v1';
 my $doc = $api->get("$v1/openapi.json")->{json};
 
 created($api, "$v1/teams", { id => 't-a', name => 'A' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'a', kind => 'pull' });
+created($api, "$v1/organizations", { id => 'org-a', name => 'A' });
+created($api, "$v1/owners", { id => 'o-a', name => 'A', email => 'a@example.com' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'a', 'pull')});
 created($api, "$v1/targets", { id => 'tgt-a', name => 'a', agent_id => 'ag-a' });
 created($api, "$v1/certificates", { id => 'mc-a', common_name => 'a.example.com',
     issuer_id => 'iss-local', target_ids => ['tgt-a'] });
@@ -51,10 +53,69 @@ subtest 'bodies that are not JSON of RFC 8259' => sub {
 };
 
 subtest 'text that is odd, and fine' => sub {
-    my $name = "\x{1F600} <script> '; DROP TABLE teams; -- \\ \"quoted\" %s \x{202e}";
+    my $name = "\x{1F600} <script> '; DROP TABLE teams; -- \\ \"quoted\" %s \x{5d0}\x{628} \x{e9}e\x{301}";
     my $made = created($api, "$v1/teams", { name => $name });
 
     is($api->get("$v1/teams/$made->{id}")->{json}{name}, $name, 'comes back as it went');
+};
+
+# every text that people read as a name, in every body
+subtest 'names that are not what they look like' => sub {
+    my %label = map { ($_, 1) } qw(name environment hostname ca_common_name);
+    my @bad = (' ', "\t", "\x{a0}", "\x{3000}", ' a', 'a ', "a\x{2003}", "a\nb", "a\x{7f}b", "a\x{85}b", "a\x{202e}b",
+        "a\x{2066}b", "\x{200f}a", "\x{61c}a", "a\x{200b}b", "a\x{200d}b", "\x{feff}a", "a\x{ad}b", "a\x{2028}b",
+        "\x{3164}", "\x{2800}", "a\x{e0041}b");
+    my ($before, $n) = (state(), 0);
+
+    for my $path (sort keys %{ $doc->{paths} }) {
+        for my $method (grep { $doc->{paths}{$path}{$_}{requestBody} } sort keys %{ $doc->{paths}{$path} }) {
+            my $schema = schema($doc->{paths}{$path}{$method}{requestBody}{content}{'application/json'}{schema});
+            (my $filled = $path) =~ s/\{\w+\}/existing($path)/e;
+
+            for my $name (grep { $label{$_} && !$schema->{properties}{$_}{readOnly} } sort keys %{ $schema->{properties} }) {
+                $n++;
+                is(join(' ', map { sprintf 'U+%vX', $_ } grep { !points($method, $filled, $schema, { $name => $_ }, "/$name") } @bad), '',
+                    "\U$method\E $filled: $name");
+            }
+        }
+    }
+
+    cmp_ok($n, '>', 15, "$n fields");
+    is(join(' ', grep { !points('post', "$v1/issuers", { required => ['name', 'type'] }, { config => { ca_common_name => $_ } },
+        '/config/ca_common_name') } @bad), '', 'the name of a CA');
+    is(state(), $before, 'and nothing changed');
+};
+
+# both at once, with values that differ
+subtest 'two names of one field' => sub {
+    my %values = (integer => [20, 10], boolean => [JSON::PP::true, JSON::PP::false],
+        string => ['2031-01-01T00:00:00Z', '2032-01-01T00:00:00Z']);
+    my ($before, %pairs) = (state());
+
+    for my $path (sort keys %{ $doc->{paths} }) {
+        for my $method (grep { $doc->{paths}{$path}{$_}{requestBody} } sort keys %{ $doc->{paths}{$path} }) {
+            my $schema = schema($doc->{paths}{$path}{$method}{requestBody}{content}{'application/json'}{schema});
+            my $fields = $schema->{properties};
+            (my $filled = $path) =~ s/\{\w+\}/existing($path)/e;
+
+            for my $alias (grep { ($fields->{$_}{description} // '') =~ /^another name of (\w+)|^(\w+) in days$/ } sort keys %$fields) {
+                my ($field) = grep { defined } $fields->{$alias}{description} =~ /^another name of (\w+)|^(\w+) in days$/;
+                my ($type) = grep { $_ ne 'null' } ref $fields->{$alias}{type} ? @{ $fields->{$alias}{type} } : $fields->{$alias}{type};
+
+                # of an object that is changed one of two truths is what it was, as in one
+                # that was read and is sent back: the other one is meant
+                next if $type eq 'boolean' && $method ne 'post';
+
+                $pairs{"$alias $field"}++;
+                ok(points($method, $filled, $schema, { $alias => $values{$type}[0], $field => $values{$type}[1] }, "/$alias"),
+                    "\U$method\E $filled: $alias and $field");
+            }
+        }
+    }
+
+    is(join(', ', sort keys %pairs), 'auto_renew_enabled auto_renew, max_validity_days max_ttl_seconds, '
+        . 'not_after expires_at, renew_before_days renewal_window_days', 'every pair');
+    is(state(), $before, 'and nothing changed');
 };
 
 subtest 'ids and paths' => sub {
@@ -139,7 +200,8 @@ sub existing {
     my ($path) = @_;
     return $path =~ /certificates/ ? 'mc-a' : $path =~ /teams/ ? 't-a' : $path =~ /agents/ ? 'ag-a'
         : $path =~ /targets/ ? 'tgt-a' : $path =~ /issuers/ ? 'iss-local'
-        : $path =~ /policies/ ? 'rp-default' : $path =~ /profiles/ ? 'prof-standard-tls' : 'none';
+        : $path =~ /policies/ ? 'rp-default' : $path =~ /profiles/ ? 'prof-standard-tls'
+        : $path =~ /organizations/ ? 'org-a' : $path =~ /owners/ ? 'o-a' : 'none';
 }
 
 # A body that would do, with one field of a wrong type or beyond its rule: so
@@ -167,6 +229,15 @@ sub bad_bodies {
     }
 
     return @bodies;
+}
+
+# Whether it is refused for this field.
+sub points {
+    my ($method, $path, $schema, $members, $pointer) = @_;
+    my %good = map { ($_, good($_, $schema->{properties}{$_})) } @{ $schema->{required} // [] };
+    my $r = $api->$method($path, { %good, %$members });
+
+    return $r->{status} == 422 && grep { $_->{pointer} eq $pointer } @{ $r->{json}{errors} // [] };
 }
 
 sub beyond {

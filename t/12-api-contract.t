@@ -64,7 +64,7 @@ subtest 'unknown query parameters are refused everywhere' => sub {
 };
 
 subtest 'defaults are what an object without the field has' => sub {
-    created($api, "$v1/agents", { id => 'ag-d', name => 'd', kind => 'pull' });
+    sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-d', 'd', 'pull')});
     my %least = (TeamCreate => ['teams', { name => 'D' }], CertificateProfileCreate => ['profiles', { name => 'D' }],
         RenewalPolicyCreate => ['renewal-policies', { name => 'D' }],
         DeploymentTargetCreate => ['targets', { name => 'D', agent_id => 'ag-d' }],
@@ -97,7 +97,7 @@ subtest 'PUT replaces, PATCH changes what it names' => sub {
     refused($api->request('PUT', "$v1/teams/t-p", '{"name":"P4"}', 'Content-Type' => 'application/merge-patch+json'),
         415, qr/application\/json/, 'which is none for PUT');
 
-    created($api, "$v1/agents", { id => 'ag-p', name => 'p', kind => 'pull' });
+    sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-p', 'p', 'pull')});
     created($api, "$v1/targets", { id => 'tgt-p', name => 'p', agent_id => 'ag-p', type => 'nginx',
         config => { cert_path => '/a', key_path => '/b' } });
     is_deeply($api->put("$v1/targets/tgt-p", { name => 'p2', type => 'nginx', agent_id => 'ag-p',

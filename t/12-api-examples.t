@@ -34,13 +34,15 @@ substr($text, index($text, $examples), length $examples) = $new;
 write_file('docs/api.md', $text) if ($ENV{EXAMPLES} // '') eq 'write';
 done_testing();
 
-# What differs each time: times, certificates, keys.
+# What differs each time: times, certificates, keys, ids that are drawn.
 sub plain {
     my ($json) = @_;
 
     $json =~ s/"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"/"2026-05-04T12:00:00+00:00"/g;
     $json =~ s/"-----BEGIN CERTIFICATE-----\\n[^"]*"/"-----BEGIN CERTIFICATE-----\\n..."/g;
     $json =~ s/"certctl_[0-9a-f]{64}"/"certctl_..."/g;
+    $json =~ s/"fleet-[0-9a-f]{20}"/"fleet-..."/g;
+    $json =~ s/"fingerprint":\s*"[0-9a-f]{64}"/"fingerprint": "..."/g if $json =~ /"fleet-/;
     return $json;
 }
 

@@ -22,11 +22,12 @@ INSERT INTO renewal_policies (id, name, renewal_window_days, auto_renew) VALUES 
 INSERT INTO owners (id, name, email) VALUES ('o-a', 'A', 'a\@example.com');
 INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'a', 'pull');
 INSERT INTO deployment_targets (id, name, agent_id) VALUES ('tgt-a', 'a', 'ag-a');
-INSERT INTO managed_certificates (id, name, common_name, issuer_id, owner_id, environment, renewal_policy_id, status, expires_at, created_at)
+INSERT INTO managed_certificates (id, name, common_name, issuer_id, owner_id, environment, renewal_policy_id, status, expires_at, not_before, created_at)
 SELECT 'mc-' || to_char(n, 'FM000'), 'name ' || n, 'c' || n || '.example.com', 'iss-local',
        CASE WHEN n % 10 = 0 THEN 'o-a' END, CASE WHEN n % 2 = 0 THEN 'production' ELSE 'staging' END,
        CASE WHEN n % 3 = 0 THEN 'rp-default' ELSE 'rp-late' END, CASE WHEN n % 3 = 0 THEN 'Expiring' ELSE 'Active' END,
        CASE WHEN n % 13 <> 0 THEN to_timestamp($from) + n * interval '1 hour' END,
+       CASE WHEN n % 3 <> 0 THEN to_timestamp($from) + n * interval '1 hour' - interval '5 days' END,
        timestamptz '2026-01-01' + (n / 4) * interval '1 minute'
   FROM generate_series(1, 130) n;
 INSERT INTO certificate_target_mappings (certificate_id, target_id)

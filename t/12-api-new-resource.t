@@ -120,7 +120,7 @@ is($api->patch("$labels/lbl-a", {})->{status}, 200, 'a patch of nothing');
 refused($api->post($labels, { name => 'Later' }), 409, qr/^a label of this name exists$/, 'its 409');
 refused($api->post($labels, { id => 'lbl-a', name => 'X' }), 409, qr/^an object of this id exists$/, 'id taken');
 refused($api->post($labels, { name => 'X', weight => 13 }), 422, qr/^weight must not be 13, "as everybody knows"$/, 'its 422');
-refused($api->post($labels, { name => 'X', team_id => 't-no' }), 422, qr/^team_id names no team/, 'a reference to nothing');
+refused($api->post($labels, { name => 'X', team_id => 't-no' }), 422, qr/^team "t-no" not found$/, 'a reference to nothing');
 refused($api->post($labels, { name => 'X', color => 'blue' }), 422, qr/^color must be one of: grey red/, 'a wrong field');
 refused($api->post($labels, { color => 'red' }), 422, qr/^name is required/, 'a missing field');
 refused($api->delete('/api/v1/teams/t-a'), 409, qr/in use by label lbl-a$/, 'what it refers to stays');

@@ -46,8 +46,8 @@ my %row;
 $map =~ s{V1 "}{"/api/v1}g;
 $map =~ s{REST_PROBLEMS "}{"/api/v1/problems}g;
 $row{"$1 " . ($2 =~ s/\*\}/}/r)}++ while $map =~ /^    \{ "([A-Z]+)", "(.+?)"/mg;
-while ($map =~ /^    RESOURCE_ROUTES\("(.+?)"/mg) {
-    $row{$_}++ for "GET $1", "POST $1", "GET $1/{id}", "PUT $1/{id}", "PATCH $1/{id}", "DELETE $1/{id}";
+while ($map =~ /^    RESOURCE_ROUTES(_KEPT)?\("(.+?)"/mg) {
+    $row{$_}++ for "GET $2", "POST $2", "GET $2/{id}", "PUT $2/{id}", "PATCH $2/{id}", $1 ? () : "DELETE $2/{id}";
 }
 my %said;
 my %ids;
@@ -100,7 +100,7 @@ is_deeply($schemas->{NginxConfigCreate}{required}, ['cert_path'], 'nor what need
 created($api, "$v1/organizations", { id => 'org-a', name => 'A' });
 created($api, "$v1/teams", { id => 't-a', name => 'A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'A', email => 'a@example.com' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'a', 'pull')});
 created($api, "$v1/targets", { id => 'tgt-a', name => 'a', agent_id => 'ag-a' });
 created($api, "$v1/certificates", { id => 'mc-a', common_name => 'a.example.com', issuer_id => 'iss-local',
     target_ids => ['tgt-a'] });

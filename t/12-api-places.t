@@ -80,6 +80,15 @@ subtest 'files are places too' => sub {
     target('tgt-f2', cert_path => '/etc//ssl/./one.example.com.pem');
     is($api->patch("$v1/certificates/mc-1", { target_ids => ['tgt-any', 'tgt-fixed', 'tgt-f1'] })->{status}, 200, 'a file');
     taken(certificate('mc-4', 'four.example.com', 'tgt-f2'), 'mc-1', 'path "/etc/ssl/one.example.com.pem"', 'the same file');
+
+    my @same = ('/etc/ssl/x/../one.example.com.pem', '/../etc/./x/y/../../ssl//one.example.com.pem', '/etc/ssl/one.example.com.pem/.');
+    for my $i (0 .. $#same) {
+        target("tgt-g$i", cert_path => $same[$i]);
+        taken(certificate('mc-4', 'four.example.com', "tgt-g$i"), 'mc-1', 'path "/etc/ssl/one.example.com.pem"', $same[$i]);
+    }
+    for my $other ('/etc/ssl/..one.example.com.pem', '/etc/ssl/one.example.com.pem..', '/etc/ssl/.../one.example.com.pem') {
+        is(sql($d, "SELECT path_resolved('$other')"), $other, "$other is another");
+    }
 };
 
 subtest 'an archived or revoked certificate gives its places back' => sub {

@@ -22,7 +22,7 @@ created($api, "$v1/organizations", { id => 'org-a', name => 'Org A' });
 created($api, "$v1/teams",  { id => 't-a', name => 'Team A', description => 'keeps A' });
 created($api, "$v1/owners", { id => 'o-a', name => 'Owner', email => 'o@example.com',
     team_id => 't-a' });
-created($api, "$v1/agents", { id => 'ag-a', name => 'edge-a', kind => 'pull' });
+sql($d, q{INSERT INTO agents (id, name, kind) VALUES ('ag-a', 'edge-a', 'pull')});
 
 # path => [least body, whole body, a change, [bad body, status, message] ...]
 my %plain = (
@@ -44,7 +44,7 @@ my %plain = (
         { team_id => $null, email => 'd@example.com' },
         [{ name => 'X', email => 'nobody' }, 422, qr/^email must match/],
         [{ name => 'X', email => 'x@example.com', team_id => 't-none' }, 422,
-            qr/^team_id names no team/],
+            qr/^team \"t-none\" not found$/],
     ],
     profiles => [
         { name => 'Least' },
@@ -68,8 +68,10 @@ my %plain = (
     ],
     'renewal-policies' => [
         { name => 'Least' },
-        { id => 'rp-b', name => 'Whole', organization_id => 'org-a', method => 'acme',
+        { id => 'rp-b', name => 'Whole', organization_id => 'org-a', method => 'issuer',
             issuer_id => 'iss-local', certificate_profile_id => 'prof-standard-tls',
+            acme_directory_url => 'https://ca.example.com/directory', acme_account_email => 'ca@example.com',
+            ad_cs_template_name => 'WebServer', ad_cs_ca_name => 'ca.example.com\\CA',
             auto_renew => $true, renewal_window_days => 20, max_retries => 0,
             retry_interval_seconds => 60, alert_thresholds_days => [10, 0],
             require_change_record => $true, rollback_on_failure => $true,
@@ -81,7 +83,7 @@ my %plain = (
         [{ name => 'X', retry_interval_seconds => 59 }, 422, qr/between 60 and 86400/],
         [{ name => 'X', is_default => $true }, 409, qr/one policy for each scope/],
         [{ name => 'X', organization_id => 'org-a' }, 409, qr/this organization has a policy/],
-        [{ name => 'X', issuer_id => 'iss-none' }, 422, qr/issuer_id names no issuer/],
+        [{ name => 'X', issuer_id => 'iss-none' }, 422, qr/^issuer "iss-none" not found$/],
     ],
     targets => [
         { name => 'Least', agent_id => 'ag-a' },
@@ -89,7 +91,7 @@ my %plain = (
             config => { record => 'a.example.com' }, enabled => $false },
         { config => { record => 'b.example.com' }, enabled => $true },
         [{ name => 'X' }, 422, qr/^agent_id is required/],
-        [{ name => 'X', agent_id => 'ag-none' }, 422, qr/agent_id names no agent/],
+        [{ name => 'X', agent_id => 'ag-none' }, 422, qr/^agent "ag-none" not found$/],
         [{ name => 'X', agent_id => 'ag-a', config => [] }, 422, qr/config must be an object/],
     ],
 );
@@ -118,11 +120,21 @@ subtest 'a scope never changes' => sub {
     refused($r, 422, qr/is_default never changes/);
 };
 
+subtest 'a reference to nothing is a fault of its field' => sub {
+    my $r = $api->post("$v1/owners", { name => 'X', email => 'x@example.com', team_id => "t) b'" });
+
+    refused($r, 422, qr/^team "t\) b'" not found$/, 'in words');
+    is_deeply([map { $_->{pointer} } @{ $r->{json}{errors} }], ['/team_id'], 'with a pointer');
+    refused($api->post("$v1/renewal-policies", { name => 'X', issuer_id => 'iss-none', renewal_window_days => 20 }), 422,
+        qr/^issuer "iss-none" not found$/, 'of a policy');
+    refused($api->get("$v1/renewal-policies/rp-none"), 404, qr/^renewal policy "rp-none" not found$/, 'and a path in words');
+};
+
 subtest 'what is in use stays' => sub {
     my $r = $api->delete("$v1/teams/t-a");
     refused($r, 409, qr/^this team is still in use by owner o-a$/, 'team of an owner');
     is_deeply($r->{json}{dependants}, [{ type => 'owner', id => 'o-a' }], 'which is named as an object');
-    refused($api->delete("$v1/organizations/org-a"), 409, qr/in use by renewal_policy rp-/,
+    refused($api->delete("$v1/organizations/org-a"), 409, qr/in use by renewal policy rp-/,
         'organization of a policy') if created($api, "$v1/renewal-policies",
         { name => 'Keeps', organization_id => 'org-a' });
     is($api->get("$v1/teams/t-a")->{status}, 200, 'and is there still');
@@ -174,7 +186,7 @@ sub plain {
     }
 
     refused($api->patch("$path/$all->{id}", { id => 'other' }), 422, qr/id never changes/);
-    refused($api->$_("$path/nobody", {}), 404, qr/has this id/, "$_ of nothing")
+    refused($api->$_("$path/nobody", {}), 404, qr/^[a-z ]+ "nobody" not found$/, "$_ of nothing")
         for qw(get put patch delete);
     is($api->get($path)->{json}{total}, $total + 2, 'refusals changed nothing');
 
@@ -187,9 +199,10 @@ sub plain {
         'PUT gives the rest its default');
 
     audited($all->{id}, qw(created updated updated));
-    is($api->delete("$path/$all->{id}")->{status}, 204, 'DELETE');
+    # of an organization's policy, with what it leaves
+    is($api->delete("$path/$all->{id}")->{status}, $all->{organization_id} ? 200 : 204, 'DELETE');
     is($api->get("$path/$all->{id}")->{status}, 404, 'is gone');
-    refused($api->delete("$path/$all->{id}"), 404, qr/has this id/, 'twice');
+    refused($api->delete("$path/$all->{id}"), 404, qr/^[a-z ]+ "\Q$all->{id}\E" not found$/, 'twice');
     audited($all->{id}, qw(created updated updated deleted));
     is($api->delete("$path/$one->{id}")->{status}, 204, 'the other one too');
 
@@ -247,7 +260,7 @@ sub certificates {
         is($list->{data}[0]{id}, 'tgt-two', 'at its target');
         is_deeply($api->get("$v1/certificates/mc-whole/$_")->{json}{data}, [], "no $_ yet")
             for qw(versions renewals);
-        refused($api->get("$v1/certificates/mc-none/$_"), 404, qr/no certificate has this id/)
+        refused($api->get("$v1/certificates/mc-none/$_"), 404, qr/^certificate "mc-none" not found$/)
             for qw(versions renewals deployments);
 
         refused($api->delete("$v1/targets/tgt-two"), 409, qr/in use by certificate mc-whole/, 'its target stays');
@@ -274,13 +287,13 @@ sub certificates {
     subtest 'rules of certificates' => sub {
         my @bad = (
             [{ status => 'Expired' }, 422, qr/status must be one of: Pending Active/],
-            [{ issuer_id => 'iss-none' }, 422, qr/issuer_id names no issuer/],
-            [{ issuer_id => undef }, 422, qr/issuer_id must be a string/],
-            [{ owner_id => 'o-none' }, 422, qr/owner_id names no owner/],
-            [{ team_id => 't-none' }, 422, qr/team_id names no team/],
-            [{ renewal_policy_id => 'rp-none' }, 422, qr/renewal_policy_id names no/],
-            [{ certificate_profile_id => 'prof-none' }, 422, qr/certificate_profile_id names/],
-            [{ target_ids => ['tgt-none'] }, 422, qr/target_ids names no target/],
+            [{ issuer_id => 'iss-none' }, 422, qr/^issuer "iss-none" not found$/],
+            [{ issuer_id => undef }, 422, qr/issuer_id is required: renewal policy rp-default names no issuer/],
+            [{ owner_id => 'o-none' }, 422, qr/^owner "o-none" not found$/],
+            [{ team_id => 't-none' }, 422, qr/^team \"t-none\" not found$/],
+            [{ renewal_policy_id => 'rp-none' }, 422, qr/^renewal policy "rp-none" not found$/],
+            [{ certificate_profile_id => 'prof-none' }, 422, qr/^profile "prof-none" not found$/],
+            [{ target_ids => ['tgt-none'] }, 422, qr/^target "tgt-none" not found$/],
             [{ key_type => 'rsa-1024' }, 422, qr/key_type must be one of/],
             [{ expires_at => 'tomorrow' }, 422, qr/expires_at must be an RFC 3339 time/],
             [{ expires_at => '2026-02-30T00:00:00Z' }, 422, qr/expires_at must be an RFC 3339 time/],
@@ -418,7 +431,7 @@ sub agents {
         ok($r->{status} == 200 && $r->{json}{status} eq 'job_cancelled'
             || $r->{status} == 409, 'its job is cancelled, or has ended');
         is($api->post("$v1/jobs/$jobs->{data}[0]{id}/cancel")->{status}, 409, 'once');
-        refused($api->post("$v1/jobs/job-none/cancel"), 404, qr/no job/);
+        refused($api->post("$v1/jobs/job-none/cancel"), 404, qr/^job "job-none" not found$/);
 
         created($api, "$v1/targets", { id => 'tgt-r', name => 'r', agent_id => 'ag-b' });
         refused($api->delete("$v1/agents/ag-b"), 409,
@@ -433,6 +446,29 @@ sub agents {
             retired_reason => 'moved away' }, 'it is known still');
         ok(!grep({ $_->{id} eq 'ag-b' } @{ $api->get("$v1/agents")->{json}{data} }), 'not in the list');
         is($api->get("$v1/agents/retired")->{json}{data}[0]{id}, 'ag-b', 'but among the retired');
+    };
+
+    subtest 'nothing is put where nobody serves it' => sub {
+        my %certificate = (common_name => 'retired.example.com', issuer_id => 'iss-local');
+        my $was = qr/^agent_id: agent ag-b was retired on \d{4}-\d\d-\d\d: a target needs an agent that serves it$/;
+
+        refused_at($api->post("$v1/targets", { name => 'on retired', agent_id => 'ag-b' }), '/agent_id', $was);
+        created($api, "$v1/targets", { id => 'tgt-moves', name => 'moves', agent_id => 'ag-a' });
+        refused_at($api->patch("$v1/targets/tgt-moves", { agent_id => 'ag-b' }), '/agent_id', $was);
+        is($api->patch("$v1/targets/tgt-r", { name => 'named anew' })->{status}, 200, 'one that is there may be changed');
+
+        refused_at($api->post("$v1/certificates", { %certificate, target_ids => ['tgt-r'] }), '/target_ids',
+            qr/^target_ids: target tgt-r was retired on .*: name one that is served$/);
+        my $id = created($api, "$v1/certificates", { %certificate, target_ids => ['tgt-moves'] })->{id};
+        refused_at($api->patch("$v1/certificates/$id", { target_ids => ['tgt-moves', 'tgt-r'] }), '/target_ids',
+            qr/target tgt-r was retired/);
+        sql($d, q{UPDATE deployment_targets SET retired_at = now() WHERE id = 'tgt-moves'});
+        is($api->put("$v1/certificates/$id", $api->get("$v1/certificates/$id")->{json})->{status}, 200,
+            'a certificate whose target was retired may be sent back');
+        refused_at($api->patch("$v1/renewal-policies/rp-default", { default_target_ids => ['tgt-r'] }), '/default_target_ids/0',
+            qr/target tgt-r is retired/);
+
+        refused_at($api->post("$v1/agents", { name => 'pulls', kind => 'pull' }), '/kind', qr/^kind must be one of: nginx-module$/);
     };
 
     return;

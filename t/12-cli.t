@@ -83,6 +83,17 @@ like($out, qr/^common_name +a\.example$/m, 'certs get: its fields');
 is(run('jobs', 'list'), 0, 'jobs list');
 like($out, qr/\AID +TYPE +STATUS /, 'jobs list: titles');
 
+is(run('issuers', 'list'), 0, 'issuers list');
+like($out, qr/^ID +NAME +TYPE +ENABLED +TEST +PAUSED UNTIL +REASON\niss-local +Local CA +local +true +- /, 'issuers list: a table');
+is(run('issuers', 'test', 'iss-local'), 0, 'issuers test');
+like($out, qr/^status +success$/m, 'issuers test: the result');
+is(run('issuers', 'get', 'iss-local'), 0, 'issuers get');
+like($out, qr/^test_status +success$/m, 'issuers get: the result is kept');
+is(run('certs', 'renewals', 'mc-a'), 0, 'certs renewals');
+like($out, qr/\AID +STATUS +CREATED +ENDED +ERROR +ORDERS$/m, 'certs renewals: titles');
+is(run('jobs', 'get', 'job-none'), 1, 'jobs get');
+like($err, qr/job "job-none" not found/, 'jobs get: of none');
+
 # --- the key
 
 {

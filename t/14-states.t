@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# The states of certificates, orders, attempts and jobs: the rows of the program are
+# The states of certificates, orders, attempts, jobs and fleet CAs: the rows of the program are
 # those of the database, which refuses every other change.
 
 use strict;
@@ -15,6 +15,7 @@ my %machine = (
     order       => { table => 'orders', column => 'state', check => ['order_state'] },
     attempt     => { table => 'renewal_attempts', column => 'status', check => ['attempt_status'] },
     job         => { table => 'jobs', column => 'status', check => ['job_status', 'job_end'] },
+    authority   => { table => 'authorities', column => 'state', check => ['authority_state'] },
 );
 
 sub lines { return split /\n/, sql($d, $_[0]) }
@@ -54,7 +55,7 @@ for my $name (sort keys %machine) {
     subtest "$name: no other change" => sub {
         my ($table, $column, $states, $rows) = @{ $machine{$name} }{qw(table column states rows)};
         my %may = map { join('|', (split /\|/)[0, 2]) => 1 } @$rows;
-        my $id  = { certificate => 'mc', attempt => 'ra', order => 'ord', job => 'job' }->{$name};
+        my $id  = { certificate => 'mc', attempt => 'ra', order => 'ord', job => 'job', authority => 'fleet' }->{$name};
         my $all = join ',', map { "'$_'" } @$states;
 
         my @said = lines(<<"SQL");

@@ -4,6 +4,7 @@
 
 use strict;
 use warnings;
+no warnings 'portable';         # a CRL number has more than 32 bits
 use Test::More;
 use Certctl::Daemon;
 use Certctl::HTTP;
@@ -17,6 +18,7 @@ my $port   = $daemon->pki_port;
 my $http   = Certctl::HTTP->new(scheme => 'http', port => $port);
 my $dir    = $daemon->dir;
 my $base   = '/.well-known/pki';
+my $number;                 # of the CRL that was seen last
 my $gnutls = grep { -x "$_/ocsptool" } split /:/, $ENV{PATH};
 
 # A CA from files, so that this test can issue what the daemon answers for.
@@ -45,7 +47,9 @@ ocsp_refusals();
 
 revoked_at_once();
 late_commit();
+changed();
 together();
+future();
 after_kill();
 disabled();
 
@@ -83,9 +87,21 @@ sub crl {
     write_file("$dir/$issuer.crl", $r->{content});
     $r->{text} = openssl('crl', '-inform', 'DER', '-in', "$dir/$issuer.crl",
         '-noout', '-text', '-CAfile', "$dir/ca.pem");
-    ($r->{number}) = $r->{text} =~ /CRL Number:\s+(\d+)/;
+    ($r->{number}) = $r->{text} =~ /CRL Number:\s+(\w+)/;
+    $r->{number} = hex $1 if ($r->{number} // '') =~ /^0x(\w+)/i;
     return $r;
 }
+
+# RFC 5280 5.2.3: higher than that of every CRL before.
+sub next_number {
+    my ($crl, $what) = @_;
+
+    cmp_ok($crl->{number}, '>', $number, $what);
+    $number = $crl->{number};
+    return;
+}
+
+sub entries { return join "\n", $_[0]{text} =~ /Serial Number: (\w+)/g }
 
 sub ocsp {
     my ($name, @more) = @_;
@@ -160,7 +176,7 @@ sub not_for_strangers {
         "$base/ocsp/iss-none/41") {
         my $r = $http->get($path);
         is($r->{status}, 404, "no issuer: $path");
-        like($r->{json}{message} // '', qr/no issuer iss-none/, 'and it says so');
+        like($r->{json}{message} // '', qr/issuer "iss-none" not found/, 'and it says so');
     }
 
     is($http->get('/api/v1/issuers')->{status}, 404,
@@ -174,7 +190,8 @@ sub first_crl {
     my $r = crl('iss-sub');
 
     is($r->{status}, 200, 'a CRL');
-    is($r->{number}, 1, 'the first');
+    cmp_ok($r->{number}, '>', (time - 60) * 1000, 'its number is the time in milliseconds');
+    $number = $r->{number};
     like($r->{text}, qr/verify OK/, 'signed by the CA');
     like($r->{text}, qr/No Revoked Certificates/, 'with nothing on it');
     like($r->{headers}{'last-modified'}, qr/^\w{3}, \d\d \w{3} \d{4} .* GMT$/,
@@ -305,14 +322,14 @@ sub revoked_at_once {
         'OCSP says so');
 
     my $crl = crl('iss-sub');
-    is($crl->{number}, 2, 'the next CRL');
+    next_number($crl, 'the next CRL');
     like($crl->{text}, qr/^(?=.*verify OK).*Serial Number: $hex\s.*Key Compromise/s,
         'names it');
     like(openssl('verify', '-crl_check', '-CAfile', "$dir/chain.pem", '-CRLfile',
         crl_pem(), "$dir/bad.pem"), qr/certificate revoked/, 'OpenSSL refuses it');
     like(openssl('verify', '-crl_check', '-CAfile', "$dir/chain.pem", '-CRLfile',
         crl_pem(), "$dir/good.pem"), qr/: OK$/, 'and no other');
-    is(crl('iss-sub')->{number}, 2, 'made once');
+    is(crl('iss-sub')->{number}, $number, 'made once');
     return;
 }
 
@@ -333,7 +350,7 @@ sub late_commit {
     }), 'a revocation is under way');
 
     psql("UPDATE crls SET generated_at = now() - interval '1 day'");
-    is(crl('iss-sub')->{number}, 3, 'a CRL that is too old is made anew');
+    next_number(crl('iss-sub'), 'a CRL that is too old is made anew');
     like(ocsp('late'), qr/late\.pem: good/, 'nobody sees it yet');
 
     print {$session} "COMMIT;\n";
@@ -341,8 +358,37 @@ sub late_commit {
     like(ocsp('late'), qr/late\.pem: revoked/, 'now OCSP does');
 
     my $crl = crl('iss-sub');
-    is($crl->{number}, 4, 'and the CRL that was made meanwhile is not current');
+    next_number($crl, 'and the CRL that was made meanwhile is not current');
     like($crl->{text}, qr/Serial Number: \U$hex\E\s.*Superseded/s, 'the next is');
+    return;
+}
+
+# What else changes the list asks for the next CRL, what does not leaves it.
+sub changed {
+    psql("UPDATE certificate_revocations SET issuer_notified = true");
+    is(crl('iss-sub')->{number}, $number, 'that the CA was told changes no CRL');
+
+    psql("UPDATE certificate_revocations SET reason_code = 5 WHERE certificate_id = 'mc-good'");
+    my $crl = crl('iss-sub');
+    next_number($crl, 'another reason does');
+    like($crl->{text}, qr/Cessation Of Operation/, 'and is in it');
+
+    psql("DELETE FROM certificate_revocations WHERE certificate_id = 'mc-good'");
+    next_number(crl('iss-sub'), 'an entry less too');
+    is(psql('SELECT count(*) FROM crl_changes'), '0', 'no change is left');
+    return;
+}
+
+# A clock that was wrong has made a CRL of next year: it is not served for a year.
+sub future {
+    psql("UPDATE crls SET generated_at = now() + interval '1 year', this_update = now() + interval '1 year',
+        number = number + 31536000000");
+    my $crl = crl('iss-sub');
+
+    cmp_ok($crl->{number}, '>', $number + 31536000000, 'a CRL of the future: the next number is higher all the same');
+    $number = $crl->{number};
+    like($crl->{text}, qr/verify OK/, 'and it is signed');
+    is(crl('iss-sub')->{number}, $number, 'made once');
     return;
 }
 
@@ -366,16 +412,20 @@ sub together {
     my %seen = map { my $pipe = $_; local $/; (scalar <$pipe>, 1) } @pipes;
 
     is(scalar keys %seen, 1, 'eight at once get the same CRL');
-    is(crl('iss-sub')->{number}, 5, 'made once');
+    next_number(crl('iss-sub'), 'the next');
+    is(crl('iss-sub')->{number}, $number, 'made once');
     return;
 }
 
 sub after_kill {
-    my $before = crl('iss-sub')->{content};
+    my $before = entries(crl('iss-sub'));
 
     $daemon->kill9;
     $daemon->restart;
-    is(crl('iss-sub')->{content}, $before, 'the same CRL after a crash');
+    my $crl = crl('iss-sub');
+    next_number($crl, 'the next CRL after a start, which may be one after a restore');
+    is(entries($crl), $before, 'with the same entries');
+    is(crl('iss-sub')->{content}, $crl->{content}, 'made once');
     like(ocsp('bad'), qr/bad\.pem: revoked/, 'the same answer');
     return;
 }

@@ -42,6 +42,12 @@ my $edge = Certctl::Edge->new(workers => 1, ca => $ca, main => join('', map { "e
         ssl_certificate %%DIR%%/static.pem;
         ssl_certificate_key %%DIR%%/static.key;
     }
+    server {
+        listen 127.0.0.1:%%PORT_1%% ssl;
+        server_name pinned.example;
+        certctl on;
+        certctl_certificate rsa;
+    }
     server { listen 127.0.0.1:%%PORT_http%%; location / { return 204; } }
 CONF
 my $dir = $edge->dir;
@@ -196,13 +202,28 @@ clock(0);
 is(serves('a'), "$good ours", 'with its staple');
 write_file($record, $bytes);
 
+# The same for a record that certctl_certificate names, whatever its kind of key.
+
+my @rsa = (tls => '1.2', ciphers => 'ECDHE-RSA-AES128-GCM-SHA256');
+my ($pinned, $pinned_key, $pinned_chain) = $ca->issue(names => ['pinned.example'], from => -$DAY, days => 90, key => 'rsa-2048');
+sub pinned { return handshake($edge->port(1), sni => 'pinned.example', @rsa)->{fingerprint} // 'none' }
+
+is(put('rsa', $pinned_chain, $pinned_key)->{status}, 200, 'an RSA certificate for certctl_certificate');
+is(pinned(), fingerprint($pinned), 'is served');
+my ($rsa_record) = glob "$dir/store/certs/*/rsa";
+$bytes = slurp($rsa_record);
+write_file($rsa_record, substr $bytes, 0, 512);
+clock($HOUR);
+is(pinned(), fingerprint($pinned), 'damaged: the last good copy is served');
+ok($edge->logged(qr/\[crit\].*"rsa" is damaged, the last good copy is served/), 'the log says so');
+clock(0);
+write_file($rsa_record, $bytes);
+
 # The same look at a name that has one kind of certificate: no file is read that is
 # as it was, and the other kind is found, although nobody told of it.
 
 my ($one, $one_key, $one_chain) = $ca->issue(names => ['one.example'], from => -$DAY, days => 90);
 my ($two, $two_key, $two_chain) = $ca->issue(names => ['one.example'], from => -$DAY, days => 90, key => 'rsa-2048');
-my @rsa = (tls => '1.2', ciphers => 'ECDHE-RSA-AES128-GCM-SHA256');
-
 sub one { return handshake($edge->port(1), sni => 'one.example', @_)->{fingerprint} // 'none' }
 
 is(put('two', $two_chain, $two_key)->{status}, 200, 'RSA');

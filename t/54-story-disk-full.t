@@ -36,7 +36,8 @@ ok wait_until(60, sub {
 like $attempt->{error}, qr/507|no space|full/i, 'the reason is clear: ' . ($attempt->{error} // '');
 
 my $crt = $s->get("certificates/$id");
-like $crt->{next_retry_at}, qr/^\d{4}-/, 'the next try is known';
+is $crt->{consecutive_failures}, 0, 'it was asked for: no failure of the schedule';
+is $crt->{renew_at}, $row->{renew_at}, 'which stays';
 is $s->shown('shop.example')->{fingerprint}, $good, 'the last good certificate is served';
 
 $s->nginx->stop;

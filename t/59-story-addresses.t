@@ -84,14 +84,23 @@ subtest 'a host in a private network is managed' => sub {
         or diag($daemon->log);
 
     for my $url ("https://169.254.169.254:$trap", "https://[::1]:$trap") {
-        refused(api('put', "agents/$id", { url => $url }), qr/^url: address \S+ is reserved/, "it cannot move to $url");
+        refused(api('patch', "agents/$id", { url => $url }), qr/^url: address \S+ is reserved/, "it cannot move to $url");
     }
 
     is(api('get', "agents/$id")->{json}{status}, 'Online', 'and stays what it was');
 
     # where a deployment is confirmed is for the target to say
-    my $target = api('post', 'targets', { name => 'edge', type => 'nginx-module', agent_id => $id,
-        config => { record => 'new.example', probe => "169.254.169.254:$trap" } })->{json}{id};
+    my %target = (name => 'edge', type => 'nginx-module', agent_id => $id);
+    for my $probe ('169.254.169.254', '[::ffff:a9fe:a9fe]', '127.0.0.1', '2130706433') {
+        my $r = api('post', 'targets', { %target, config => { record => 'new.example', probe => "$probe:$trap" } });
+
+        refused($r, qr/^config\.probe: address \S+ is reserved/, "no target is confirmed at $probe");
+        is($r->{json}{errors}[0]{pointer}, '/config/probe', 'its pointer');
+    }
+
+    my $target = api('post', 'targets', { %target, config => { record => 'new.example', probe => "meta.test:$trap" } })->{json}{id};
+    refused(api('patch', "targets/$target", { config => { probe => "[fe80::1]:$trap" } }), qr/^config\.probe: address/,
+        'nor moves there');
     my $certificate = api('post', 'certificates', { name => 'new', common_name => 'new.example',
         issuer_id => 'iss-local', renewal_policy_id => 'rp-default', target_ids => [$target] })->{json}{id};
 

@@ -10,6 +10,7 @@ use Certctl::HTTP;
 use Certctl::PKI;
 use Certctl::Process qw(alive slurp temp_dir wait_until write_file);
 use Certctl::Story;
+use POSIX 'strftime';
 use Test::More;
 
 # PLACES='stored:3' t/run t/59-story-issuer-steps.t    kills there only
@@ -77,6 +78,12 @@ sub order_of {
 sub order { return sql($d, "SELECT $_[1] FROM orders WHERE id = '$_[0]'") }
 
 sub job { return sql($d, "SELECT $_[1] FROM jobs WHERE certificate_id = '$_[0]' AND type IN ('Renewal', 'Issuance')") }
+
+# The newest order as the API shows it.
+sub shown {
+    my ($crt) = @_;
+    return $s->get("certificates/$crt/renewals")->{data}[0]{orders}[0];
+}
 
 sub answer {
     my ($token) = @_;
@@ -179,9 +186,13 @@ sub waits_for_days {
     is job($crt, "scheduled_at > now() + interval '2 days' AND worker IS NULL AND lease_until IS NULL"), 't',
         'for three of them, without a thread';
     is job($crt, 'attempts'), 0, 'a pending order is no failed try';
+    my $order = shown($crt);
+    is_deeply [$order->{state}, $order->{issuer_id}, $order->{last_error}], ['ready', 'iss-days', undef], 'the API shows its order';
+    cmp_ok $order->{next_at}, 'gt', strftime('%Y-%m-%dT', gmtime time + 2 * 86400), 'and when the next step is due';
+    cmp_ok $s->get('jobs/' . job($crt, 'id'))->{next_at}, 'ge', $order->{next_at}, 'so does its job';
     ok renewed_by_itself(), 'it takes nothing from the concurrency of others';
 
-    my $order = order_of($crt);
+    $order = order_of($crt);
     my $steps = order($order, 'steps');
     early($crt);
     ok wait_until(20, sub { return job($crt, "scheduled_at > now() + interval '2 days'") eq 't' }),
@@ -261,6 +272,10 @@ sub faults {
     is asked('permanent', $order), 1, 'at once';
     like order($order, 'last_error'), qr/permanent/, 'the order says why';
     like order($order, 'problem'), qr/urn:test:fault/, "in the CA's own words as well";
+    is_deeply [@{ shown($crt) }{qw(state last_error problem)}], ['failed', 'the scripted CA: permanent',
+        { type => 'urn:test:fault', detail => 'permanent' }], 'as the API shows it';
+    is_deeply +(sort { $b->{created_at} cmp $a->{created_at} } @{ $s->get("jobs?certificate_id=$crt")->{data} })[0]{problem},
+        { type => 'urn:test:fault', detail => 'permanent' }, 'and its job';
 
     no_fault('permanent');
     issuer('iss-later', 'order temporary issue');
@@ -287,13 +302,20 @@ sub rate_limited {
     begun($crt, 'rate limited: the job waits');
     is sql($d, "SELECT paused_until > now() + interval '59 minutes' FROM issuer_accounts WHERE issuer_id = 'iss-limit'"),
         't', 'and its issuer for as long as the CA says';
+    my $paused = $s->get('issuers/iss-limit');
+    cmp_ok $paused->{paused_until}, 'gt', strftime('%Y-%m-%dT%H:%M', gmtime time + 59 * 60), 'which the API shows';
+    is $paused->{pause_reason}, 'the scripted CA: limited', 'with the reason';
     no_fault('limited');
     $s->renew($other);
     $s->renew($shop);
     $s->deployed($shop, after => $s->get("certificates/$shop")->{last_deployment_at});
+    my $waits = $s->get('jobs/' . job($other, 'id'));
+    is $waits->{waits_for}, 'issuer iss-limit is paused: the scripted CA: limited', 'its job says what it waits for';
+    is $waits->{next_at}, $paused->{paused_until}, 'and until when';
     is job($other, 'attempts'), 0, 'no other job of the issuer begins, those of others do';
     ok renewed_by_itself(), 'also those that begin by themselves';
-    sql($d, "UPDATE issuer_accounts SET paused_until = NULL WHERE issuer_id = 'iss-limit'");
+    sql($d, "UPDATE issuer_accounts SET paused_until = now() WHERE issuer_id = 'iss-limit'");
+    is_deeply [@{ $s->get('issuers/iss-limit') }{qw(paused_until pause_reason)}], [undef, undef], 'a pause ends';
     due($crt);
     $s->deployed($_) for $crt, $other;
     pass('then both are issued');

@@ -1,8 +1,7 @@
 /* Agents: hosts that run the module; first contact is a job. */
+#include "address.h"
 #include "agent.h"
 #include "api.h"
-#include "conf.h"
-#include "http.h"
 #include "resource_fields.h"
 #include "sql_agent.h"
 
@@ -17,10 +16,9 @@
 
 static const struct field  fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, F_REQUIRED, 1, 128, .pattern = "[^\\x00-\\x1f\\x7f]+",
-      .help = "what people call the host" },
-    { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module pull",
-      .help = "nginx-module is reached at its url" },
+    FIELD_LABEL("name", F_REQUIRED, 1, 128, NULL, "what people call the host"),
+    { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module", .answers = "nginx-module pull",
+      .help = "nginx-module is reached at its url; agents that ask for work are not served yet" },
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     { "url", T_TEXT, F_NULL, 9, 300, .pattern = URL_PATTERN,
       .help = "its control listener: https://host:port" },
@@ -30,7 +28,7 @@ static const struct field  fields[] = {
       .help = "SHA-256 of the certificate that its listener shows first" },
     { "trust_on_first_use", T_BOOL, F_FIXED,
       .help = "pin what the listener shows at first contact" },
-    { "hostname", T_TEXT, 0, 0, 253, .init = "\"\"", .help = "its own name" },
+    FIELD_LABEL("hostname", 0, 0, 253, "\"\"", "its own name"),
     FIELD_STATE("status", "Pending Online Offline Degraded Retired", "how it is reached"),
     FIELD_READ("os", T_TEXT, "operating system"),
     FIELD_READ("architecture", T_TEXT, "processor"),
@@ -62,6 +60,51 @@ static const struct sort  sorts[] = {
     { "last_heartbeat_at", "last_heartbeat_at" }, { 0 }
 };
 
+static const char *
+body_text(const struct request *r, const char *name)
+{
+    const char  *text = json_string_value(json_object_get(r->body, name));
+
+    return text ? text : "";
+}
+
+/* Whether the controller calls it, and does not wait for it. */
+static bool
+is_called(const struct request *r)
+{
+    return strcmp(body_text(r, "kind"), "pull") != 0;
+}
+
+static bool
+agent_check(struct request *r, const char *id, const json_t *current)
+{
+    char  probe[400];
+    bool  pinned = json_is_string(json_object_get(r->body, "fingerprint"));
+
+    (void) id;
+    snprintf(probe, sizeof(probe), "https://%.300s", body_text(r, "probe_address"));
+
+    if (!address_check(r, "/url", body_text(r, "url"))
+        || !address_check(r, "/probe_address", probe))
+    {
+        return false;
+    }
+
+    return current || !is_called(r)
+           || pinned != json_is_true(json_object_get(r->body, "trust_on_first_use"))
+           || error_field(&r->err, "/fingerprint", "give either the fingerprint of the "
+                          "listener's certificate or trust_on_first_use: true");
+}
+
+/* The first contact is a job. */
+static bool
+agent_changed(struct request *r, const char *id, const json_t *current)
+{
+    const struct core  core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+
+    return current || !is_called(r) || agent_enrol(&core, id, &r->err);
+}
+
 #define AGENT(from)                                                           \
     .name = "agent", .category = AUDIT_CERT_LIFECYCLE, .schema = "Agent",     \
     .fields = fields, .view = from,                                           \
@@ -69,7 +112,7 @@ static const struct sort  sorts[] = {
 
 const struct resource  agent_resource = {
     AGENT("api_agents"), .create = SQL_AGENT_CREATE,
-    .update = SQL_AGENT_UPDATE
+    .update = SQL_AGENT_UPDATE, .check = agent_check, .changed = agent_changed
 };
 
 const struct resource  agent_active_resource = { AGENT("api_agents_active") };
@@ -91,66 +134,6 @@ const struct resource  agent_retire_resource = {
     .name = "agent", .category = AUDIT_CERT_LIFECYCLE, .schema = "RetireAgentResponse",
     .fields = retire_fields, .filters = retire_query
 };
-
-/*
- * An address that no call would lead to is refused at once; what a name leads to
- * is known when it is called.
- */
-static bool
-agent_reachable(struct request *r)
-{
-    static const struct { const char *name, *scheme; } places[] = {
-        { "url", "" }, { "probe_address", "https://" },
-    };
-    char         url[400];
-    const char  *text;
-
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        text = json_string_value(json_object_get(r->body, places[i].name));
-        snprintf(url, sizeof(url), "%s%.300s", places[i].scheme, text ? text : "");
-
-        if (!http_url_allowed(&r->ctx->conf->outgoing, HTTP_PRIVATE, url, &r->err)) {
-            r->err.code = ERR_INVALID;
-            return error_prefix(&r->err, "%s", places[i].name);
-        }
-    }
-
-    return true;
-}
-
-bool
-agent_update(struct request *r)
-{
-    return agent_reachable(r) && resource_update(r);
-}
-
-bool
-agent_create(struct request *r)
-{
-    const struct core   core = { r->db, r->ctx->seal, r->actor, r->actor_type };
-    CLEANUP(mem) char  *id = NULL;
-    const char         *kind;
-    bool                pinned;
-
-    if (!agent_reachable(r) || !resource_insert(r, &agent_resource, &id)) {
-        return false;
-    }
-
-    kind = json_string_value(json_object_get(r->body, "kind"));
-    if (kind && strcmp(kind, "pull") == 0) {
-        return resource_reply(r, &agent_resource, id, 201);
-    }
-
-    pinned = json_is_string(json_object_get(r->body, "fingerprint"));
-
-    if (pinned == json_is_true(json_object_get(r->body, "trust_on_first_use"))) {
-        return error_set(&r->err, ERR_INVALID, "give either the fingerprint of "
-                         "the listener's certificate or trust_on_first_use: true");
-    }
-
-    return agent_enrol(&core, id, &r->err)
-           && resource_reply(r, &agent_resource, id, 201);
-}
 
 /* Asked while something stands on it: 409 with the counts, unless force. */
 static bool
@@ -206,7 +189,7 @@ agent_retire(struct request *r)
     }
 
     if (PQntuples(counts) == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "no agent has this id");
+        return error_not_found(&r->err, "agent", r->args[0]);
     }
 
     if (PQgetvalue(counts, 0, 1)[0] == 't') {

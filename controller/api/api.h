@@ -2,10 +2,11 @@
 #pragma once
 #include "resource.h"
 
-rest_handler  issuer_create, issuer_update;
-rest_handler  agent_create, agent_update, agent_retire, agent_revoke_post;
-rest_handler  certificate_create, certificate_renew, certificate_deploy,
-              certificate_revoke;
+rest_handler  issuer_create, issuer_update, issuer_test_post;
+rest_handler  agent_retire, agent_revoke_post;
+rest_handler  authority_create, authority_use, authority_withdraw;
+rest_handler  certificate_renew, certificate_deploy, certificate_revoke;
+rest_handler  renewal_policy_delete;
 rest_handler  job_cancel;
 rest_handler  discovered_claim, discovered_dismiss, discovery_summary;
 rest_handler  stats_summary;

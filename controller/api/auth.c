@@ -10,7 +10,7 @@
 
 static const struct field  key_fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, F_REQUIRED | F_FIXED, 1, 100, .pattern = "[A-Za-z0-9._@ -]+",
+    { "name", T_TEXT, F_REQUIRED | F_FIXED, 1, 100, .pattern = "(?! )[A-Za-z0-9._@ -]*[A-Za-z0-9._@-]",
       .help = "shown as the actor in audit rows" },
     { "permissions", T_TEXTS, F_REQUIRED | F_FIXED, 1, 100, 64,
       .pattern = "\\*|[a-z_.]+(\\.\\*)?",

@@ -1,25 +1,26 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
+#include "profile.h"
 #include "resource_fields.h"
+#include "rest_auth.h"
 #include "sql_certificate.h"
 #include "wire.h"
 
 static const struct field  fields[] = {
     FIELD_ID,
-    { "name", T_TEXT, 0, 1, 253, .pattern = "[^\\x00-\\x1f\\x7f]+",
-      .help = "common_name unless set" },
+    FIELD_LABEL("name", 0, 1, 253, NULL, "common_name unless set"),
     { "common_name", T_TEXT, F_REQUIRED, 1, CERTCTL_NAME_MAX, .check = certificate_name_check,
-      .help = "host name, *.name or IP address" },
+      .canonical = certificate_name_canonical,
+      .help = "host name, *.name or IP address; other scripts are answered as A-labels" },
     { "sans", T_TEXTS, 0, 0, CERTCTL_SANS_MAX, CERTCTL_NAME_MAX,
-      .check = certificate_name_check,
+      .check = certificate_name_check, .canonical = certificate_name_canonical,
       .init = "[]", .help = "further names; with common_name at most 100" },
-    { "environment", T_TEXT, 0, 0, 100,
-      .init = "\"\"", .help = "production, staging, ..." },
+    FIELD_LABEL("environment", 0, 0, 100, "\"\"", "production, staging, ..."),
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
     FIELD_REF("owner_id", F_NULL, "who answers for it"),
     FIELD_REF("team_id", F_NULL, "whose it is"),
-    FIELD_REF("issuer_id", F_REQUIRED, "who issues it"),
+    FIELD_REF("issuer_id", F_NULL, "who issues it; required unless its renewal policy names who"),
     { "target_ids", T_TEXTS, 0, 0, 1000, 100,
       .init = "[]", .help = "where it is served; created without, those of its policy" },
     FIELD_READ("agent_ids", T_TEXTS, "the hosts of its targets"),
@@ -39,6 +40,9 @@ static const struct field  fields[] = {
       .help = "another name of expires_at" },
     { "tags", T_TAGS, .init = "{}", .help = "free text by key" },
     FIELD_READ("renew_at", T_TIME, "when it renews by itself"),
+    FIELD_READ("covered", T_BOOL, "whether an active renewal policy applies to it; null when it is "
+               "revoked or archived"),
+    FIELD_READ("renewal_refused", T_TEXT, "why its renewal policy does not renew it"),
     FIELD_READ("source", T_TEXT, "where it came from"),
     FIELD_READ("consecutive_failures", T_INT, "renewals that failed in a row"),
     FIELD_READ("next_retry_at", T_TIME, "after a failure"),
@@ -61,6 +65,7 @@ static const struct filter  filters[] = {
     { "organization_id", "organization_id", OP_EQ },
     { "renewal_policy_id", "renewal_policy_id", OP_EQ },
     { "profile_id", "certificate_profile_id", OP_EQ },
+    { "covered", "covered", OP_EQ },
     { "agent_id", "agent_ids", OP_HAS },
     { "target_id", "target_ids", OP_HAS },
     { "expires_before", "expires_at", OP_BEFORE },
@@ -79,19 +84,59 @@ static const struct sort  sorts[] = {
     { 0 }
 };
 
+static bool
+differs(const struct request *r, const json_t *current, const char *const *names)
+{
+    const json_t  *value;
+
+    for ( ; *names; names++) {
+        value = json_object_get(r->body, *names);
+
+        if (value && !json_equal(value, json_object_get(current, *names))) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+/* The next renewal issues for these names: who may not issue may not choose them. */
+static bool
+certificate_check(struct request *r, const char *id, const json_t *current)
+{
+    static const char *const  names[] = { "common_name", "sans", NULL };
+
+    (void) id;
+
+    return current == NULL || !differs(r, current, names) || auth_may(r, "cert.issue")
+           || error_set(&r->err, ERR_FORBIDDEN, "common_name and sans are what the next renewal "
+                        "issues for: to change them needs the permission cert.issue");
+}
+
+/* Its profile and its organization allow what it is; what was created before a rule may
+ * change in all that the rule is not about.  Without a target, a new one gets those of
+ * the policy that applies. */
+static bool
+certificate_changed(struct request *r, const char *id, const json_t *current)
+{
+    static const char *const  judged[] = {
+        "common_name", "sans", "key_type", "certificate_profile_id", "organization_id",
+        "renewal_policy_id", NULL
+    };
+
+    if ((current == NULL || differs(r, current, judged))
+        && !profile_allows(&(struct core) { .db = r->db }, id, &r->err))
+    {
+        return false;
+    }
+
+    return current || DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id);
+}
+
 const struct resource  certificate_resource = {
     .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
-    .filters = filters, .sorts = sorts, RESOURCE_SQL(CERTIFICATE)
+    .filters = filters, .sorts = sorts, .check = certificate_check,
+    .changed = certificate_changed,
+    RESOURCE_SQL(CERTIFICATE)
 };
-
-/* Without a target, it gets those of the policy that applies. */
-bool
-certificate_create(struct request *r)
-{
-    CLEANUP(mem) char  *id = NULL;
-
-    return resource_insert(r, &certificate_resource, &id)
-           && DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id)
-           && resource_reply(r, &certificate_resource, id, 201);
-}

@@ -2,6 +2,7 @@
 #include "api.h"
 #include "deployment.h"
 #include "renewal.h"
+#include "conf.h"
 #include "resource_fields.h"
 #include "revocation.h"
 #include "sql_certificate.h"
@@ -81,10 +82,12 @@ certificate_renew(struct request *r)
     CLEANUP(mem) char    *job = NULL, *attempt = NULL;
     CLEANUP(json) json_t *answer = NULL;
     char                  location[160];
-    bool                  force;
+    struct renewal_options  options = {
+        .max_issuances = r->ctx->conf->max_issuances_per_day
+    };
 
-    if (!renew_forced(r, &force)
-        || !renewal_request(&core, r->args[0], force, &job, &attempt, &r->err))
+    if (!renew_forced(r, &options.force)
+        || !renewal_request(&core, r->args[0], &options, &job, &attempt, &r->err))
     {
         return false;
     }
@@ -93,7 +96,7 @@ certificate_renew(struct request *r)
                        job ? "renewal_triggered" : "awaiting_approval",
                        "job_id", job, "attempt_id", attempt);
     r->details = json_pack("{s:s? s:s? s:b}", "job_id", job, "attempt_id", attempt,
-                           "force", force);
+                           "force", options.force);
 
     if (job) {
         snprintf(location, sizeof(location), "/api/v1/jobs/%s", job);

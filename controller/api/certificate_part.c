@@ -26,6 +26,19 @@ const struct resource  certificate_version_resource = {
     .parent = "certificate_id", .whole = "api_certificates"
 };
 
+static const struct field  order_fields[] = {
+    FIELD_READ("id", T_TEXT, "of the order"),
+    FIELD_READ("target_id", T_TEXT, "where its key is"),
+    FIELD_READ("issuer_id", T_TEXT, "the CA"),
+    FIELD_STATE("state", "new ready issued deployed failed", "how far it is"),
+    FIELD_READ("steps", T_INT, "steps that are done at the CA"),
+    FIELD_READ("next_at", T_TIME, "when the next step is due"),
+    FIELD_READ("deadline", T_TIME, "when it is given up"),
+    FIELD_READ("last_error", T_TEXT, "why the last step failed"),
+    FIELD_READ("problem", T_OBJECT, "what the CA said, as it came (RFC 9457 where it speaks it)"),
+    { 0 }
+};
+
 static const struct field  renewal_fields[] = {
     FIELD_READ("id", T_TEXT, "of the attempt"),
     FIELD_READ("certificate_id", T_TEXT, "what it renews"),
@@ -41,6 +54,7 @@ static const struct field  renewal_fields[] = {
     FIELD_READ("error", T_TEXT, "why it failed"),
     FIELD_READ("error_message", T_TEXT, "another name of error"),
     FIELD_READ("warning", T_TEXT, "it has less time than was ordered"),
+    { "orders", T_ROWS, F_READ, .of = order_fields, .help = "one for each target, at the CA" },
     FIELD_READ("started_at", T_TIME, "first step"),
     FIELD_READ("completed_at", T_TIME, "last step"),
     FIELD_CREATED_AT,

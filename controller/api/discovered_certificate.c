@@ -37,7 +37,7 @@ static const struct field  fields[] = {
     FIELD_READ("managed_certificate_id", T_TEXT, "its managed certificate"),
     FIELD_STATE("status", "Unmanaged Managed Dismissed", "whether it is managed"),
     FIELD_STATE("expiry_status", "valid expiring_soon expiring expired",
-                "by the days that are left"),
+                "30 or 7 days left; of a lifetime below 90 days a third or a tenth"),
     FIELD_READ("days_until_expiry", T_INT, "negative afterwards"),
     FIELD_READ("first_seen_at", T_TIME, "first report"),
     FIELD_READ("last_seen_at", T_TIME, "last report"),
@@ -150,9 +150,7 @@ discovered_dismiss(struct request *r)
 
     known = resource_text(r, &discovered_certificate_resource, r->args[0]);
     if (known == NULL) {
-        return r->err.code != ERR_NOT_FOUND ? false
-               : error_set(&r->err, ERR_NOT_FOUND,
-                           "no observed certificate has this id");
+        return false;
     }
 
     id = DB_VALUE(r->db, &r->err, SQL_DISCOVERED_CERTIFICATE_DISMISS, r->args[0]);

@@ -1,6 +1,8 @@
 /* Issuers: core/ checks their configuration and seals its secrets. */
 #include "api.h"
+#include "conf.h"
 #include "issuer.h"
+#include "issuer_test.h"
 #include "issuers.h"
 #include "resource_fields.h"
 
@@ -16,7 +18,9 @@ static const struct field  fields[] = {
     { "enabled", T_BOOL, .init = "true", .help = "may issue" },
     FIELD_READ("source", T_TEXT, "who made it"),
     FIELD_READ("last_tested_at", T_TIME, "last test"),
-    FIELD_READ("test_status", T_TEXT, "its result"),
+    FIELD_READ("paused_until", T_TIME, "the CA has asked to wait: no order of it goes on before"),
+    FIELD_READ("pause_reason", T_TEXT, "what it said"),
+    FIELD_STATE("test_status", "success failed", "its result"),
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }
@@ -32,6 +36,26 @@ const struct resource  issuer_resource = {
     .name = "issuer", .category = AUDIT_CONFIG, .table = "issuers",
     .schema = "Issuer", .fields = fields, .view = "api_issuers",
     .filters = filters, .sorts = sorts
+};
+
+static const struct field  steps[] = {
+    FIELD_READ("step", T_TEXT, "what was tried"),
+    FIELD_READ("ok", T_BOOL, "it works"),
+    FIELD_READ("detail", T_TEXT, "why it does not work, or what is to be known even so"),
+    { 0 }
+};
+
+static const struct field  test_fields[] = {
+    FIELD_STATE("status", "success failed", "whether everything works"),
+    FIELD_READ("message", T_TEXT, "the first fault"),
+    FIELD_READ("tested_at", T_TIME, "when"),
+    { "steps", T_ROWS, F_READ, .of = steps, .help = "what was tried, up to the first fault" },
+    { 0 }
+};
+
+const struct resource  issuer_test_resource = {
+    .name = "issuer", .category = AUDIT_CONFIG, .schema = "IssuerTestResponse",
+    .request = "IssuerTestRequest", .fields = test_fields
 };
 
 /* Which of config's fields were given, not what they hold. */
@@ -115,4 +139,27 @@ issuer_update(struct request *r)
     }
 
     return issuer_write(r, r->args[0], 200);
+}
+
+bool
+issuer_test_post(struct request *r)
+{
+    const struct core             core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+    CLEANUP(http_client) struct http_client  *http = NULL;
+    CLEANUP(json) json_t         *answer = NULL;
+
+    if (!resource_check_optional(r, test_fields)) {
+        return false;
+    }
+
+    http = http_client_new(&r->ctx->conf->outgoing, &r->err);
+
+    if (http == NULL || !issuer_test(&core, http, r->args[0], &answer, &r->err)) {
+        return false;
+    }
+
+    r->details = json_pack("{s:O, s:O}", "status", json_object_get(answer, "status"),
+                           "message", json_object_get(answer, "message"));
+
+    return rest_reply_json(r, answer);
 }

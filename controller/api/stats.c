@@ -7,9 +7,12 @@
 
 static const struct field  summary_fields[] = {
     FIELD_READ("total_certificates", T_INT, "not archived"),
-    FIELD_READ("expiring_certificates", T_INT, "in their window"),
+    FIELD_READ("expiring_certificates", T_INT, "status Expiring: at most 30 days are left, or a "
+               "third of a lifetime below 90 days"),
     FIELD_READ("expired_certificates", T_INT, "too late"),
     FIELD_READ("revoked_certificates", T_INT, "revoked"),
+    FIELD_READ("uncovered_certificates", T_INT, "no active renewal policy applies to them: they "
+               "are not renewed"),
     FIELD_READ("active_agents", T_INT, "Online"),
     FIELD_READ("offline_agents", T_INT, "Offline or Degraded"),
     FIELD_READ("total_agents", T_INT, "not retired"),

@@ -1,7 +1,10 @@
 /* Targets: places where certificates are served. */
+#include "address.h"
 #include "api.h"
 #include "resource_fields.h"
 #include "target.h"
+
+#include <stdio.h>
 
 static const struct field  fields[] = {
     FIELD_ID,
@@ -29,8 +32,21 @@ static const struct filter  filters[] = {
 
 static const struct sort  sorts[] = { SORT_NAMES, { 0 } };
 
+static bool
+target_check(struct request *r, const char *id, const json_t *current)
+{
+    const json_t  *config = json_object_get(r->body, "config");
+    const char    *probe = json_string_value(json_object_get(config, "probe"));
+    char           url[400];
+
+    (void) id, (void) current;
+    snprintf(url, sizeof(url), "https://%.300s", probe ? probe : "");
+
+    return address_check(r, "/config/probe", url);
+}
+
 const struct resource  target_resource = {
     .name = "target", .category = AUDIT_CONFIG, .table = "deployment_targets",
     .schema = "DeploymentTarget", .fields = fields,
-    .view = "api_targets", .filters = filters, .sorts = sorts
+    .view = "api_targets", .filters = filters, .sorts = sorts, .check = target_check
 };

@@ -42,16 +42,16 @@ print_usage(FILE *out)
     fprintf(out, "usage: certctl [options] command [argument] [options]\n\n");
 
     for (c = cli_commands; c->words; c++) {
-        fprintf(out, "  %-13s %-4s %s\n", c->words,
+        fprintf(out, "  %-14s %-4s %s\n", c->words,
                 c->argument ? c->argument : "", c->help);
 
         for (const struct cli_option *o = c->options; o && o->name; o++) {
-            fprintf(out, "  %-13s      --%s%s%s\n", "", o->name,
+            fprintf(out, "  %-14s      --%s%s%s\n", "", o->name,
                     o->value ? " " : "", o->value ? o->value : "");
         }
     }
 
-    fprintf(out, "  %-13s %-4s %s\n\n", "help", "", "this text; also -h, --help after any command");
+    fprintf(out, "  %-14s %-4s %s\n\n", "help", "", "this text; also -h, --help after any command");
 
     for (size_t i = 0; i < GLOBALS; i++) {
         fprintf(out, "  --%s %-*s %s%s%s%s\n", globals[i].name,

@@ -37,6 +37,7 @@ static const struct cli_option  cert_list[] = {
     { "status", "status",    CLI_QUERY, "STATUS" },
     { "issuer", "issuer_id", CLI_QUERY, "ID" },
     { "agent",  "agent_id",  CLI_QUERY, "ID" },
+    { "covered", "covered",  CLI_QUERY, "true|false" },
     PAGE, { NULL }
 };
 
@@ -68,7 +69,19 @@ static const struct cli_column  certs[] = {
 static const struct cli_column  jobs[] = {
     { "ID", "id" }, { "TYPE", "type" }, { "STATUS", "status" },
     { "CERTIFICATE", "certificate_id" }, { "TRIES", "attempts" },
-    { "CREATED", "created_at" }, { "ERROR", "last_error" }, { NULL }
+    { "CREATED", "created_at" }, { "NEXT", "next_at" }, { "ERROR", "last_error" },
+    { "WAITS FOR", "waits_for" }, { NULL }
+};
+
+static const struct cli_column  renewals[] = {
+    { "ID", "id" }, { "STATUS", "status" }, { "CREATED", "created_at" },
+    { "ENDED", "completed_at" }, { "ERROR", "error" }, { "ORDERS", "orders" }, { NULL }
+};
+
+static const struct cli_column  issuers[] = {
+    { "ID", "id" }, { "NAME", "name" }, { "TYPE", "type" }, { "ENABLED", "enabled" },
+    { "TEST", "test_status" }, { "PAUSED UNTIL", "paused_until" },
+    { "REASON", "pause_reason" }, { NULL }
 };
 
 static const struct cli_column  records[] = {
@@ -103,8 +116,19 @@ const struct cli_command  cli_commands[] = {
     ROW(.words = "certs renew", .argument = "ID", .method = "POST",
         .path = "/api/v1/certificates/{}/renew", .options = renew,
         .help = "renew it now"),
+    ROW(.words = "certs renewals", .argument = "ID", .method = "GET",
+        .path = "/api/v1/certificates/{}/renewals", .options = page, .columns = renewals,
+        .help = "its renewal attempts, with their orders at the CA"),
+    ROW(.words = "issuers list", .method = "GET", .path = "/api/v1/issuers",
+        .options = page, .columns = issuers, .help = "certification authorities"),
+    ROW(.words = "issuers get", .argument = "ID", .method = "GET",
+        .path = "/api/v1/issuers/{}", .help = "one issuer"),
+    ROW(.words = "issuers test", .argument = "ID", .method = "POST",
+        .path = "/api/v1/issuers/{}/test", .help = "try whether it works"),
     ROW(.words = "jobs list", .method = "GET", .path = "/api/v1/jobs",
         .options = job_list, .columns = jobs, .help = "work, done and to be done"),
+    ROW(.words = "jobs get", .argument = "ID", .method = "GET",
+        .path = "/api/v1/jobs/{}", .help = "one job"),
     ROW(.words = "status", .run = cli_status,
         .help = "the server, its database, and how much there is of what"),
     ROW(.words = "version", .run = cli_version,

@@ -1,171 +1,82 @@
 /*
- * The configuration table and its readers.  To add a key: 1. a field in struct
- * conf; 2. a row here; 3. a line in docs/configuration.md (t/02-tables.t checks).
+ * Reads the configuration: each place gives texts, a text becomes the value of
+ * its field, the field table checks it.  To add a key: 1. a member of struct
+ * conf; 2. a row in conf_fields.c; 3. make docs.
  */
 #include "conf.h"
 
+#include "cleanup.h"
+
 #include <ctype.h>
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW(field, type, init, flags, min, max, allowed, help)                \
-    { #field, type, offsetof(struct conf, field), init, flags, min, max,      \
-      allowed, help }
+CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
-const struct conf_key  conf_keys[] = {
-    ROW(data_dir, CONF_TEXT, "", 0, 1, 400, "a directory",
-        "directory for the files of the daemon; created if missing"),
-    ROW(listen, CONF_TEXT, "127.0.0.1:8443", 0, 3, 200, "address:port, or [address]:port",
-        "where the REST API listens (TLS 1.3)"),
-    ROW(pki_listen, CONF_TEXT, "127.0.0.1:8480", 0, 0, 200, "address:port, or empty for none",
-        "where CRL and OCSP are answered over plain HTTP"),
-    ROW(pki_url, CONF_TEXT, "", 0, 0, 200, "http://host[:port], or empty for http://<pki_listen>",
-        "URL of pki_listen for relying parties; stands in issued certificates"),
-    ROW(database, CONF_TEXT, "", CONF_SECRET, 0, 1000, "postgres://... or a libpq string, or empty for the private cluster",
-        "PostgreSQL database of the controller"),
-    ROW(demo, CONF_BOOL, "off", 0, 0, 0, "on or off",
-        "load demo data; no API key is needed on loopback"),
-    ROW(api_threads, CONF_INT, "2", 0, 1, 64, NULL, "threads that answer API requests"),
-    ROW(job_threads, CONF_INT, "4", 0, 1, 64, NULL, "threads that run jobs"),
-    ROW(inventory_interval, CONF_INT, "60", 0, 1, 86400, NULL,
-        "seconds between two polls of each agent"),
-    ROW(loop_tick, CONF_INT, "1", 0, 1, 3600, NULL,
-        "seconds between two checks for agents that are due for a poll"),
-    ROW(renewal_interval, CONF_INT, "30", 0, 1, 86400, NULL,
-        "seconds between two checks for certificates that are due for renewal"),
-    ROW(expiry_interval, CONF_INT, "300", 0, 1, 86400, NULL,
-        "seconds between two updates of the expiry status"),
-    ROW(ocsp_interval, CONF_INT, "30", 0, 1, 86400, NULL,
-        "seconds between two checks for staples past half of their lifetime"),
-    ROW(reaper_interval, CONF_INT, "10", 0, 1, 3600, NULL,
-        "seconds between two checks for jobs whose lease has expired"),
-    ROW(job_lease, CONF_INT, "60", 0, 3, 3600, NULL,
-        "seconds until a job whose worker gives no sign of life can be claimed again"),
-    ROW(max_issuances_per_day, CONF_INT, "3", 0, 1, 10000, NULL,
-        "issuances of one certificate within 24 hours; the next one fails"),
-    ROW(outgoing_networks, CONF_TEXT, "", CONF_NETWORKS, 0, 1500, "networks in CIDR notation, comma-separated, at most 32, or empty",
-        "networks that outgoing calls may lead to in addition to public and private addresses"),
-    ROW(ocsp_private_addresses, CONF_BOOL, "off", 0, 0, 0, "on or off",
-        "allow OCSP responders at loopback and private addresses"),
-    ROW(api_names, CONF_TEXT, "localhost,127.0.0.1,::1", 0, 1, 1000, "names and addresses, comma-separated",
-        "names and addresses in the certificate of the API"),
-    ROW(log_level, CONF_WORD, "info", 0, 0, 0, "error warn notice info debug",
-        "least severe level that is logged on standard error"),
-    { 0 }
-};
-
-static const struct conf_key *
+static const struct field *
 conf_find(const char *name, size_t len)
 {
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        if (strlen(k->name) == len && strncmp(k->name, name, len) == 0) {
-            return k;
+    for (const struct field *f = conf_fields; f->name; f++) {
+        if (strlen(f->name) == len && strncmp(f->name, name, len) == 0) {
+            return f;
         }
     }
 
     return NULL;
 }
 
-static void *
-conf_field(struct conf *conf, const struct conf_key *key)
+/* What no field of its type can be stays a string, which the check refuses. */
+static json_t *
+conf_value(const struct field *f, const char *text)
 {
-    return (char *) conf + key->offset;
-}
+    static const char *const  words[][2] = {
+        { "off", "on" }, { "false", "true" }, { "no", "yes" }, { "0", "1" }
+    };
+    char       *end;
+    long long   n;
 
-static bool
-conf_bad(const struct conf_key *key, const char *where, struct error *err)
-{
-    if (key->type == CONF_INT) {
-        return error_set(err, ERR_INVALID, "%s: %s must be a number from %ld to %ld",
-                         where, key->name, key->min, key->max);
-    }
-
-    return error_set(err, ERR_INVALID, "%s: %s must be %s%s", where, key->name,
-                     key->type == CONF_WORD ? "one of: " : "", key->allowed);
-}
-
-static bool
-conf_set_text(struct conf *conf, const struct conf_key *key, const char *value,
-    const char *where, struct error *err)
-{
-    char             **field = conf_field(conf, key), *copy;
-    struct networks    networks = { 0 };
-
-    if ((key->flags & CONF_NETWORKS) && !networks_parse(value, &networks, err)) {
-        return error_prefix(err, "%s: %s", where, key->name);
-    }
-
-    copy = strdup(value);
-    if (copy == NULL) {
-        return error_set(err, ERR_INTERNAL, "out of memory");
-    }
-
-    if (key->type == CONF_TEXT && where
-        && ((long) strlen(value) < key->min || (long) strlen(value) > key->max))
-    {
-        free(copy);
-        return conf_bad(key, where, err);
-    }
-
-    free(*field);
-    *field = copy;
-
-    return true;
-}
-
-static bool
-word_allowed(const char *words, const char *word)
-{
-    size_t  len = strlen(word), n;
-
-    for (; *words; words += n + (words[n] == ' ')) {
-        n = strcspn(words, " ");
-        if (n == len && strncmp(words, word, n) == 0) {
-            return true;
-        }
-    }
-
-    return false;
-}
-
-static bool
-conf_set(struct conf *conf, const struct conf_key *key, const char *value,
-    const char *where, struct error *err)
-{
-    static const char *const  on[] = { "on", "true", "yes", "1" };
-    static const char *const  off[] = { "off", "false", "no", "0" };
-    char                     *end;
-    long                      n;
-
-    switch (key->type) {
-
-    case CONF_INT:
+    if (f->type == T_INT) {
         errno = 0;
-        n = strtol(value, &end, 10);
-        if (errno || end == value || *end || n < key->min || n > key->max) {
-            return conf_bad(key, where, err);
-        }
-        *(int *) conf_field(conf, key) = n;
-        return true;
+        n = strtoll(text, &end, 10);
+        return errno || end == text || *end ? json_string(text) : json_integer(n);
+    }
 
-    case CONF_BOOL:
-        for (size_t i = 0; i < sizeof(on) / sizeof(on[0]); i++) {
-            if (strcmp(value, on[i]) == 0 || strcmp(value, off[i]) == 0) {
-                *(bool *) conf_field(conf, key) = strcmp(value, on[i]) == 0;
-                return true;
+    for (size_t i = 0; f->type == T_BOOL && i < sizeof(words) / sizeof(words[0]); i++) {
+        for (int on = 0; on < 2; on++) {
+            if (strcmp(text, words[i][on]) == 0) {
+                return json_boolean(on);
             }
         }
-        return conf_bad(key, where, err);
-
-    case CONF_WORD:
-        if (!word_allowed(key->allowed, value)) {
-            return conf_bad(key, where, err);
-        }
     }
 
-    return conf_set_text(conf, key, value, where, err);
+    return json_string(text);
+}
+
+static bool
+conf_set(json_t *values, const struct field *f, const char *text,
+    const char *where, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *one = json_object(), *faults = json_array();
+    json_t                    *value = conf_value(f, text);
+
+    if (value == NULL) {
+        return error_set(err, ERR_INVALID, "%s: %s must be UTF-8", where, f->name);
+    }
+
+    json_object_set_new(one, f->name, value);
+
+    if (f->type == T_BOOL && !json_is_boolean(value)) {
+        return error_set(err, ERR_INVALID, "%s: %s must be on or off", where, f->name);
+    }
+
+    if (!field_check(conf_fields, one, NULL, FIELD_MERGE, faults)) {
+        field_error(faults, err);
+        return error_prefix(err, "%s", where);
+    }
+
+    return json_object_update(values, one) == 0
+           || error_set(err, ERR_INTERNAL, "out of memory");
 }
 
 static char *
@@ -182,11 +93,10 @@ trim(char *text)
 
 /* "key = value" lines; "#" begins a comment line. */
 static bool
-conf_read_line(struct conf *conf, char *line, const char *where,
-    struct error *err)
+conf_read_line(json_t *values, char *line, const char *where, struct error *err)
 {
-    const struct conf_key  *key;
-    char                   *text = trim(line), *eq = strchr(text, '=');
+    const struct field  *f;
+    char                *text = trim(line), *eq = strchr(text, '=');
 
     if (*text == '\0' || *text == '#') {
         return true;
@@ -198,31 +108,40 @@ conf_read_line(struct conf *conf, char *line, const char *where,
 
     *eq = '\0';
     text = trim(text);
-    key = conf_find(text, strlen(text));
+    f = conf_find(text, strlen(text));
 
-    if (key == NULL) {
+    if (f == NULL) {
         return error_set(err, ERR_INVALID, "%s: unknown key \"%.60s\": "
                          "certctld --help lists the keys", where, text);
     }
 
-    return conf_set(conf, key, trim(eq + 1), where, err);
+    return conf_set(values, f, trim(eq + 1), where, err);
 }
 
 static bool
-conf_read_file(struct conf *conf, const char *path, struct error *err)
+conf_read_file(json_t *values, const char *path, struct error *err)
 {
-    FILE  *file = fopen(path, "re");
-    char   line[2048], where[600];
-    int    n = 0;
-    bool   ok = true;
+    FILE               *file = fopen(path, "re");
+    CLEANUP(mem) char  *line = NULL;
+    char                where[200];
+    size_t              size = 0;
+    ssize_t             len;
+    int                 n = 0;
+    bool                ok = true;
 
     if (file == NULL) {
         return error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
     }
 
-    while (ok && fgets(line, sizeof(line), file)) {
-        snprintf(where, sizeof(where), "%.500s:%d", path, ++n);
-        ok = conf_read_line(conf, line, where, err);
+    while (ok && (len = getline(&line, &size, file)) >= 0) {
+        snprintf(where, sizeof(where), "%.180s:%d", path, ++n);
+        ok = strlen(line) == (size_t) len
+             ? conf_read_line(values, line, where, err)
+             : error_set(err, ERR_INVALID, "%s: the line has a NUL byte", where);
+    }
+
+    if (ok && ferror(file)) {
+        ok = error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
     }
 
     fclose(file);
@@ -231,20 +150,20 @@ conf_read_file(struct conf *conf, const char *path, struct error *err)
 }
 
 static bool
-conf_read_env(struct conf *conf, struct error *err)
+conf_read_env(json_t *values, struct error *err)
 {
     char         name[80] = "CERTCTL_", where[100];
     const char  *value;
     size_t       i;
 
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        for (i = 0; i <= strlen(k->name); i++) {
-            name[8 + i] = toupper((unsigned char) k->name[i]);
+    for (const struct field *f = conf_fields; f->name; f++) {
+        for (i = 0; i <= strlen(f->name); i++) {
+            name[8 + i] = toupper((unsigned char) f->name[i]);
         }
 
         snprintf(where, sizeof(where), "environment %s", name);
         value = getenv(name);
-        if (value && !conf_set(conf, k, value, where, err)) {
+        if (value && !conf_set(values, f, value, where, err)) {
             return false;
         }
     }
@@ -253,7 +172,7 @@ conf_read_env(struct conf *conf, struct error *err)
 }
 
 /* "--job-threads" or "--job-threads=4" -> its row; *value points behind "=". */
-static const struct conf_key *
+static const struct field *
 conf_flag(const char *arg, const char **value)
 {
     char    name[80];
@@ -272,13 +191,13 @@ conf_flag(const char *arg, const char **value)
     return conf_find(name, len);
 }
 
-/* Applies flags, or only finds --config (file wanted): flags win over the file. */
+/* Applies flags, or only finds --config (values NULL): flags win over the file. */
 static bool
-conf_read_flags(struct conf *conf, int argc, char **argv, const char **file,
+conf_read_flags(json_t *values, int argc, char **argv, const char **file,
     bool *test, struct error *err)
 {
-    const struct conf_key  *key;
-    const char             *value;
+    const struct field  *f;
+    const char          *value;
 
     for (int i = 1; i < argc; i++) {
 
@@ -292,14 +211,14 @@ conf_read_flags(struct conf *conf, int argc, char **argv, const char **file,
             continue;
         }
 
-        key = strncmp(argv[i], "--", 2) == 0 ? conf_flag(argv[i], &value) : NULL;
+        f = strncmp(argv[i], "--", 2) == 0 ? conf_flag(argv[i], &value) : NULL;
 
-        if (key == NULL) {
+        if (f == NULL) {
             return error_set(err, ERR_INVALID, "unknown argument \"%.60s\": see --help",
                              argv[i]);
         }
 
-        if (key->type == CONF_BOOL && value == NULL) {
+        if (f->type == T_BOOL && value == NULL) {
             value = "on";
         } else if (value == NULL && i + 1 < argc) {
             value = argv[++i];
@@ -309,7 +228,7 @@ conf_read_flags(struct conf *conf, int argc, char **argv, const char **file,
             return error_set(err, ERR_INVALID, "%.60s needs a value", argv[i]);
         }
 
-        if (conf && !conf_set(conf, key, value, "command line", err)) {
+        if (values && !conf_set(values, f, value, "command line", err)) {
             return false;
         }
     }
@@ -317,39 +236,71 @@ conf_read_flags(struct conf *conf, int argc, char **argv, const char **file,
     return true;
 }
 
-/* The hosts of a demo are on this machine. */
-static bool
-conf_networks(struct conf *conf, struct error *err)
+static void *
+conf_member(const struct conf *conf, const struct field *f)
 {
-    conf->outgoing = (struct networks) { 0 };
-
-    return (networks_parse(conf->outgoing_networks, &conf->outgoing, err)
-            && (!conf->demo
-                || networks_parse("127.0.0.0/8, ::1/128", &conf->outgoing, err)))
-           || error_prefix(err, "outgoing_networks");
+    return (char *) conf + f->offset;
 }
 
+/* The value that was set, or the default; what it must have is there. */
+static bool
+conf_store(struct conf *conf, json_t *values, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *faults = json_array();
+    json_t                    *value;
+    const char                *text;
+    char                      *copy;
+
+    if (!field_check(conf_fields, values, NULL, FIELD_CREATE, faults)) {
+        field_error(faults, err);
+        return error_set(err, ERR_INVALID, "%s: set it by a flag, the environment or in a "
+                         "file (certctld --help)", err->detail);
+    }
+
+    for (const struct field *f = conf_fields; f->name; f++) {
+        if (json_object_get(values, f->name) == NULL) {
+            json_object_set_new(values, f->name, field_default(f));
+        }
+
+        value = json_object_get(values, f->name);
+
+        if (f->type == T_INT) {
+            *(int *) conf_member(conf, f) = (int) json_integer_value(value);
+
+        } else if (f->type == T_BOOL) {
+            *(bool *) conf_member(conf, f) = json_is_true(value);
+
+        } else {
+            text = json_string_value(value);
+            copy = strdup(text ? text : "");
+            if (copy == NULL) {
+                return error_set(err, ERR_INTERNAL, "out of memory");
+            }
+            *(char **) conf_member(conf, f) = copy;
+        }
+    }
+
+    return true;
+}
+
+/* What follows from several fields. The hosts of a demo are on this machine. */
 static bool
 conf_complete(struct conf *conf, struct error *err)
 {
-    char  url[300];
+    char  *url = NULL;
 
-    if (*conf->data_dir == '\0') {
-        return error_set(err, ERR_INVALID, "data_dir is required: --data-dir D");
-    }
-
-    if (!conf_networks(conf, err)) {
-        return false;
+    if (!networks_parse(conf->outgoing_networks, &conf->outgoing, err)
+        || (conf->demo && !networks_parse("127.0.0.0/8, ::1/128", &conf->outgoing, err)))
+    {
+        return error_prefix(err, "outgoing_networks");
     }
 
     if (*conf->pki_url == '\0' && *conf->pki_listen) {
-        snprintf(url, sizeof(url), "http://%.200s", conf->pki_listen);
-        return conf_set_text(conf, conf_find("pki_url", 7), url, NULL, err);
-    }
-
-    if (*conf->pki_url && strncmp(conf->pki_url, "http://", 7) != 0) {
-        return error_set(err, ERR_INVALID, "pki_url must begin with http://: RFC 5280 "
-                         "4.2.1.13, clients do not follow https for CRL and OCSP");
+        if (asprintf(&url, "http://%s", conf->pki_listen) < 0) {
+            return error_set(err, ERR_INTERNAL, "out of memory");
+        }
+        free(conf->pki_url);
+        conf->pki_url = url;
     }
 
     return true;
@@ -359,32 +310,26 @@ bool
 conf_load(struct conf *conf, int argc, char **argv, bool *test,
     struct error *err)
 {
-    const char  *file = NULL;
+    CLEANUP(json_ref) json_t  *values = json_object();
+    const char                *file = NULL;
 
     *conf = (struct conf) { 0 };
     *test = false;
 
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        if (k->type == CONF_TEXT ? !conf_set_text(conf, k, k->init, NULL, err)
-            : !conf_set(conf, k, k->init, "default", err))
-        {
-            return false;
-        }
-    }
-
     return conf_read_flags(NULL, argc, argv, &file, test, err)
-           && (file == NULL || conf_read_file(conf, file, err))
-           && conf_read_env(conf, err)
-           && conf_read_flags(conf, argc, argv, &file, test, err)
+           && (file == NULL || conf_read_file(values, file, err))
+           && conf_read_env(values, err)
+           && conf_read_flags(values, argc, argv, &file, test, err)
+           && conf_store(conf, values, err)
            && conf_complete(conf, err);
 }
 
 void
 conf_free(struct conf *conf)
 {
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        if (k->type == CONF_TEXT || k->type == CONF_WORD) {
-            free(*(char **) conf_field(conf, k));
+    for (const struct field *f = conf_fields; f->name; f++) {
+        if (f->type == T_TEXT) {
+            free(*(char **) conf_member(conf, f));
         }
     }
 }
@@ -392,33 +337,51 @@ conf_free(struct conf *conf)
 void
 conf_print(const struct conf *conf, FILE *out)
 {
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        const void  *field = (const char *) conf + k->offset;
+    const char  *text;
 
-        if (k->type == CONF_INT) {
-            fprintf(out, "%s = %d\n", k->name, *(const int *) field);
+    for (const struct field *f = conf_fields; f->name; f++) {
+        const void  *member = conf_member(conf, f);
 
-        } else if (k->type == CONF_BOOL) {
-            fprintf(out, "%s = %s\n", k->name, *(const bool *) field ? "on" : "off");
+        if (f->type == T_INT) {
+            fprintf(out, "%s = %d\n", f->name, *(const int *) member);
+
+        } else if (f->type == T_BOOL) {
+            fprintf(out, "%s = %s\n", f->name, *(const bool *) member ? "on" : "off");
 
         } else {
-            const char  *text = *(char *const *) field;
-
-            fprintf(out, "%s = %s\n", k->name,
-                    (k->flags & CONF_SECRET) && *text ? "********" : text);
+            text = *(char *const *) member;
+            fprintf(out, "%s = %s\n", f->name,
+                    (f->flags & F_SECRET) && *text ? "********" : text);
         }
+    }
+}
+
+void
+conf_default(const struct field *f, char *out, size_t size)
+{
+    CLEANUP(json_ref) json_t  *value = field_default(f);
+
+    if (json_is_integer(value)) {
+        snprintf(out, size, "%lld", (long long) json_integer_value(value));
+    } else if (json_is_boolean(value)) {
+        snprintf(out, size, "%s", json_is_true(value) ? "on" : "off");
+    } else {
+        snprintf(out, size, "%s", json_is_string(value) ? json_string_value(value) : "");
     }
 }
 
 void
 conf_usage(FILE *out)
 {
+    char  init[200];
+
     fprintf(out, "certctld --data-dir D [--config FILE] [-T] [--KEY VALUE]...\n\n"
             "  -T  print the effective configuration and exit\n\n"
             "Each key may stand in FILE (\"key = value\"), in the environment\n"
             "(CERTCTL_KEY) or here (--key value); the later wins.\n\n");
 
-    for (const struct conf_key *k = conf_keys; k->name; k++) {
-        fprintf(out, "  %-22s %s (default \"%s\")\n", k->name, k->help, k->init);
+    for (const struct field *f = conf_fields; f->name; f++) {
+        conf_default(f, init, sizeof(init));
+        fprintf(out, "  %-22s %s (default \"%s\")\n", f->name, f->help, init);
     }
 }

@@ -1,6 +1,8 @@
-/* What the daemon was told: one table of keys, from file, environment and flags. */
+/* The configuration of the daemon: a table of fields, read from a file, the
+ * environment and flags. */
 #pragma once
 #include "error.h"
+#include "field.h"
 #include "network.h"
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,26 +32,7 @@ struct conf {
     char  *log_level;              /* error, warn, notice, info, debug */
 };
 
-/* One row: see conf.c. */
-struct conf_key {
-    const char  *name;             /* "api_threads": file key; --api-threads,
-                                      CERTCTL_API_THREADS */
-    int          type;             /* enum conf_type */
-    size_t       offset;
-    const char  *init;             /* default, as text */
-    int          flags;
-    long         min, max;         /* numbers */
-    const char  *allowed;          /* space-separated words, or a rule in words */
-    const char  *help;
-};
-
-enum conf_type { CONF_TEXT, CONF_INT, CONF_BOOL, CONF_WORD };
-enum conf_flags {
-    CONF_SECRET   = 1,                 /* masked by conf_print */
-    CONF_NETWORKS = 2                  /* a text that network.h reads */
-};
-
-extern const struct conf_key  conf_keys[];     /* NULL name ends */
+extern const struct field  conf_fields[];
 
 /*
  * Defaults, then the file named by --config, then CERTCTL_<KEY> in env, then
@@ -63,3 +46,6 @@ void conf_free(struct conf *conf);
 /* The effective configuration in the file's own form, secrets as "********". */
 void conf_print(const struct conf *conf, FILE *out);
 void conf_usage(FILE *out);
+
+/* The default of a key, as it stands in the file. */
+void conf_default(const struct field *f, char *out, size_t size);

@@ -1,6 +1,9 @@
 /* Claims an observed certificate: managed row, target on its agent, mapping. */
 #include "adoption.h"
+#include "field.h"
+#include "profile.h"
 #include "sql_core.h"
+#include "wire.h"
 
 #include <string.h>
 
@@ -12,7 +15,7 @@ claim_allowed(const PGresult *row, const char *id, const char *managed_id,
     struct error *err)
 {
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no discovered certificate %s", id);
+        return error_not_found(err, "discovered_certificate", id);
     }
 
     if (strcmp(PQgetvalue(row, 0, IS_CA), "t") == 0) {
@@ -55,6 +58,27 @@ claim_record(const PGresult *row)
     return name;
 }
 
+/* A stranger has written it: NULL when it is no name that an object may have. */
+static const char *
+claim_name(const PGresult *row)
+{
+    struct error  ignored;
+    const char   *name = PQgetvalue(row, 0, COMMON_NAME);
+
+    return *name && strlen(name) <= CERTCTL_NAME_MAX && field_check_label(name, &ignored)
+           ? name : NULL;
+}
+
+/* What could not be issued again is not managed: it would only expire. */
+static bool
+claim_refused(const char *id, struct error *err)
+{
+    err->pointer[0] = '\0';
+
+    return err->code == ERR_INVALID
+           ? error_prefix(err, "%s could not be renewed", id) : false;
+}
+
 bool
 adoption_claim(const struct core *c, const char *discovered_id,
     const char *managed_id, char **managed_id_out, struct error *err)
@@ -69,12 +93,17 @@ adoption_claim(const struct core *c, const char *discovered_id,
     }
 
     id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
-                    : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id);
+                    : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id,
+                               claim_name(row));
 
     if (id == NULL) {
         return err->code == ERR_NOT_FOUND
-               ? error_set(err, ERR_INVALID, "there is no certificate %s",
-                           managed_id ? managed_id : "") : false;
+               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
+                             managed_id ? managed_id : "") : false;
+    }
+
+    if (managed_id == NULL && !profile_allows(c, id, err)) {
+        return claim_refused(discovered_id, err);
     }
 
     target = DB_VALUE(c->db, err, SQL_ADOPTION_TARGET, PQgetvalue(row, 0, AGENT),

@@ -7,7 +7,9 @@
 #include "link.h"
 #include "point.h"
 #include "sql_core.h"
+#include "sql_trust.h"
 #include "tls_probe.h"
+#include "trust.h"
 #include "wire.h"
 #include "work.h"
 
@@ -114,8 +116,31 @@ agent_sans(const struct target_link *link, char *out, size_t size,
     return true;
 }
 
+/*
+ * The host learns the CAs before it gets an identity of one.  *by is the current
+ * one, or the one that it is called by if it cannot learn; to be freed.
+ */
 static bool
-agent_install_identity(struct work *w, struct agent_row *agent,
+agent_learn(struct work *w, struct agent_row *agent, char **by, struct error *err)
+{
+    CLEANUP(json_ref) json_t  *status = NULL;
+    CLEANUP(mem) char         *shown = NULL;
+    bool                       knows;
+
+    if (!target_find("nginx-module")->status(&agent->link, &status, &shown, err)
+        || !trust_send(w->fleet, agent, status, &knows, err))
+    {
+        return false;
+    }
+
+    *by = knows ? DB_VALUE(w->core.db, err, SQL_AUTHORITY_GET, "current")
+                : strdup(agent->authority.id);
+
+    return *by != NULL || error_set(err, ERR_INTERNAL, "no fleet CA can sign");
+}
+
+static bool
+agent_install_identity(struct work *w, struct agent_row *agent, const char *by,
     char fingerprint[65], time_t *until, struct error *err)
 {
     const struct target      *module = target_find("nginx-module");
@@ -132,7 +157,7 @@ agent_install_identity(struct work *w, struct agent_row *agent,
 
     CERTCTL_POINT("enrol.csr.received");
 
-    chain = fleet_sign_agent(&w->core, csr, sans, until, err);
+    chain = fleet_sign_agent(&w->core, by, csr, sans, until, err);
 
     if (chain == NULL || !work_alive(w, err)) {
         return false;
@@ -159,8 +184,8 @@ agent_install_identity(struct work *w, struct agent_row *agent,
  * the one that was installed.
  */
 static bool
-agent_confirm(struct work *w, struct agent_row *agent, const char *fingerprint,
-    time_t until, struct error *err)
+agent_confirm(struct work *w, struct agent_row *agent, const char *by,
+    const char *fingerprint, time_t until, struct error *err)
 {
     CLEANUP(json_ref) json_t  *status = NULL, *details = NULL;
     CLEANUP(mem) char         *shown = NULL, *text = NULL;
@@ -178,7 +203,8 @@ agent_confirm(struct work *w, struct agent_row *agent, const char *fingerprint,
     snprintf(seconds, sizeof(seconds), "%lld", (long long) until);
 
     return work_begin(w, &tx, err)
-           && DB_RUN(tx, err, SQL_AGENT_ENROLLED, w->agent_id, fingerprint, seconds)
+           && DB_RUN(tx, err, SQL_AGENT_ENROLLED, w->agent_id, fingerprint, seconds,
+                     by)
            && DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, text, NULL)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "agent_enrolled", "agent",
@@ -190,6 +216,7 @@ enum work_result
 enrolment_run(struct work *w, struct error *err)
 {
     CLEANUP(agent_row) struct agent_row  agent = { 0 };
+    CLEANUP(mem) char                   *by = NULL;
     char                                 pin[65], fingerprint[65];
     time_t                               until;
 
@@ -200,8 +227,9 @@ enrolment_run(struct work *w, struct error *err)
     agent_pin_lapsed(&agent);
 
     return agent_pin_first(w, &agent, pin, err)
-           && agent_install_identity(w, &agent, fingerprint, &until, err)
-           && agent_confirm(w, &agent, fingerprint, until, err)
+           && agent_learn(w, &agent, &by, err)
+           && agent_install_identity(w, &agent, by, fingerprint, &until, err)
+           && agent_confirm(w, &agent, by, fingerprint, until, err)
            ? WORK_DONE : WORK_FAILED;
 }
 

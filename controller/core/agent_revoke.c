@@ -19,6 +19,7 @@ agent_replace(const struct core *c, const char *certificate_id,
 {
     CLEANUP(mem) char  *elsewhere = NULL, *job = NULL, *attempt = NULL;
     struct error        why = { 0 };
+    const struct renewal_options  options = { .force = true, .override_limit = true };
 
     elsewhere = DB_VALUE(c->db, err, SQL_AGENT_REVOKE_ELSEWHERE, certificate_id);
 
@@ -34,7 +35,7 @@ agent_replace(const struct core *c, const char *certificate_id,
                                         json_string(certificate_id)) == 0;
     }
 
-    if (renewal_request(c, certificate_id, true, &job, &attempt, &why)) {
+    if (renewal_request(c, certificate_id, &options, &job, &attempt, &why)) {
         return json_array_append_new(json_object_get(answer, "replaced"),
                                      json_string(certificate_id)) == 0;
     }
@@ -72,7 +73,7 @@ agent_revoke_row(const struct core *c, const char *agent_id, const char *reason,
     return there
            && (PQntuples(there)
                ? error_set(err, ERR_CONFLICT, "agent %s is revoked already", agent_id)
-               : error_set(err, ERR_NOT_FOUND, "no agent has this id"));
+               : error_not_found(err, "agent", agent_id));
 }
 
 bool

@@ -31,7 +31,7 @@ deployment_request(const struct core *c, const char *certificate_id,
     }
 
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no certificate %s", certificate_id);
+        return error_not_found(err, "certificate", certificate_id);
     }
 
     /* Its places are free: another certificate may have them. */
@@ -338,7 +338,8 @@ deployment_failed(struct work *w, const char *reason, struct error *err)
                                                    "target_id", w->target_id);
 
     return (*w->attempt_id == '\0'
-            || DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason))
+            || DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason,
+                      "false"))
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "deployment_failed", "certificate",
                           w->certificate_id, details, err);
 }

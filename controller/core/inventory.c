@@ -2,7 +2,9 @@
 #include "work.h"
 
 #include "link.h"
+#include "log.h"
 #include "sql_core.h"
+#include "trust.h"
 #include "wire.h"
 #include "x509_chain.h"
 #include "x509_info.h"
@@ -292,6 +294,19 @@ same_configuration(const char *a, const char *b)
     return len && strncmp(a, b, len + 1) == 0;
 }
 
+/* A host that cannot store them is called by a CA that it knows. */
+static void
+inventory_trust(struct work *w, const struct agent_row *agent, json_t *status)
+{
+    bool          knows;
+    struct error  why = { 0 };
+
+    if (!trust_send(w->fleet, agent, status, &knows, &why)) {
+        log_event(LOG_WARN, "", "agent %s does not learn the fleet CAs: %s", w->agent_id,
+                  why.detail);
+    }
+}
+
 enum work_result
 inventory_run(struct work *w, struct error *err)
 {
@@ -313,6 +328,7 @@ inventory_run(struct work *w, struct error *err)
         return WORK_FAILED;
     }
 
+    inventory_trust(w, &agent, status);
     text = json_dumps(status, JSON_COMPACT);
 
     if (page.unchanged) {

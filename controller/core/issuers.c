@@ -29,7 +29,7 @@ issuers_open(const struct core *c, const char *issuer_id, json_t **config,
     }
 
     if (PQntuples(row) == 0) {
-        error_set(err, ERR_NOT_FOUND, "there is no issuer %s", issuer_id);
+        error_not_found(err, "issuer", issuer_id);
         return NULL;
     }
 

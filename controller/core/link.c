@@ -6,13 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED };
+enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED,
+       AUTHORITY, AUTHORITY_FINGERPRINT, AUTHORITY_PEM, CAS };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
     struct error *err)
 {
-    PGresult  *row = DB_EXEC(w->core.db, err, SQL_AGENT_LINK, agent_id);
+    PGresult                     *row = DB_EXEC(w->core.db, err, SQL_AGENT_LINK, agent_id);
+    const struct fleet_identity  *me;
 
     if (row == NULL) {
         return false;
@@ -20,12 +22,19 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
 
     if (PQntuples(row) == 0) {
         PQclear(row);
-        return error_set(err, ERR_NOT_FOUND, "there is no agent %s", agent_id);
+        return error_not_found(err, "agent", agent_id);
     }
 
     if (strcmp(PQgetvalue(row, 0, STATUS), "Retired") == 0) {
         PQclear(row);
         return error_set(err, ERR_INVALID, "agent %s is retired", agent_id);
+    }
+
+    me = fleet_identity(&w->core, w->fleet, PQgetvalue(row, 0, CAS),
+                        PQgetvalue(row, 0, AUTHORITY), err);
+    if (me == NULL) {
+        PQclear(row);
+        return false;
     }
 
     *ret = (struct agent_row) {
@@ -35,13 +44,17 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
                   ? PQgetvalue(row, 0, FINGERPRINT) : NULL,
         .etag = PQgetvalue(row, 0, ETAG),
         .probe_address = PQgetvalue(row, 0, PROBE),
+        .authority = { PQgetvalue(row, 0, AUTHORITY),
+                       PQgetvalue(row, 0, AUTHORITY_FINGERPRINT),
+                       PQgetvalue(row, 0, AUTHORITY_PEM) },
+        .cas = PQgetvalue(row, 0, CAS),
         .link = {
             .http = w->http,
             .agent_id = PQgetvalue(row, 0, ID),
             .url = PQgetvalue(row, 0, URL),
             .ca_pem = w->fleet->ca_pem,
-            .cert_pem = w->fleet->cert_pem,
-            .key_pem = w->fleet->key_pem,
+            .cert_pem = me->cert_pem,
+            .key_pem = me->key_pem,
             .trust_any = strcmp(PQgetvalue(row, 0, TRUST_FIRST_USE), "t") == 0,
         },
     };

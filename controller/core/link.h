@@ -10,6 +10,10 @@ struct agent_row {
     const char          *lapsed;     /* fingerprint of an identity that has expired */
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
+    const char          *cas;        /* fingerprints that it should trust, as JSON */
+    struct {
+        const char      *id, *fingerprint, *pem;
+    } authority;                     /* the fleet CA that it is called by */
 };
 
 static inline void

@@ -8,7 +8,9 @@
 #include "link.h"
 #include "order_step.h"
 #include "order_verify.h"
+#include "renewal.h"
 #include "point.h"
+#include "profile.h"
 #include "ca.h"
 #include "sql_core.h"
 #include "sql_order.h"
@@ -21,24 +23,46 @@
  * of a short life only a tenth. */
 #define ORDER_BACKDATE  300
 
+enum { ISSUED, ALLOWED, WAIT };
+
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
-/* The brake: a certificate that is issued again and again and never comes to
- * rest would empty a CA's budget. */
+/* The daily limit: a certificate that is issued again and again and never comes to
+ * rest would empty a CA's budget.  It is no fault that passes by itself soon. */
 static bool
-order_brake(struct work *w, struct error *err)
+order_within_limit(struct work *w, struct error *err)
 {
-    CLEANUP(mem) char  *count = DB_VALUE(w->core.db, err, SQL_ORDER_ISSUED_TODAY,
-                                         w->certificate_id, w->attempt_id);
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    char                         most[16];
 
-    if (count == NULL) {
-        return false;
+    snprintf(most, sizeof(most), "%d", w->max_issuances);
+    row = DB_EXEC(w->core.db, err, SQL_ORDER_LIMIT, w->certificate_id, w->attempt_id, most);
+
+    if (row == NULL || strcmp(PQgetvalue(row, 0, WAIT), "0") == 0) {
+        return row != NULL;
     }
 
-    return strtol(count, NULL, 10) < w->max_issuances
-           || error_set(err, ERR_INVALID, "%s was issued %s times within a day: stopped, "
-                        "max_issuances_per_day is %d", w->certificate_id, count,
-                        w->max_issuances);
+    renewal_limited(w->certificate_id, PQgetvalue(row, 0, ISSUED), PQgetvalue(row, 0, ALLOWED),
+                    PQgetvalue(row, 0, WAIT), err);
+    err->code = ERR_INVALID;
+
+    return false;
+}
+
+/* The method of the policy may have changed since the renewal was asked for. */
+static bool
+order_served(struct work *w, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = DB_EXEC(w->core.db, err, SQL_ORDER_REFUSAL,
+                                               w->certificate_id, w->id);
+
+    if (row == NULL || PQntuples(row) == 0 || PQgetisnull(row, 0, 0)) {
+        return row != NULL;
+    }
+
+    w->unserved = true;
+
+    return error_set(err, ERR_INVALID, "%s: %s", w->certificate_id, PQgetvalue(row, 0, 0));
 }
 
 static bool
@@ -47,9 +71,38 @@ order_plan(struct work *w, struct error *err)
     CLEANUP(db_tx) struct db  *tx = NULL;
 
     return work_begin(w, &tx, err)
-           && DB_RUN(tx, err, SQL_ORDER_PLAN, w->attempt_id)
+           && DB_RUN(tx, err, SQL_ORDER_PLAN, w->attempt_id, w->id)
            && DB_RUN(tx, err, SQL_ORDER_ATTEMPT_STARTED, w->attempt_id, w->id)
            && db_commit(tx, err);
+}
+
+/* The validity of a certificate that is issued now.  It does not begin before what
+ * it replaces: of two certificates of a name the older one is not served. */
+static bool
+order_validity(struct work *w, const char *target_id, char from[ORDER_TIME],
+    char until[ORDER_TIME], struct error *err)
+{
+    CLEANUP(mem) char  *life = DB_VALUE(w->core.db, err, SQL_ORDER_LIFETIME,
+                                        w->certificate_id);
+    CLEANUP(mem) char  *replaces = life ? DB_VALUE(w->core.db, err, SQL_ORDER_REPLACES,
+                                                   w->certificate_id, target_id) : NULL;
+    time_t              now = time(NULL), begin, seconds, earliest;
+
+    if (replaces == NULL) {
+        return false;
+    }
+
+    seconds = strtoll(life, NULL, 10);
+    earliest = strtoll(replaces, NULL, 10);
+    earliest = earliest < now ? earliest : now;
+    begin = now - (seconds / 10 < ORDER_BACKDATE ? seconds / 10 : ORDER_BACKDATE);
+    begin = begin > earliest ? begin : earliest;
+
+    /* notAfter belongs to the validity (RFC 5280 4.1.2.5) */
+    order_time(begin, from);
+    order_time(begin + seconds - 1, until);
+
+    return true;
 }
 
 /* new -> ready: the host makes key and request; serial and validity are drawn. */
@@ -58,14 +111,13 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
 {
     CLEANUP(agent_row) struct agent_row  agent = { 0 };
     CLEANUP(json_ref) json_t            *config = NULL;
-    CLEANUP(mem) char                   *csr = NULL, *life = NULL;
+    CLEANUP(mem) char                   *csr = NULL;
     CLEANUP(db_tx) struct db            *tx = NULL;
     const struct target                 *target;
     const char                          *sans = PQgetvalue(orders, i, ORDER_SANS);
     char                                 record[256], serial[CA_SERIAL_HEX];
     char                                 from[ORDER_TIME], until[ORDER_TIME];
     bool                                 staple;
-    time_t                               now = time(NULL), seconds;
 
     config = json_loads(PQgetvalue(orders, i, ORDER_TARGET_CONFIG), 0, NULL);
     target = target_find(PQgetvalue(orders, i, ORDER_TARGET_TYPE));
@@ -94,18 +146,11 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
 
     CERTCTL_POINT("order.csr.received");
 
-    life = DB_VALUE(w->core.db, err, SQL_ORDER_LIFETIME, w->certificate_id);
-
-    if (life == NULL || !ca_serial_new(serial, err) || !work_begin(w, &tx, err)) {
+    if (!order_validity(w, PQgetvalue(orders, i, ORDER_TARGET), from, until, err)
+        || !ca_serial_new(serial, err) || !work_begin(w, &tx, err))
+    {
         return false;
     }
-
-    seconds = strtoll(life, NULL, 10);
-    now -= seconds / 10 < ORDER_BACKDATE ? seconds / 10 : ORDER_BACKDATE;
-
-    /* notAfter belongs to the validity (RFC 5280 4.1.2.5) */
-    order_time(now, from);
-    order_time(now + seconds - 1, until);
 
     if (!DB_RUN(tx, err, SQL_ORDER_READY, PQgetvalue(orders, i, ORDER_ID), csr, serial,
                 from, until)
@@ -184,20 +229,10 @@ order_issue(struct work *w, struct error *err)
 enum work_result
 order_run(struct work *w, struct error *err)
 {
-    enum work_result  result;
-
-    if (!order_brake(w, err) || !order_plan(w, err) || !order_requests(w, err)) {
-        return WORK_FAILED;
-    }
-
-    result = order_issue(w, err);
-
-    if (result != WORK_DONE) {
-        return result;
-    }
-
-    return DB_RUN(w->core.db, err, SQL_CERTIFICATE_RENEWED, w->certificate_id)
-           ? WORK_DONE : WORK_FAILED;
+    return order_within_limit(w, err) && order_served(w, err)
+           && profile_allows(&w->core, w->certificate_id, err)
+           && order_plan(w, err) && order_requests(w, err)
+           ? order_issue(w, err) : WORK_FAILED;
 }
 
 bool
@@ -206,7 +241,8 @@ order_failed(struct work *w, const char *reason, struct error *err)
     CLEANUP(json_ref) json_t  *details = json_pack("{s:s, s:s}", "error", reason,
                                                    "attempt_id", w->attempt_id);
 
-    return DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason)
+    return DB_RUN(w->core.db, err, SQL_ATTEMPT_FAILED, w->attempt_id, reason,
+                  w->unserved ? "true" : "false")
            && DB_RUN(w->core.db, err, SQL_ORDER_END, w->attempt_id)
            && audit_write(&w->core, AUDIT_CERT_LIFECYCLE, "certificate_renewal_failed",
                           "certificate", w->certificate_id, details, err);

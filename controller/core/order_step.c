@@ -10,6 +10,7 @@
 #include "issuers.h"
 #include "order_verify.h"
 #include "point.h"
+#include "profile.h"
 #include "sql_core.h"
 #include "sql_order.h"
 
@@ -245,6 +246,25 @@ order_challenges(struct order *o, const struct issuer_step *step, struct error *
     return true;
 }
 
+/* The audit event of a renewal stands with its last version. */
+static bool
+order_renewed(struct order *o, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *row = NULL;
+    CLEANUP(json_ref) json_t    *details = NULL;
+
+    row = DB_EXEC(o->w->core.db, err, SQL_CERTIFICATE_RENEWED, o->id);
+
+    if (row == NULL || PQntuples(row) == 0) {
+        return row != NULL;
+    }
+
+    details = json_loads(PQgetvalue(row, 0, 0), 0, NULL);
+
+    return audit_write(&o->w->core, AUDIT_CERT_LIFECYCLE, "certificate_renewed", "certificate",
+                       o->w->certificate_id, details, err);
+}
+
 static bool
 order_version(struct order *o, const struct issuer_step *step, struct error *err)
 {
@@ -255,7 +275,9 @@ order_version(struct order *o, const struct issuer_step *step, struct error *err
         return true;
     }
 
-    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)) {
+    if (!order_verify_chain(step->chain_pem, &o->req, &info, err)
+        || !profile_allows_issued(&o->w->core, o->id, step->chain_pem, &info, err))
+    {
         return false;
     }
 
@@ -265,7 +287,8 @@ order_version(struct order *o, const struct issuer_step *step, struct error *err
 
     return DB_RUN(o->w->core.db, err, SQL_ORDER_ISSUED, o->id, info.serial, from, until,
                   info.fingerprint, info.spki, step->chain_pem, info.key_type, bits,
-                  o->w->core.actor);
+                  o->w->core.actor)
+           && order_renewed(o, err);
 }
 
 /* All that a step has learnt, or nothing of it. */
@@ -322,8 +345,9 @@ order_record(struct order *o, const struct issuer_step *step, struct error *err)
     }
 
     if (!order_learn(o, step, err)) {
-        return step->nchallenges && err->code == ERR_INVALID ? order_fail(o, step, err)
-                                                              : ORDER_FAILED;
+        return err->code == ERR_INVALID
+               && (step->nchallenges || step->outcome == ISSUER_ISSUED)
+               ? order_fail(o, step, err) : ORDER_FAILED;
     }
 
     switch (step->outcome) {
@@ -399,6 +423,7 @@ order_steps(struct work *w, const PGresult *orders, int i, double *delay,
     }
 
     for (int n = 0; n < STEPS_AT_ONCE && end == ORDER_GOES_ON; n++) {
+        o.ctx.resumed = n == 0 && o.state != NULL;
         end = order_next(&o, err);
     }
 

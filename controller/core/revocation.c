@@ -58,8 +58,7 @@ revocation_request(const struct core *c, const char *certificate_id,
     }
 
     if (PQntuples(row) == 0) {
-        return error_set(err, ERR_NOT_FOUND, "there is no certificate %s",
-                         certificate_id);
+        return error_not_found(err, "certificate", certificate_id);
     }
 
     status = PQgetvalue(row, 0, 0);

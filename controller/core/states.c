@@ -1,5 +1,5 @@
 /*
- * The states of certificates, orders, renewal attempts and jobs, and what leads from
+ * The states of certificates, orders, renewal attempts, jobs and fleet CAs, and what leads from
  * one to another.  The database has the same rows and refuses any other change.
  *
  * To add one: 1. a row here; 2. the same in a new file of sql/schema, with the CHECK
@@ -115,6 +115,15 @@ const struct transition  job_transitions[] = {
     { "AwaitingCSR", "cancel", "Cancelled" },
     { "AwaitingApproval", "cancel", "Cancelled" },
     { "Running", "cancel", "Cancelled" },
+    { NULL, NULL, NULL }
+};
+
+/* A fleet CA, from the day on which hosts learn it until nobody trusts it. */
+const struct transition  authority_transitions[] = {
+    { "next", "use", "current" },
+    { "next", "withdraw", "withdrawn" },
+    { "current", "succeed", "previous" },
+    { "previous", "withdraw", "withdrawn" },
     { NULL, NULL, NULL }
 };
 

@@ -16,7 +16,7 @@ enum work_result {
 
 struct work {
     struct core           core;
-    const struct fleet   *fleet;
+    struct fleet         *fleet;          /* this thread's */
     struct http_client   *http;           /* this thread's, for all calls out */
     const char           *id, *type, *subject, *certificate_id, *target_id,
                          *agent_id, *version_id, *attempt_id, *epoch;  /* "" when none */
@@ -27,6 +27,8 @@ struct work {
     double                delay;          /* seconds, for WORK_AGAIN */
     bool                  quiet;          /* done without a trace in history */
     int                   max_issuances;  /* of one certificate in a day */
+    bool                  unserved;       /* no connector does it: no failure of the
+                                             schedule */
     bool                  ocsp_private;   /* responders may be in private ranges */
 };
 

@@ -4,6 +4,7 @@
  * only its user may enter, and dies with the daemon.
  */
 #include "db.h"
+#include "db_cluster_proc.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +23,9 @@
 #define CLUSTER_PATH_MAX   512
 #define CLUSTER_ARGS       31
 #define CLUSTER_START_MS   60000      /* crash recovery may take its time */
+#define CLUSTER_LEFT_MS    20000      /* for what a killed server has left running */
+#define CLUSTER_KILL_MS    2000       /* of which it may end by itself */
+#define CLUSTER_TRIES      3
 #define CLUSTER_STOP_MS    15000
 #define CLUSTER_POLL_MS    20
 
@@ -229,36 +233,47 @@ cluster_sleep(void)
 }
 
 /*
- * Starts the server and waits until it answers.  One left over from a daemon
- * that was killed is on its way out: starting is tried again until the time is
- * over.  JIT fails statements where memory may not be made executable (the
- * unit's MemoryDenyWriteExecute), and ours are too short to gain by it.
+ * Waits until no process of an earlier server runs.  A server whose certctld was
+ * killed is shutting down; the processes of one that was itself killed end by
+ * themselves, or are ended, since nothing can use them any more.
  */
 static bool
-cluster_run(struct db_cluster *c, struct error *err)
+cluster_clear(struct db_cluster *c, struct error *err)
 {
-    char   socket_dir[CLUSTER_PATH_MAX + 40];
-    char  *argv[] = { "postgres", "-D", c->data, "-c", "listen_addresses=",
-                      "-c", socket_dir, "-c", "unix_socket_permissions=0700",
-                      "-c", "shared_buffers=32MB", "-c", "max_connections=100",
-                      "-c", "log_min_messages=warning", "-c", "jit=off", NULL };
-    int    waited, status;
+    int    waited, orphans;
+    pid_t  server;
 
-    snprintf(socket_dir, sizeof(socket_dir), "unix_socket_directories=%s", c->dir);
+    for (waited = 0; waited < CLUSTER_LEFT_MS; waited += CLUSTER_POLL_MS) {
+        server = db_cluster_server(c->data, waited < CLUSTER_KILL_MS ? SIGQUIT : SIGKILL,
+                                   &orphans);
 
-    for (waited = 0; waited < CLUSTER_START_MS; waited += CLUSTER_POLL_MS) {
-
-        if (c->pid == 0 && !cluster_spawn(c, argv, &c->pid, err)) {
-            return false;
+        if (server == 0 && orphans == 0) {
+            db_cluster_unlock(c->data, c->dir);
+            return true;
         }
 
+        cluster_sleep();
+    }
+
+    return error_set(err, ERR_UNAVAILABLE, "another PostgreSQL server (process %ld) runs on "
+                     "%s: stop it, then start certctld", (long) server, c->data);
+}
+
+/*
+ * Waits until the server answers; false when it has exited, or is not ready after
+ * the time that a recovery may take.
+ */
+static bool
+cluster_ready(struct db_cluster *c)
+{
+    int  waited, status;
+
+    for (waited = 0; waited < CLUSTER_START_MS; waited += CLUSTER_POLL_MS) {
         cluster_sleep();
 
         if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
             c->pid = 0;
-            waited += 200;
-            nanosleep(&(struct timespec) { .tv_nsec = 200000000L }, NULL);
-            continue;
+            return false;
         }
 
         if (PQping(c->conninfo) == PQPING_OK) {
@@ -266,8 +281,46 @@ cluster_run(struct db_cluster *c, struct error *err)
         }
     }
 
-    return error_set(err, ERR_UNAVAILABLE,
-                     "PostgreSQL does not start: see %s/server.log", c->dir);
+    return false;
+}
+
+/*
+ * JIT fails statements where memory may not be made executable (the unit's
+ * MemoryDenyWriteExecute), and ours are too short to gain by it.  A recovery that
+ * syncs each file by itself takes seconds more than one that syncs the file system.
+ */
+static bool
+cluster_run(struct db_cluster *c, struct error *err)
+{
+    char   socket_dir[CLUSTER_PATH_MAX + 40], log[CLUSTER_PATH_MAX + 16], reason[200];
+    char  *argv[] = { "postgres", "-D", c->data, "-c", "listen_addresses=",
+                      "-c", socket_dir, "-c", "unix_socket_permissions=0700",
+                      "-c", "shared_buffers=32MB", "-c", "max_connections=100",
+                      "-c", "log_min_messages=warning", "-c", "jit=off",
+                      "-c", "recovery_init_sync_method=syncfs", NULL };
+    struct stat  st;
+
+    snprintf(socket_dir, sizeof(socket_dir), "unix_socket_directories=%s", c->dir);
+    snprintf(log, sizeof(log), "%s/server.log", c->dir);
+
+    if (stat(log, &st) != 0) {
+        st.st_size = 0;
+    }
+
+    for (int i = 0; i < CLUSTER_TRIES && (i == 0 || c->pid == 0); i++) {
+        if (c->pid == 0 && (!cluster_clear(c, err) || !cluster_spawn(c, argv, &c->pid, err))) {
+            return false;
+        }
+
+        if (cluster_ready(c)) {
+            return true;
+        }
+    }
+
+    db_cluster_reason(log, st.st_size, reason, sizeof(reason));
+
+    return error_set(err, ERR_UNAVAILABLE, "PostgreSQL does not start: %s: see %s",
+                     c->pid ? "it is not ready yet" : reason[0] ? reason : "it exits", log);
 }
 
 struct db_cluster *

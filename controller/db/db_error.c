@@ -77,6 +77,42 @@ raised_error(struct error *err, enum err code, const PGresult *res)
     return false;
 }
 
+/*
+ * The rule of a reference is "FIELD names no THING, or WHO still refers to it": the
+ * first half is for who names what is not there, the second for who deletes. Which
+ * it is, and the value, is in "(column)=(value)" of the detail.
+ */
+static bool
+reference_error(struct error *err, const char *rule, const PGresult *res)
+{
+    const char  *names = strstr(rule, " names no "), *rest = strstr(rule, ", or ");
+    const char  *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
+    const char  *column = detail ? strchr(detail, '(') : NULL;
+    const char  *value = column ? strstr(column, ")=(") : NULL;
+    const char  *end = value ? strstr(value + 3, ") ") : NULL;
+    const char  *thing = names ? names + strlen(" names no ") : NULL;
+    char         pointer[100];
+
+    /* the value may hold the same characters: the last ones end it */
+    for (const char *next = end; next; next = strstr(next + 1, ") ")) {
+        end = next;
+    }
+
+    if (names == NULL || rest == NULL || rest < thing || end == NULL) {
+        return error_set(err, ERR_INVALID, "%s", rule);
+    }
+
+    if (strncmp(column, "(id)", 4) == 0) {
+        return error_set(err, ERR_INVALID, "%s", rest + strlen(", or "));
+    }
+
+    value += 3;
+    snprintf(pointer, sizeof(pointer), "/%.*s", (int) (names - rule), rule);
+
+    return error_field(err, pointer, "%.*s \"%.*s\" not found", (int) (rest - thing), thing,
+                       end - value > 100 ? 100 : (int) (end - value), value);
+}
+
 bool
 db_error(struct error *err, PGconn *conn, const PGresult *res)
 {
@@ -94,6 +130,10 @@ db_error(struct error *err, PGconn *conn, const PGresult *res)
 
     while (strncmp(state, sqlstates[i].prefix, strlen(sqlstates[i].prefix)) != 0) {
         i++;
+    }
+
+    if (rule && strcmp(state, "23503") == 0) {
+        return reference_error(err, rule, res);
     }
 
     if (rule) {

@@ -55,8 +55,9 @@ db_migrate(struct db *db, struct error *err)
         }
     }
 
+    /* first data is applied once, too: what was deleted stays away */
     for (const struct sql_text *s = sql_seed; s->name; s++) {
-        if (strcmp(s->name, "base.sql") == 0 && !db_script(db, s->text, err)) {
+        if (strcmp(s->name, "base.sql") == 0 && !migration_apply(db, s, err)) {
             return false;
         }
     }

@@ -16,9 +16,9 @@
                                           CRL_LIFE and a day */
 #define CRL_MAX_AGE   "public, max-age=300"
 
-enum { NUMBER, THIS_UPDATE, NEXT_UPDATE, FRESH, DER };         /* crl_current */
-enum { NEXT_NUMBER, VERSION, NOW };                            /* crl_next */
-enum { SNAPSHOT, SERIAL, REVOKED_AT, REASON };                 /* crl_entries */
+enum { NUMBER, THIS_UPDATE, NEXT_UPDATE, DER };         /* crl_current, crl_store */
+enum { NEXT_NUMBER, VERSION, NOW };                     /* crl_next */
+enum { SERIAL, REVOKED_AT, REASON };                    /* crl_entries */
 
 CLEANUP_FUNC(pg_mem, unsigned char *, PQfreemem)
 CLEANUP_FUNC(revoked, struct ca_revoked *, free)
@@ -59,42 +59,39 @@ crl_current(struct request *r, const char *issuer, bool *fresh)
 {
     PGresult  *row = DB_EXEC(r->db, &r->err, SQL_CRL_CURRENT, issuer, CRL_REFRESH);
 
-    *fresh = row && PQntuples(row) && *PQgetvalue(row, 0, FRESH) == 't';
+    *fresh = row && PQntuples(row) && !PQgetisnull(row, 0, DER);
 
     return row;
 }
 
 /* Entries point into rows. */
 static struct ca_revoked *
-entries_read(const PGresult *rows, size_t *n)
+entries_read(const PGresult *rows)
 {
-    struct ca_revoked  *entries = calloc(PQntuples(rows), sizeof(*entries));
-
-    *n = 0;
+    struct ca_revoked  *entries = calloc(PQntuples(rows) + 1, sizeof(*entries));
 
     for (int i = 0; entries && i < PQntuples(rows); i++) {
-        if (!PQgetisnull(rows, i, SERIAL)) {
-            entries[(*n)++] = (struct ca_revoked) {
-                .serial = PQgetvalue(rows, i, SERIAL),
-                .revoked_at = row_time(rows, i, REVOKED_AT),
-                .reason = (int) row_time(rows, i, REASON)
-            };
-        }
+        entries[i] = (struct ca_revoked) {
+            .serial = PQgetvalue(rows, i, SERIAL),
+            .revoked_at = row_time(rows, i, REVOKED_AT),
+            .reason = (int) row_time(rows, i, REASON)
+        };
     }
 
     return entries;
 }
 
-static bool
+/* Its row, or NULL. */
+static PGresult *
 crl_store(struct request *r, const char *issuer, const PGresult *next,
-    const PGresult *rows, const struct ca_crl_spec *spec,
-    const unsigned char *der, size_t len)
+    const struct ca_crl_spec *spec, const unsigned char *der, size_t len)
 {
     CLEANUP(mem) char  *hex = malloc(2 * len + 1);
     char                this_update[24], next_update[24], count[24];
 
     if (hex == NULL) {
-        return error_set(&r->err, ERR_INTERNAL, "CRL: out of memory");
+        error_set(&r->err, ERR_INTERNAL, "CRL: out of memory");
+        return NULL;
     }
 
     certctl_hex(der, len, hex);
@@ -102,20 +99,20 @@ crl_store(struct request *r, const char *issuer, const PGresult *next,
     snprintf(next_update, sizeof(next_update), "%lld", (long long) spec->next_update);
     snprintf(count, sizeof(count), "%zu", spec->nrevoked);
 
-    return DB_RUN(r->db, &r->err, SQL_CRL_STORE, issuer,
-                  PQgetvalue(next, 0, NEXT_NUMBER), this_update, next_update, count,
-                  hex, PQgetvalue(rows, 0, SNAPSHOT), PQgetvalue(next, 0, VERSION));
+    return DB_EXEC(r->db, &r->err, SQL_CRL_STORE, issuer,
+                   PQgetvalue(next, 0, NEXT_NUMBER), this_update, next_update, count,
+                   hex, PQgetvalue(next, 0, VERSION));
 }
 
 /* What is stored as the issuer's version is read before its keys are: a CRL is
  * never taken to be signed by newer keys than it is. */
-static bool
+static PGresult *
 crl_make(struct request *r, const char *issuer)
 {
     unsigned char                      *der = NULL;
     size_t                              len;
-    bool                                good;
     struct ca_crl_spec                  spec = { 0 };
+    PGresult                           *made;
     CLEANUP(pgresult) PGresult         *next = NULL, *rows = NULL;
     CLEANUP(revoked) struct ca_revoked *entries = NULL;
     const struct pki_issuer            *authority;
@@ -123,62 +120,69 @@ crl_make(struct request *r, const char *issuer)
     next = DB_EXEC(r->db, &r->err, SQL_CRL_NEXT, issuer);
 
     if (next == NULL) {
-        return false;
+        return NULL;
     }
 
     if (PQntuples(next) == 0) {
-        return error_set(&r->err, ERR_NOT_FOUND, "there is no issuer %.100s", issuer);
+        error_not_found(&r->err, "issuer", issuer);
+        return NULL;
     }
 
-    authority = pki_issuer_open(r, issuer);
-
-    if (authority == NULL) {
-        return false;
+    if ((authority = pki_issuer_open(r, issuer)) == NULL
+        || !DB_RUN(r->db, &r->err, SQL_CRL_CHANGES_TAKE, issuer)
+        || (rows = DB_EXEC(r->db, &r->err, SQL_CRL_ENTRIES, issuer, CRL_KEEP)) == NULL)
+    {
+        return NULL;
     }
 
-    rows = DB_EXEC(r->db, &r->err, SQL_CRL_ENTRIES, issuer, CRL_KEEP);
-
-    if (rows == NULL) {
-        return false;
-    }
-
-    entries = entries_read(rows, &spec.nrevoked);
+    entries = entries_read(rows);
     spec.revoked = entries;
+    spec.nrevoked = PQntuples(rows);
     spec.number = row_time(next, 0, NEXT_NUMBER);
     spec.this_update = row_time(next, 0, NOW) - CA_OCSP_SKEW;
     spec.next_update = row_time(next, 0, NOW) + CRL_LIFE;
 
     if (entries == NULL || !ca_crl(authority->ca, &spec, &der, &len, &r->err)) {
-        return pki_failed(r, issuer);
+        pki_failed(r, issuer);
+        return NULL;
     }
 
-    good = crl_store(r, issuer, next, rows, &spec, der, len);
+    made = crl_store(r, issuer, next, &spec, der, len);
     OPENSSL_free(der);
 
-    return good;
+    return made;
 }
 
-/* One makes it, in a transaction, while others wait for the lock. */
-static bool
+/*
+ * One makes it, in a transaction, while others wait for the lock.  What is found
+ * or made behind the lock contains all that was revoked before the request came:
+ * it is the answer, whatever is revoked meanwhile.
+ */
+static PGresult *
 crl_renew(struct request *r, const char *issuer)
 {
     bool                        fresh;
     CLEANUP(db_tx) struct db   *tx = NULL;
-    CLEANUP(pgresult) PGresult *current = NULL;
+    CLEANUP(pgresult) PGresult *row = NULL;
 
     if (!db_begin(r->db, &r->err)) {
-        return false;
+        return NULL;
     }
 
     tx = r->db;
 
-    if (!DB_RUN(tx, &r->err, SQL_CRL_LOCK, issuer)) {
-        return false;
+    if (!DB_RUN(tx, &r->err, SQL_CRL_LOCK, issuer)
+        || (row = crl_current(r, issuer, &fresh)) == NULL)
+    {
+        return NULL;
     }
 
-    current = crl_current(r, issuer, &fresh);
+    if (!fresh) {
+        PQclear(row);
+        row = crl_make(r, issuer);
+    }
 
-    return current && (fresh || crl_make(r, issuer)) && db_commit(tx, &r->err);
+    return row && db_commit(tx, &r->err) ? TAKE(row) : NULL;
 }
 
 bool
@@ -186,27 +190,12 @@ enroll_crl(struct request *r)
 {
     bool                         fresh;
     const char                  *issuer = r->args[0];
-    CLEANUP(pgresult) PGresult  *current = crl_current(r, issuer, &fresh);
-    CLEANUP(pgresult) PGresult  *renewed = NULL;
+    CLEANUP(pgresult) PGresult  *row = crl_current(r, issuer, &fresh);
 
-    if (current == NULL) {
-        return false;
+    if (row && !fresh) {
+        PQclear(row);
+        row = crl_renew(r, issuer);
     }
 
-    if (fresh) {
-        return crl_reply(r, current);
-    }
-
-    if (!crl_renew(r, issuer)) {
-        return false;
-    }
-
-    renewed = crl_current(r, issuer, &fresh);
-
-    if (renewed && !fresh) {
-        return error_set(&r->err, ERR_UNAVAILABLE, "the CRL changes as it is read: "
-                         "try again");
-    }
-
-    return renewed && crl_reply(r, renewed);
+    return row && crl_reply(r, row);
 }

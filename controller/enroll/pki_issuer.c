@@ -148,7 +148,7 @@ pki_issuer_open(struct request *r, const char *id)
     }
 
     if (PQntuples(row) == 0) {
-        error_set(&r->err, ERR_NOT_FOUND, "there is no issuer %.100s", id);
+        error_not_found(&r->err, "issuer", id);
         return NULL;
     }
 

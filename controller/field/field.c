@@ -3,6 +3,7 @@
 #include "field.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -66,6 +67,44 @@ field_aliased(const struct field *f, json_t *value)
            ? json_integer(json_integer_value(value) * f->factor) : json_incref(value);
 }
 
+/* "a b" as "a, b". */
+static void
+words_print(const char *words, char *out, size_t size)
+{
+    size_t  n = 0;
+
+    for ( ; *words && n + 3 < size; words++) {
+        if (*words == ' ') {
+            out[n++] = ',';
+        }
+        out[n++] = *words;
+    }
+
+    out[n] = '\0';
+}
+
+void
+field_rule(const struct field *f, char *out, size_t size)
+{
+    *out = '\0';
+
+    if (f->allowed) {
+        words_print(f->allowed, out, size);
+
+    } else if (f->type == T_BOOL) {
+        snprintf(out, size, "true or false");
+
+    } else if (f->type == T_INT && (f->min || f->max)) {
+        snprintf(out, size, "%lld to %lld", f->min, f->max);
+
+    } else if (f->type == T_TEXT && f->min && f->max) {
+        snprintf(out, size, "%lld to %lld bytes", f->min, f->max);
+
+    } else if (f->type == T_TEXT && f->max) {
+        snprintf(out, size, "at most %lld bytes", f->max);
+    }
+}
+
 static bool
 two_digits(const char *p, int min, int max)
 {
@@ -121,19 +160,23 @@ field_is_time(const char *p)
            && two_digits(p + 1, 0, 14) && p[3] == ':' && two_digits(p + 4, 0, 59);
 }
 
+static pcre2_code *
+pattern_compile(const char *pattern, int *code, PCRE2_SIZE *at)
+{
+    return pcre2_compile((PCRE2_SPTR) pattern, PCRE2_ZERO_TERMINATED,
+                         PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED
+                         | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, code, at, NULL);
+}
+
 /* Compiled at each use: it takes some microseconds, a request some hundred. */
-bool
-field_matches(const char *pattern, const char *text, size_t len)
+enum field_match
+field_match(const char *pattern, const char *text, size_t len)
 {
     PCRE2_SIZE            at;
-    int                   code, rc = -1;
+    int                   code, rc = PCRE2_ERROR_NOMEMORY;
     pcre2_match_data     *match = pcre2_match_data_create(1, NULL);
     pcre2_match_context  *context = pcre2_match_context_create(NULL);
-    pcre2_code           *compiled;
-
-    compiled = pcre2_compile((PCRE2_SPTR) pattern, PCRE2_ZERO_TERMINATED,
-                             PCRE2_UTF | PCRE2_ANCHORED | PCRE2_ENDANCHORED
-                             | PCRE2_DOLLAR_ENDONLY, &code, &at, NULL);
+    pcre2_code           *compiled = pattern_compile(pattern, &code, &at);
 
     if (compiled && match && context) {
         pcre2_set_match_limit(context, PATTERN_STEPS);
@@ -144,5 +187,50 @@ field_matches(const char *pattern, const char *text, size_t len)
     pcre2_match_context_free(context);
     pcre2_match_data_free(match);
 
-    return rc >= 0;
+    return rc >= 0 ? FIELD_MATCHES
+           : rc == PCRE2_ERROR_NOMATCH ? FIELD_DIFFERS : FIELD_UNDECIDED;
+}
+
+bool
+field_matches(const char *pattern, const char *text, size_t len)
+{
+    return field_match(pattern, text, len) == FIELD_MATCHES;
+}
+
+bool
+field_check_pattern(const char *text, struct error *err)
+{
+    PCRE2_UCHAR   why[120] = "";
+    PCRE2_SIZE    at = 0;
+    int           code = 0;
+    pcre2_code   *compiled = pattern_compile(text, &code, &at);
+
+    if (compiled == NULL) {
+        pcre2_get_error_message(code, why, sizeof(why));
+        return error_set(err, ERR_INVALID, "not a regular expression of PCRE2: %s, at "
+                         "character %zu", (const char *) why, (size_t) at);
+    }
+
+    pcre2_code_free(compiled);
+
+    return true;
+}
+
+/* Letters that show nothing are in no category of their own. */
+#define UNSEEN  "\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}"
+
+bool
+field_check_label(const char *text, struct error *err)
+{
+    static const char  hidden[] = "(?s).*[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}" UNSEEN "].*";
+    static const char  padded[] = "(?s)\\p{Z}.*|.*\\p{Z}";
+    size_t             len = strlen(text);
+
+    if (field_match(hidden, text, len) != FIELD_DIFFERS) {
+        return error_set(err, ERR_INVALID, "control characters, direction marks and "
+                         "characters that are not seen are not allowed");
+    }
+
+    return field_match(padded, text, len) == FIELD_DIFFERS
+           || error_set(err, ERR_INVALID, "it must neither begin nor end with a blank");
 }

@@ -6,6 +6,7 @@
 #pragma once
 #include "error.h"
 #include <jansson.h>
+#include <stddef.h>
 
 enum field_type {
     T_TEXT, T_INT, T_BOOL,
@@ -40,6 +41,8 @@ struct field {
     const char                      *pattern;  /* PCRE2, for the whole text */
     const char                      *allowed;  /* "a b c": one of these words */
     bool                           (*check)(const char *text, struct error *err);
+    char                          *(*canonical)(const char *text);  /* what is stored
+                                                  of a text that check accepts; free() */
     const struct field              *of;       /* T_ROWS: the fields of an element */
     const char                      *help;
     const char                      *init;     /* what it is unless given, as JSON;
@@ -51,6 +54,8 @@ struct field {
     const struct field_kind *const  *kinds;    /* T_TEXT: names one of these;
                                                   T_OBJECT: has the fields of the one
                                                   that "type" beside it names */
+    size_t                           offset;   /* where a C struct keeps it: char *,
+                                                  int or bool (conf/) */
 };
 
 /* A kind of connector: its type, other names of it, and its configuration. */
@@ -118,9 +123,23 @@ json_t *field_aliased(const struct field *f, json_t *value);
 /* RFC 3339 5.6 date-time. */
 bool field_is_time(const char *text);
 
+/* What it may be, in words: "1 to 64"; "" when any value of its type will do. */
+void field_rule(const struct field *f, char *out, size_t size);
+
 /* Whether word is one of words, which spaces separate. */
 bool field_word_in(const char *words, const char *word);
 
 /* Whether the whole text matches, in a bounded number of steps; a pattern that
  * does not compile matches nothing. */
 bool field_matches(const char *pattern, const char *text, size_t len);
+
+/* The same; FIELD_UNDECIDED when the steps do not suffice, or it does not compile. */
+enum field_match { FIELD_DIFFERS, FIELD_MATCHES, FIELD_UNDECIDED };
+enum field_match field_match(const char *pattern, const char *text, size_t len);
+
+/*
+ * Checks of fields.  A pattern compiles (PCRE2); a label is what people call an
+ * object: text that is seen as it is stored, empty where min is 0.
+ */
+bool field_check_pattern(const char *text, struct error *err);
+bool field_check_label(const char *text, struct error *err);

@@ -269,11 +269,16 @@ check_value(const struct field *f, const json_t *value, enum field_mode mode,
     const struct place *at, json_t *faults)
 {
     json_type  type = json_is_boolean(value) ? JSON_TRUE : json_typeof(value);
+    char       range[60] = "";
 
     if (type != types[f->type].json
         || (f->type == T_TIME && !field_is_time(json_string_value(value))))
     {
-        fault(faults, at, " must be %s%s", types[f->type].name,
+        if (f->type == T_INT && (f->min || f->max)) {
+            snprintf(range, sizeof(range), " between %lld and %lld", f->min, f->max);
+        }
+
+        fault(faults, at, " must be %s%s%s", types[f->type].name, range,
               f->flags & F_NULL ? " or null" : "");
         return;
     }
@@ -338,7 +343,8 @@ check_member(const struct field *fields, const char *name, const json_t *value,
         return;
     }
 
-    if (was && (f->flags & (F_READ | F_FIXED)) && json_equal(was, value)) {
+    /* what stays is not judged again: its rule may be younger than the object */
+    if (was && ((f->flags & (F_READ | F_FIXED)) || f->check) && json_equal(was, value)) {
         return;
     }
 

@@ -1,6 +1,7 @@
 /* From the object that a caller sent to the one that is stored. */
 #include "field.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The one of two names that says something new becomes the field. */
@@ -59,12 +60,42 @@ merges(const struct field *f, const json_t *object, const json_t *current,
            : mode == FIELD_MERGE && (f->type == T_TAGS || f->type == T_OBJECT);
 }
 
+/* A text, or each of an array, as check's rule spells it. */
+static bool
+take_canonical(const struct field *f, json_t *value)
+{
+    json_t  *item;
+    size_t   i;
+    char    *text;
+    bool     good;
+
+    json_array_foreach(value, i, item) {
+        if (!take_canonical(f, item)) {
+            return false;
+        }
+    }
+
+    if (!json_is_string(value)) {
+        return true;
+    }
+
+    text = f->canonical(json_string_value(value));
+    good = text && json_string_set(value, text) == 0;
+    free(text);
+
+    return good;
+}
+
 static bool
 complete_field(const struct field *f, json_t *object, const json_t *current,
     enum field_mode mode)
 {
     json_t                   *value = json_object_get(object, f->name);
     const struct field_kind  *kind;
+
+    if (value && f->canonical && !take_canonical(f, value)) {
+        return false;
+    }
 
     if (value && f->kinds && json_is_string(value)) {
         kind = field_kind_find(f->kinds, json_string_value(value));

@@ -125,6 +125,10 @@ void http_url_text(FILE *out, const char *text);
 bool http_url_allowed(const struct networks *allowed, enum http_reach reach,
     const char *url, struct error *err);
 
+/* What no host of a fleet has for an address: "link-local"; NULL for other addresses
+ * and for what is none. */
+const char *http_address_unusable(const char *text);
+
 /* Value of the first header of that name, letter case ignored; NULL when absent. */
 const char *http_header(const struct http_response *response, const char *name);
 

@@ -183,6 +183,24 @@ http_address_reserved(const struct networks *allowed, enum http_reach reach,
     return what;
 }
 
+const char *
+http_address_unusable(const char *text)
+{
+    static const struct networks   none = { 0 };
+    struct sockaddr_in             v4 = { .sin_family = AF_INET };
+    struct sockaddr_in6            v6 = { .sin6_family = AF_INET6 };
+    const struct sockaddr         *address = NULL;
+
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+        address = (const struct sockaddr *) &v4;
+
+    } else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
+        address = (const struct sockaddr *) &v6;
+    }
+
+    return address ? http_address_reserved(&none, HTTP_LOOPBACK, address) : NULL;
+}
+
 bool
 http_guard(const struct networks *allowed, enum http_reach reach,
     const struct sockaddr *address, struct error *err)

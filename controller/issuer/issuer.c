@@ -1,5 +1,6 @@
 /* The connectors there are, and how a type's name finds one. */
 #include "issuer.h"
+#include "acme.h"
 #include "local.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@ extern const struct issuer  issuer_scripted;      /* t/connector/ */
 
 const struct field_kind *const  issuer_kinds[] = {
     &issuer_local.kind,
+    &issuer_acme.kind,
 #ifdef CERTCTL_POINTS
     &issuer_scripted.kind,
 #endif
@@ -57,6 +59,14 @@ fault_of(enum err code)
     default:
         return ISSUER_TEMPORARY;
     }
+}
+
+void
+issuer_report(json_t *report, const char *step, const struct error *why,
+    const char *detail)
+{
+    json_array_append_new(report, json_pack("{s:s, s:b, s:s?}", "step", step, "ok", why == NULL,
+                                            "detail", why ? why->detail : detail));
 }
 
 void

@@ -11,7 +11,7 @@
  * in their arguments.  To wait they return ISSUER_PENDING.
  *
  * To add one: 1. write controller/issuer/<name>.c with a struct issuer at its
- * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/issuers.md.
+ * end; 2. list it in issuer.c; 3. add t/2x-issuer-<name>.t and docs/connectors/<name>.md.
  */
 #pragma once
 #include "field.h"
@@ -42,6 +42,8 @@ struct issuer_context {
     struct http_client  *http;
     time_t               now;
     time_t               deadline;       /* of the order, 0 outside of one */
+    bool                 resumed;        /* this step may have been begun before, by a
+                                            process that has died in it */
 };
 
 enum issuer_outcome {
@@ -50,9 +52,8 @@ enum issuer_outcome {
     ISSUER_PENDING,       /* again with state: retry_after seconds, 0: at once */
     ISSUER_CHALLENGES,    /* again with state when challenges are placed on every
                              host that serves the name, or withdrawn */
-    ISSUER_ACCOUNT,       /* again with state when account_held; any other outcome
+    ISSUER_ACCOUNT        /* again with state when account_held; any other outcome
                              gives the account back */
-    ISSUER_DONE           /* of account() alone */
 };
 
 enum issuer_fault {
@@ -100,12 +101,10 @@ struct issuer_certificate {
     const char  *serial;            /* hex */
 };
 
-/* When a CA wants a certificate renewed (RFC 9773). */
-struct issuer_window {
-    time_t  start, end;
-    char   *explanation_url;        /* or NULL; free() */
-    int     retry_after;            /* seconds until it may be asked again */
-};
+/* Appends to the report of a test what was tried, and how it went: why is NULL when
+ * it worked.  detail: what is to be known even so, or NULL. */
+void issuer_report(json_t *report, const char *step, const struct error *why,
+    const char *detail);
 
 struct issuer {
     struct field_kind  kind;      /* first: see issuer_find() */
@@ -131,25 +130,11 @@ struct issuer {
         time_t revoked_at, int reason, unsigned char **ret, size_t *ret_len,
         struct error *err);
 
-    /* The CA's current CRL as DER; OPENSSL_free it.  The local CA's is made in
-     * enroll/, from the revocations in the database. */
-    bool (*crl)(const struct issuer_context *ctx, unsigned char **ret,
-        size_t *ret_len, struct error *err);
-
     /* The CA's certificate and those above it as PEM; free it. */
     bool (*chain)(const struct issuer_context *ctx, char **ret, struct error *err);
 
-    bool (*renewal_info)(const struct issuer_context *ctx,
-        const struct issuer_certificate *cert, struct issuer_window *ret,
-        struct error *err);
-
-    /* One step of a change of the account itself: "register", "roll_key",
-     * "deactivate". */
-    void (*account)(const struct issuer_context *ctx, const char *action,
-        const json_t *state, struct issuer_step *ret);
-
-    /* Appends to report, an array, a {"step", "ok", "detail"} for each thing that
-     * it has tried without ordering anything; true when all of them work. */
+    /* Tries what can be tried without ordering anything, and reports each with
+     * issuer_report(); true when all of them work. */
     bool (*test)(const struct issuer_context *ctx, json_t *report,
         struct error *err);
 };

@@ -4,6 +4,7 @@
 #include "x509_key.h"
 
 #include <openssl/err.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The chain a server needs, for the request's key and the order's names. */
@@ -79,19 +80,6 @@ local_chain(const struct issuer_context *ctx, char **ret, struct error *err)
     return *ret != NULL;
 }
 
-/* Opening it checks certificate, key and validity. */
-static bool
-local_test(const struct issuer_context *ctx, json_t *report, struct error *err)
-{
-    CLEANUP(ca) struct ca  *ca = local_ca(ctx->config, ctx->now, err);
-
-    return json_array_append_new(report, json_pack("{s:s, s:b, s:s}", "step",
-                                                   "CA certificate and key", "ok",
-                                                   ca != NULL, "detail",
-                                                   ca ? "" : err->detail)) == 0
-           && ca != NULL;
-}
-
 /* The serial of a certificate that ca has issued, in hex. */
 static bool
 cert_serial(const struct ca *ca, const unsigned char *der, size_t len,
@@ -142,6 +130,80 @@ local_ocsp(const json_t *config, const unsigned char *cert_der, size_t len,
     *ret_len = answer.len;
 
     return true;
+}
+
+/* A certificate for a key that nobody keeps, for a name that nobody has (RFC 6761
+ * 6.4): it leaves this function as its serial number. */
+static bool
+try_issue(const struct issuer_context *ctx, const struct ca *ca,
+    char serial[CA_SERIAL_HEX], char *detail, size_t size, struct error *err)
+{
+    time_t                    life = local_validity(ctx->config), from, last;
+    CLEANUP(pkey) EVP_PKEY   *key = certctl_key_generate("ec-p256");
+    CLEANUP(x509) X509       *cert = NULL;
+    struct ca_profile         profile = {
+        .serial = serial, .sans = "DNS:test.invalid", .not_before = ctx->now,
+        .not_after = ctx->now + life - 1, .eku = CA_EKU_SERVER_AUTH
+    };
+
+    if (key == NULL) {
+        return error_set_ossl(err, ERR_INTERNAL, "key");
+    }
+
+    if (!ca_serial_new(serial, err)
+        || (cert = ca_issue(ca, key, &profile, err)) == NULL
+        || !ca_validity(ca, &from, &last, err))
+    {
+        return false;
+    }
+
+    if (X509_verify(cert, X509_get0_pubkey(ca->cert)) != 1) {
+        return error_set_ossl(err, ERR_INVALID, "the signature does not verify");
+    }
+
+    if (last < profile.not_after) {
+        snprintf(detail, size, "the CA, or one above it, ends in %lld days: certificates end "
+                 "with it, before validity_days", (long long) (last - ctx->now) / 86400);
+    }
+
+    return true;
+}
+
+static bool
+try_ocsp(const struct issuer_context *ctx, const struct ca *ca, const char *serial,
+    struct error *err)
+{
+    const struct ca_ocsp_status  good = { .state = CA_OCSP_GOOD };
+    struct ca_ocsp_answer        answer = { 0 };
+    bool                         ok = ca_ocsp_for(ca, serial, &good, ctx->now,
+                                                  local_ocsp_life(ctx->config), &answer, err);
+
+    OPENSSL_free(answer.der);
+
+    return ok;
+}
+
+/* Opening it checks certificate, key, chain and validity. */
+static bool
+local_test(const struct issuer_context *ctx, json_t *report, struct error *err)
+{
+    CLEANUP(ca) struct ca  *ca = local_ca(ctx->config, ctx->now, err);
+    char                    serial[CA_SERIAL_HEX], detail[200] = "";
+    bool                    ok = ca != NULL;
+
+    issuer_report(report, "CA certificate, chain and key", ok ? NULL : err, NULL);
+
+    if (ok) {
+        ok = try_issue(ctx, ca, serial, detail, sizeof(detail), err);
+        issuer_report(report, "sign a certificate", ok ? NULL : err, *detail ? detail : NULL);
+    }
+
+    if (ok) {
+        ok = try_ocsp(ctx, ca, serial, err);
+        issuer_report(report, "sign an OCSP response", ok ? NULL : err, NULL);
+    }
+
+    return ok;
 }
 
 static const char *const  aliases[] = {

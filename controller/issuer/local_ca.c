@@ -1,13 +1,10 @@
 /* A local CA's keys: opened from files or configuration, made where missing. */
 #include "local.h"
+#include "file.h"
 #include "local_config.h"
 #include "seal.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define DAY             86400
 #define BACKDATE        3600           /* no certificate of ours begins earlier */
@@ -17,55 +14,16 @@
 
 #define FILE_MAX        65536
 
-/* A small file as text; secrets go through here, so the buffer is wiped. */
-static char *
-file_read(const char *path, struct error *err)
-{
-    CLEANUP(fd) int        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    CLEANUP(secret) char  *text = calloc(1, FILE_MAX + 1);
-    struct stat            st;
-    size_t                 len = 0;
-    ssize_t                n = 1;
-
-    if (fd < 0 || text == NULL || fstat(fd, &st) != 0) {
-        error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
-        return NULL;
-    }
-
-    if (!S_ISREG(st.st_mode)) {
-        error_set(err, ERR_INVALID, "%s is not a file", path);
-        return NULL;
-    }
-
-    while (n > 0 && len < FILE_MAX) {
-        n = read(fd, text + len, FILE_MAX - len);
-        len += n > 0 ? (size_t) n : 0;
-    }
-
-    if (n < 0) {
-        error_set(err, ERR_INVALID, "%s: %s", path, strerror(errno));
-        return NULL;
-    }
-
-    if (len == FILE_MAX || strlen(text) != len) {
-        error_set(err, ERR_INVALID, "%s: no PEM file of at most %d octets", path,
-                  FILE_MAX - 1);
-        return NULL;
-    }
-
-    return TAKE(text);
-}
-
 static struct ca *
 authority_from_files(const json_t *config, time_t now, struct error *err)
 {
     const char              *cert_path = local_text(config, "ca_cert_path");
     const char              *key_path = local_text(config, "ca_key_path");
-    CLEANUP(mem) char       *cert = file_read(cert_path, err);
+    CLEANUP(mem) char       *cert = file_text(cert_path, FILE_MAX, err);
     CLEANUP(secret) char    *key = NULL;
     CLEANUP(ca) struct ca   *ca = NULL;
 
-    if (cert == NULL || (key = file_read(key_path, err)) == NULL) {
+    if (cert == NULL || (key = file_text(key_path, FILE_MAX, err)) == NULL) {
         return NULL;
     }
 

@@ -10,7 +10,8 @@
 #define PATH         T_TEXT, 0, 0, 1000
 
 const struct field  local_fields[] = {
-    { "ca_common_name", T_TEXT, F_FIXED, 0, 64, .init = "\"" LOCAL_ROOT_NAME "\"",
+    { "ca_common_name", T_TEXT, F_FIXED, 0, 64, .check = field_check_label,
+      .init = "\"" LOCAL_ROOT_NAME "\"",
       .help = "name of the root that is made" },
     { "key_type", T_TEXT, F_FIXED, .init = "\"ec-p256\"",
       .allowed = "ec-p256 ec-p384 rsa-2048 rsa-3072 rsa-4096 ed25519",

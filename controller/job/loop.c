@@ -7,8 +7,10 @@
  */
 #include "loop.h"
 
+#include "fleet.h"
 #include "issuers.h"
 #include "log.h"
+#include "sql_certificate.h"
 #include "sql_job.h"
 #include "sql_order.h"
 
@@ -19,7 +21,6 @@
 #include <time.h>
 
 #define INTERVAL(member)  offsetof(struct conf, member)
-#define MINUTE            60
 #define HOUR              3600
 #define DAY               86400
 
@@ -34,6 +35,16 @@ loop_issuers(struct worker *w, struct error *err)
 }
 
 static bool
+loop_fleet(struct worker *w, struct error *err)
+{
+    const struct core  c = {
+        .db = w->db, .seal = w->seal, .actor = "system", .actor_type = "System"
+    };
+
+    return fleet_advance(&c, err);
+}
+
+static bool
 loop_certificate(struct worker *w, struct error *err)
 {
     const struct core  c = {
@@ -41,6 +52,21 @@ loop_certificate(struct worker *w, struct error *err)
     };
 
     return w->process->certificate(w->process->data, &c, err);
+}
+
+/* Nothing else says it of itself: these certificates just expire. */
+static bool
+loop_coverage(struct worker *w, struct error *err)
+{
+    CLEANUP(mem) char  *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+
+    if (count && strcmp(count, "0") != 0) {
+        log_event(LOG_WARN, "loop=coverage", "no active renewal policy applies to %s "
+                  "certificates, which are not renewed: \"certctl certs list --covered false\" "
+                  "lists them", count);
+    }
+
+    return count != NULL;
 }
 
 static const struct loop {
@@ -60,7 +86,9 @@ static const struct loop {
     { "reaper", .interval = INTERVAL(reaper_interval), .sql = SQL_QUEUE_REAP },
     { "challenges", .interval = INTERVAL(reaper_interval), .sql = SQL_LOOP_CHALLENGES },
     { "issuers", HOUR, .run = loop_issuers },
-    { "api-certificate", MINUTE, .run = loop_certificate, .everywhere = true },
+    { "fleet-ca", .interval = INTERVAL(reaper_interval), .run = loop_fleet },
+    { "api-certificate", .interval = INTERVAL(reaper_interval), .run = loop_certificate, .everywhere = true },
+    { "coverage", HOUR, .run = loop_coverage },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },
 };
 

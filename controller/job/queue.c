@@ -281,17 +281,11 @@ bool
 queue_run_next(struct worker *w, bool *claimed, struct error *err)
 {
     CLEANUP(batch) struct batch  *b = calloc(1, sizeof(*b));
-    struct core                   core = { .db = w->db, .seal = w->seal };
 
     *claimed = false;
 
     if (b == NULL) {
         return error_set(err, ERR_INTERNAL, "out of memory");
-    }
-
-    /* Before a claim, so that no lease runs while it is made. */
-    if (!fleet_identity(&core, &w->fleet, err)) {
-        return false;
     }
 
     if (!batch_claim(b, w, err)) {

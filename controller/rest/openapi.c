@@ -203,7 +203,7 @@ responses(const struct route *route)
 
     if (route->also) {
         snprintf(code, sizeof(code), "%d", route->also);
-        json_object_set_new(all, code, json_pack("{s:s}", "description", "done before"));
+        json_object_set_new(all, code, json_pack("{s:s}", "description", "done, without content"));
     }
 
     for (int e = ERR_NONE + 1; e < ERR__MAX; e++) {

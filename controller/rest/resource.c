@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool
-not_found(struct request *r, const struct resource *res)
-{
-    return error_set(&r->err, ERR_NOT_FOUND, "no %s has this id", res->name);
-}
-
 /* The row of a view as JSON text; NULL and NOT_FOUND without. */
 static char *
 view_text(struct request *r, const struct resource *res, const char *view,
@@ -32,7 +26,7 @@ view_text(struct request *r, const struct resource *res, const char *view,
 
     text = DB_VALUE(r->db, &r->err, sql, id);
     if (text == NULL && r->err.code == ERR_NOT_FOUND) {
-        not_found(r, res);
+        error_not_found(&r->err, res->name, id);
     }
 
     return text;
@@ -165,17 +159,20 @@ resource_insert(struct request *r, const struct resource *res, char **ret_id)
 {
     CLEANUP(mem) char  *id = NULL;
 
-    if (!resource_check(r, res->fields, NULL)) {
-        return false;
-    }
-
-    id = run_create(r, res);
-    if (id == NULL) {
+    if (!resource_check(r, res->fields, NULL)
+        || (res->check && !res->check(r, NULL, NULL))
+        || (id = run_create(r, res)) == NULL)
+    {
         return false;
     }
 
     r->details = resource_details(r->body, NULL, res->fields);
     r->subject = strdup(id);
+
+    if (res->changed && !res->changed(r, id, NULL)) {
+        return false;
+    }
+
     *ret_id = TAKE(id);
 
     return true;
@@ -213,7 +210,7 @@ resource_current(struct request *r, const struct resource *res)
     text = DB_VALUE(r->db, &r->err, SQL_RESOURCE_LOCK, res->view, r->args[0]);
     if (text == NULL) {
         if (r->err.code == ERR_NOT_FOUND) {
-            not_found(r, res);
+            error_not_found(&r->err, res->name, r->args[0]);
         }
         return NULL;
     }
@@ -236,13 +233,17 @@ resource_update(struct request *r)
     const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
 
-    if (current == NULL || !resource_check(r, res->fields, current)) {
+    if (current == NULL || !resource_check(r, res->fields, current)
+        || (res->check && !res->check(r, r->args[0], current)))
+    {
         return false;
     }
 
     r->details = resource_details(r->body, current, res->fields);
 
-    return run_update(r, res) && resource_reply(r, res, r->args[0], 200);
+    return run_update(r, res)
+           && (res->changed == NULL || res->changed(r, r->args[0], current))
+           && resource_reply(r, res, r->args[0], 200);
 }
 
 /* What still refers to it, as objects, so that a caller can go there. */
@@ -253,6 +254,7 @@ nothing_depends(struct request *r, const struct resource *res)
     json_t             *dependants;
     const json_t       *first;
     size_t              n;
+    char                what[60], whose[60];
 
     if (res->table == NULL) {
         return true;
@@ -269,17 +271,21 @@ nothing_depends(struct request *r, const struct resource *res)
     first = json_array_get(dependants, 0);
     r->problem = json_pack("{s:o}", "dependants", dependants);
 
-    return n == 0
-           || error_set(&r->err, ERR_CONFLICT, "this %s is still in use by %s %s%s",
-                        res->name, json_string_value(json_object_get(first, "type")),
-                        json_string_value(json_object_get(first, "id")),
-                        n > 1 ? " and others: see dependants" : "");
+    if (n == 0) {
+        return true;
+    }
+
+    error_words(res->name, what, sizeof(what));
+    error_words(json_string_value(json_object_get(first, "type")), whose, sizeof(whose));
+
+    return error_set(&r->err, ERR_CONFLICT, "this %s is still in use by %s %s%s", what, whose,
+                     json_string_value(json_object_get(first, "id")),
+                     n > 1 ? " and others: see dependants" : "");
 }
 
 bool
-resource_delete(struct request *r)
+resource_remove(struct request *r, const struct resource *res)
 {
-    const struct resource  *res = r->route->data;
     CLEANUP(json) json_t   *current = resource_current(r, res);
     CLEANUP(mem) char      *id = NULL;
 
@@ -291,7 +297,7 @@ resource_delete(struct request *r)
          : DB_VALUE(r->db, &r->err, SQL_RESOURCE_DELETE, res->table, r->args[0]);
 
     if (id == NULL && r->err.code == ERR_NOT_FOUND) {
-        return not_found(r, res);
+        return error_not_found(&r->err, res->name, r->args[0]);
     }
 
     /* A reference that a deletion would break: still in use. */
@@ -303,4 +309,10 @@ resource_delete(struct request *r)
     r->status = 204;
 
     return true;
+}
+
+bool
+resource_delete(struct request *r)
+{
+    return resource_remove(r, r->route->data);
 }

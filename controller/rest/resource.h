@@ -17,6 +17,13 @@ struct filter {
 
 struct sort { const char *name, *column; };
 
+/*
+ * What one resource does more than others.  r->body is checked and complete; id is
+ * of the object and current what it was, both NULL before it is created.
+ */
+typedef bool resource_hook(struct request *r, const char *id,
+    const json_t *current);
+
 struct resource {
     const char           *name;          /* "team": in audit rows and errors */
     const char           *schema;        /* "Team": in the OpenAPI document */
@@ -31,6 +38,11 @@ struct resource {
     const char           *key;           /* breaks ties, or id */
     const char           *parent;        /* column that {id} selects, or NULL */
     const char           *whole;         /* with parent: the view that {id} is of */
+
+    resource_hook        *check;         /* rules beyond those of each field; or NULL */
+    resource_hook        *changed;       /* what follows, in the same transaction, before
+                                            it is answered; current is NULL when the
+                                            object is new; or NULL */
 
     /* Statements of its own.  NULL: the ones that work for any table. */
     const struct sql_statement  *create, *update, *delete;
@@ -56,6 +68,12 @@ rest_handler  resource_list, resource_get, resource_create, resource_update,
  * what, its name in audit actions, and in words: "a team", "teams".
  */
 #define RESOURCE_ROUTES(at, noun, res, name, one, many)                       \
+    RESOURCE_ROUTES_KEPT(at, noun, res, name, one, many),                     \
+    { "DELETE", at "/{id}", noun ".delete", name "_deleted", resource_delete, \
+      res, 0, "Delete " one, .status = 204 }
+
+/* The same without DELETE, for one that does more. */
+#define RESOURCE_ROUTES_KEPT(at, noun, res, name, one, many)                  \
     { "GET", at, noun ".read", NULL, resource_list, res, ROUTE_LIST,          \
       "List " many, .status = 200 },                                          \
     { "POST", at, noun ".edit", name "_created", resource_create, res, 0,     \
@@ -65,9 +83,7 @@ rest_handler  resource_list, resource_get, resource_create, resource_update,
     { "PUT", at "/{id}", noun ".edit", name "_updated", resource_update, res, \
       0, "Replace " one, .status = 200 },                                     \
     { "PATCH", at "/{id}", noun ".edit", name "_updated", resource_update,    \
-      res, 0, "Change fields of " one, .status = 200 },                       \
-    { "DELETE", at "/{id}", noun ".delete", name "_deleted", resource_delete, \
-      res, 0, "Delete " one, .status = 204 }
+      res, 0, "Change fields of " one, .status = 200 }
 
 /* Steps of these, for handlers that do more. */
 
@@ -105,6 +121,10 @@ bool resource_reply(struct request *r, const struct resource *res,
 /* The body goes into the tables: ret_id is to be freed. */
 bool resource_insert(struct request *r, const struct resource *res,
     char **ret_id);
+
+/* Deletes the object of r->args[0], which nothing may refer to: the answer names
+ * what does, in dependants. */
+bool resource_remove(struct request *r, const struct resource *res);
 
 /* Whether name is a parameter of every list: page, sort, fields... */
 bool resource_pages_by(const char *name);

@@ -9,8 +9,18 @@
       .help = "readable id; made by the server when missing" }
 
 #define FIELD_NAME                                                            \
-    { "name", T_TEXT, F_REQUIRED, 1, 200, .pattern = "[^\\x00-\\x1f\\x7f]+",  \
-      .help = "what people call it" }
+    FIELD_LABEL("name", F_REQUIRED, 1, 200, NULL, "what people call it")
+
+/* What people call an object, or a part of it: a text of one line without marks
+ * that nobody sees, so that two that look alike are alike. */
+#define FIELD_LABEL(id, needs, least, most, unless, text)                     \
+    { id, T_TEXT, needs, least, most, .check = field_check_label,             \
+      .init = unless, .help = text }
+
+/* Rules of names. */
+#define FIELD_PATTERNS(id, text)                                              \
+    { id, T_TEXTS, 0, 0, 50, 500, .check = field_check_pattern, .init = "[]", \
+      .help = "patterns (PCRE2) of whole names in lower case, " text }
 
 /* A reference to another object's id. */
 #define FIELD_REF(id, refers, text)                                           \

@@ -108,6 +108,11 @@ struct target {
     bool (*remove)(const struct target_link *link, const char *record,
         struct error *err);
 
+    /* The host lets clients of these CAs command it, besides those of its own file;
+     * the set before counts no more. */
+    bool (*trust)(const struct target_link *link, const char *ca_pem,
+        struct error *err);
+
     /* What is live, page by page. */
     bool (*report)(const struct target_link *link, const struct target_ask *ask,
         struct target_page *ret, struct error *err);

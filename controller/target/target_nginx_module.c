@@ -433,6 +433,20 @@ nginx_remove(const struct target_link *link, const char *record,
 }
 
 static bool
+nginx_trust(const struct target_link *link, const char *ca_pem, struct error *err)
+{
+    CLEANUP(http_response) struct http_response  res = { 0 };
+
+    if (!nginx_send(link, "PUT", "/trust", "application/x-pem-file", ca_pem,
+                    strlen(ca_pem), NULL, &res, err))
+    {
+        return false;
+    }
+
+    return res.status == 200 || nginx_refused(&res, "the CAs", err);
+}
+
+static bool
 nginx_json(const struct http_response *res, const char *what, json_t **ret,
     struct error *err)
 {
@@ -545,6 +559,7 @@ const struct target  target_nginx_module = {
     .challenge_delete = nginx_challenge_delete,
     .rollback = nginx_rollback,
     .remove = nginx_remove,
+    .trust = nginx_trust,
     .report = nginx_report,
     .status = nginx_status,
 };

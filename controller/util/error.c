@@ -44,6 +44,28 @@ error_field(struct error *err, const char *pointer, const char *fmt, ...)
     return false;
 }
 
+void
+error_words(const char *name, char *out, size_t size)
+{
+    size_t  n = 0;
+
+    for ( ; *name && n + 1 < size; name++) {
+        out[n++] = *name == '_' ? ' ' : *name;
+    }
+
+    out[n] = '\0';
+}
+
+bool
+error_not_found(struct error *err, const char *what, const char *id)
+{
+    char  words[60];
+
+    error_words(what, words, sizeof(words));
+
+    return error_set(err, ERR_NOT_FOUND, "%s \"%.100s\" not found", words, id);
+}
+
 bool
 error_prefix(struct error *err, const char *fmt, ...)
 {

@@ -1,6 +1,7 @@
 /* One error type for the whole controller. */
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * ERR_CODES(X): X(NAME, HTTP status, "title", "problem type", "when").  To add
@@ -81,6 +82,12 @@ bool error_set(struct error *err, enum err code, const char *fmt, ...)
 /* The same about a field: pointer is its RFC 6901 pointer. */
 bool error_field(struct error *err, const char *pointer, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* NOT_FOUND: what, as "renewal_policy", in words, and which. */
+bool error_not_found(struct error *err, const char *what, const char *id);
+
+/* A name of the tables in words: "renewal_policy" is "renewal policy". */
+void error_words(const char *name, char *out, size_t size);
 
 /* Puts "context: " before err's detail and returns false. */
 bool error_prefix(struct error *err, const char *fmt, ...)

@@ -84,7 +84,7 @@ ngx_http_certctl_auth_set(ngx_conf_t *cf, SSL_CTX *ctx,
 {
     STACK_OF(X509_NAME)  *names;
 
-    if (SSL_CTX_set1_verify_cert_store(ctx, mcf->trust) == 0
+    if (SSL_CTX_set1_verify_cert_store(ctx, mcf->certctl.trust) == 0
         || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) == 0
         || SSL_CTX_set_max_proto_version(ctx, 0) == 0
         || SSL_CTX_set_num_tickets(ctx, 0) == 0
@@ -95,8 +95,8 @@ ngx_http_certctl_auth_set(ngx_conf_t *cf, SSL_CTX *ctx,
         return NGX_ERROR;
     }
 
-    if (mcf->trust_names) {
-        names = SSL_dup_CA_list(mcf->trust_names);
+    if (mcf->certctl.trust_names) {
+        names = SSL_dup_CA_list(mcf->certctl.trust_names);
         if (names == NULL) {
             return NGX_ERROR;
         }
@@ -130,7 +130,7 @@ ngx_http_certctl_agent_tls(ngx_conf_t *cf, ngx_certctl_server_t *server)
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_certctl_module);
     sscf = ngx_ssl_get_server_conf(server->ctx);
 
-    if (mcf->trust == NULL) {
+    if (mcf->certctl.trust == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"certctl_agent\" of the server in %V:%ui needs "
                       "\"certctl_trust <file>;\" with the certificate of the "

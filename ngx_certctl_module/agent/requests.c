@@ -90,6 +90,10 @@ static const ngx_http_certctl_route_t  ngx_http_certctl_routes[] = {
       0, CMS, CERTCTL_CHAIN_MAX,
       NULL, ngx_http_certctl_request_put_ticket_keys },
 
+    { NGX_HTTP_PUT, "/trust",
+      0, PEM, CERTCTL_CHAIN_MAX,
+      NULL, ngx_http_certctl_request_put_trust },
+
     { NGX_HTTP_POST, "/discover",
       ARG(DIR), NULL, 0, NULL, ngx_http_certctl_request_discover },
 

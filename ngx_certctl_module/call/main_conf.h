@@ -20,10 +20,7 @@ typedef struct {
 
     ngx_str_t                   store_path; /* full, NUL-terminated; "" when
                                                not configured */
-    ngx_str_t                   trust_file;
-    X509_STORE                 *trust;      /* who may command; NULL without
-                                               certctl_trust */
-    STACK_OF(X509_NAME)        *trust_names;
+    ngx_str_t                   trust_file;     /* certctl_trust */
 
     ngx_shm_zone_t             *shm_zone;
 

@@ -213,6 +213,28 @@ ngx_certctl_entry_take(ngx_certctl_cache_t *cache,
 }
 
 
+/* Whether there is a copy to serve on.  A record that is asked for by its own
+   name is one copy, of the kind that its certificate has. */
+
+static ngx_uint_t
+ngx_certctl_entry_outdated(ngx_certctl_entry_t *entry, certctl_kind_e kind)
+{
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = 0; i < CERTCTL_KINDS; i++) {
+
+        if (entry->stored[i] && (i == kind || entry->record)) {
+            entry->stored[i]->outdated = 1;
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
 /*
  * NGX_ERROR when the store could not be read: what was there is kept, because
  * a certificate that worked is better than none.  For the same reason a file
@@ -223,11 +245,10 @@ static ngx_int_t
 ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
     ngx_certctl_entry_t *entry, certctl_kind_e kind, ngx_uint_t changed)
 {
-    int                    rc;
-    ngx_int_t              ret;
-    const char            *name;
-    certctl_record_t       rec;
-    ngx_certctl_stored_t  *stored;
+    int               rc;
+    ngx_int_t         ret;
+    const char       *name;
+    certctl_record_t  rec;
 
     ngx_memzero(&rec, sizeof(certctl_record_t));
     name = (const char *) entry->node.str.data;
@@ -251,19 +272,14 @@ ngx_certctl_entry_read_kind(ngx_certctl_cache_t *cache,
         return NGX_OK;
     }
 
-    stored = entry->stored[kind];
-
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log,
                   rc == CERTCTL_STORE_DAMAGED ? 0 : ngx_errno,
                   "the stored certificate for \"%V\" %s%s", &entry->node.str,
                   rc == CERTCTL_STORE_DAMAGED ? "is damaged" : "cannot be read",
-                  stored ? ", the last good copy is served" : "");
+                  ngx_certctl_entry_outdated(entry, kind)
+                  ? ", the last good copy is served" : "");
 
     (void) ngx_atomic_fetch_add(&cache->certctl->zone->errors, 1);
-
-    if (stored) {
-        stored->outdated = 1;
-    }
 
     /* a damaged one is not read again: it does not heal by itself */
 

@@ -197,6 +197,17 @@ struct ngx_certctl_s {
     certctl_ticket_set_t       *tickets;    /* a worker's copy, or NULL */
     ngx_atomic_uint_t           tickets_seen;   /* the zone's counter then */
     time_t                      tickets_read;
+
+    X509_STORE                 *trust;      /* who may command: certctl_trust,
+                                               NULL without; and with the CAs
+                                               that controllers have sent, a
+                                               worker's copy, NULL: no others */
+    X509_STORE                 *trusted;
+    STACK_OF(X509_NAME)        *trust_names;
+    STACK_OF(X509_NAME)        *trusted_names;
+    ngx_atomic_uint_t           trust_seen; /* the zone's counter then */
+    time_t                      trust_read;
+
     ngx_cycle_t                *cycle;
     ngx_array_t                 servers;    /* ngx_certctl_server_t * */
     ngx_array_t                 addresses;  /* see tls/address.h */

@@ -20,6 +20,7 @@ void ngx_http_certctl_request_delete(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_ocsp(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_flush(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_put_ticket_keys(ngx_http_certctl_call_t *call);
+void ngx_http_certctl_request_put_trust(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_http01(ngx_http_certctl_call_t *call);
 void ngx_http_certctl_request_tlsalpn(ngx_http_certctl_call_t *call);
 

@@ -9,6 +9,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 #include "command/put.h"
+#include "tls/trust.h"
 #include "x509_read.h"
 
 
@@ -38,16 +39,14 @@ ngx_http_certctl_identity_uri(const char *kind, const char *text, void *data)
 }
 
 
-/*
- * As the controller will verify it.  Handshakes on the event loop use the same
- * X509_STORE: OpenSSL locks it, and after configuration nobody changes it.
- */
+/* As the controller will verify it. */
 
 static ngx_uint_t
 ngx_http_certctl_identity_trusted(ngx_http_certctl_put_t *put)
 {
     X509            *leaf;
     ngx_uint_t       good;
+    X509_STORE      *trust;
     const u_char    *p;
     X509_STORE_CTX  *ctx;
 
@@ -56,13 +55,15 @@ ngx_http_certctl_identity_trusted(ngx_http_certctl_put_t *put)
     p = put->chain.der;
     leaf = certctl_x509_read(&p, put->chain.leaf_len);
     ctx = X509_STORE_CTX_new();
+    (void) ngx_certctl_trust_all(&put->mcf->certctl, &trust);
 
-    good = leaf && ctx
-           && X509_STORE_CTX_init(ctx, put->mcf->trust, leaf, put->chain.cas)
+    good = leaf && ctx && trust
+           && X509_STORE_CTX_init(ctx, trust, leaf, put->chain.cas)
            && X509_STORE_CTX_set_purpose(ctx, X509_PURPOSE_SSL_SERVER)
            && X509_verify_cert(ctx) == 1;
 
     X509_STORE_CTX_free(ctx);
+    X509_STORE_free(trust);
     X509_free(leaf);
     ERR_pop_to_mark();
 
@@ -134,8 +135,8 @@ ngx_http_certctl_put_identity(ngx_http_certctl_put_t *put)
                CERTCTL_URN_AGENT "<id> (RFC 5280 4.2.1.6)";
     }
 
-    return put->mcf->trust && ngx_http_certctl_identity_trusted(put)
+    return ngx_http_certctl_identity_trusted(put)
            ? NULL
-           : "the control listener's identity must chain to certctl_trust "
-             "(RFC 5280 6.1)";
+           : "the control listener's identity must chain to certctl_trust, or "
+             "to a CA of PUT trust (RFC 5280 6.1)";
 }

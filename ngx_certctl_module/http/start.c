@@ -14,6 +14,7 @@
 #include "tls/sessions.h"
 #include "tls/server.h"
 #include "tls/ticket_keys.h"
+#include "tls/trust.h"
 #include "http/http_module.h"
 #include "point.h"
 
@@ -37,36 +38,7 @@ ngx_http_certctl_cleanup(void *data)
         certctl_store_close(mcf->certctl.store);
     }
 
-    X509_STORE_free(mcf->trust);
-    sk_X509_NAME_pop_free(mcf->trust_names, X509_NAME_free);
-}
-
-
-static ngx_int_t
-ngx_http_certctl_trust(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
-{
-    char  *file;
-
-    if (mcf->trust_file.len == 0) {
-        return NGX_OK;
-    }
-
-    file = (char *) mcf->trust_file.data;
-
-    mcf->trust = X509_STORE_new();
-    mcf->trust_names = SSL_load_client_CA_file(file);
-
-    if (mcf->trust == NULL || mcf->trust_names == NULL
-        || X509_STORE_load_file(mcf->trust, file) != 1)
-    {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"certctl_trust\": cannot read certificates from "
-                      "\"%V\", write the name of a PEM file with the CA of "
-                      "your controller", &mcf->trust_file);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
+    ngx_certctl_trust_free(&mcf->certctl);
 }
 
 
@@ -240,7 +212,8 @@ ngx_http_certctl_start(ngx_conf_t *cf, ngx_http_certctl_main_conf_t *mcf)
 
     if (mcf->certctl.cache == NULL
         || mcf->certctl.facts == NULL
-        || ngx_http_certctl_trust(cf, mcf) != NGX_OK
+        || ngx_certctl_trust_load(&mcf->certctl, &mcf->trust_file, cf->log)
+           != NGX_OK
         || ngx_certctl_acme_init(cf, &mcf->certctl) != NGX_OK
         || ngx_http_certctl_init_servers(cf, &mcf->certctl) != NGX_OK
         || ngx_http_certctl_init_http01(cf) != NGX_OK

@@ -7,6 +7,7 @@
 #include <ngx_http.h>
 #include <sys/utsname.h>
 #include "report/report.h"
+#include "tls/trust.h"
 #include "tls/worker.h"
 
 
@@ -127,6 +128,43 @@ ngx_http_certctl_status_ticket_keys(ngx_http_certctl_json_t *json,
 }
 
 
+/* Fingerprints of the CAs whose clients may command this host. */
+
+static void
+ngx_http_certctl_status_ca(const char *fingerprint, void *data)
+{
+    ngx_http_certctl_json_text(data, NULL, fingerprint);
+}
+
+
+static void
+ngx_http_certctl_status_trust(ngx_http_certctl_json_t *json,
+    ngx_certctl_t *certctl)
+{
+    X509_STORE  *all;
+
+    (void) ngx_certctl_trust_all(certctl, &all);
+
+    if (all == NULL) {
+        return;
+    }
+
+    ngx_http_certctl_json_open(json, "trust", '{');
+
+    ngx_http_certctl_json_open(json, "file", '[');
+    ngx_certctl_trust_each(certctl->trust, ngx_http_certctl_status_ca, json);
+    ngx_http_certctl_json_close(json, ']');
+
+    ngx_http_certctl_json_open(json, "all", '[');
+    ngx_certctl_trust_each(all, ngx_http_certctl_status_ca, json);
+    ngx_http_certctl_json_close(json, ']');
+
+    ngx_http_certctl_json_close(json, '}');
+
+    X509_STORE_free(all);
+}
+
+
 /* The directories that discover may be asked for, as they are configured. */
 
 static void
@@ -182,6 +220,7 @@ ngx_http_certctl_report_status(ngx_http_certctl_call_t *call)
     ngx_http_certctl_json_number(json, "generation", generation);
     ngx_http_certctl_status_workers(json, certctl, generation);
     ngx_http_certctl_status_ticket_keys(json, certctl, now);
+    ngx_http_certctl_status_trust(json, certctl);
     ngx_http_certctl_status_discover(json, call->mcf->discover);
     ngx_http_certctl_json_number(json, "challenges_pending",
                        ngx_certctl_challenge_count(&zone->challenges, now));

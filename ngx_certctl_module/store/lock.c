@@ -149,6 +149,22 @@ certctl_flock(int fd, unsigned wait_ms)
 }
 
 
+int
+certctl_folder_lock(int folder)
+{
+    int  fd;
+
+    fd = certctl_folder_again(folder);
+
+    if (fd >= 0 && certctl_flock(fd, CERTCTL_LOCK_WAIT) != 0) {
+        certctl_close(fd);
+        fd = -1;
+    }
+
+    return fd;
+}
+
+
 /*
  * 1: fd is the lock of name, and ours; 0: it is not its lock any more, as its
  * owner has finished, and may keep it for another name.

@@ -34,6 +34,7 @@ static const struct {
     { "writes",      FD(writes) },
     { "damaged",     FD(damaged) },
     { "sessions",    FD(sessions) },
+    { "trust",       FD(trust) },
 };
 
 #define FOLDERS  (sizeof(folders) / sizeof(folders[0]))

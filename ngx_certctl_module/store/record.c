@@ -5,7 +5,8 @@
  *    0   8  magic
  *    8   1  format, 1
  *    9   1  type: 'R' record, 'P' pending key, 'S' static staple,
- *           'F' time of the last flush of sessions, 'T' session ticket keys
+ *           'F' time of the last flush of sessions, 'T' session ticket keys,
+ *           'C' CAs of controllers
  *   10   1  kind: 0 ECDSA, 1 RSA
  *   11   1  flags: 1 key was used before
  *   12   4  n, length of the name

@@ -34,24 +34,6 @@ read_file(certctl_store_t *store, certctl_sealed_e type, const char *name,
 }
 
 
-/* The lock is of a descriptor of our own: the store's is every process's. */
-
-static int
-lock_files(certctl_store_t *store)
-{
-    int  fd;
-
-    fd = certctl_folder_again(store->sessions);
-
-    if (fd >= 0 && certctl_flock(fd, CERTCTL_LOCK_WAIT) != 0) {
-        certctl_close(fd);
-        fd = -1;
-    }
-
-    return fd;
-}
-
-
 int
 certctl_store_flushed(certctl_store_t *store, uint64_t *ret)
 {
@@ -102,7 +84,7 @@ certctl_store_flush(certctl_store_t *store, uint64_t *ret)
 {
     int  rc, lock;
 
-    lock = lock_files(store);
+    lock = certctl_folder_lock(store->sessions);
 
     if (lock < 0) {
         return CERTCTL_STORE_ERROR;
@@ -196,7 +178,7 @@ begin(certctl_store_t *store, certctl_ticket_set_t *set, int *lock,
     int  rc;
 
     *damaged = 0;
-    *lock = lock_files(store);
+    *lock = certctl_folder_lock(store->sessions);
 
     if (*lock < 0) {
         return CERTCTL_STORE_ERROR;

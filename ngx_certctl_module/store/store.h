@@ -349,6 +349,17 @@ int certctl_store_ticket_set_rotate(certctl_store_t *store, time_t now,
     int64_t interval, unsigned keep, int fresh, int *damaged);
 
 
+/*
+ * The CAs that controllers have sent, whose clients may command this host: DER
+ * certificates one behind the other, as in a record.  NOT_FOUND: none were
+ * sent.  The same ones again are no write.
+ */
+
+int certctl_store_trust(certctl_store_t *store, certctl_record_t *ret);
+int certctl_store_trust_put(certctl_store_t *store, const certctl_blob_t *cas,
+    uint64_t *generation);
+
+
 /* Keys that wait.  A newer one replaces an older; put() of a chain that fits
    the pending key removes it. */
 

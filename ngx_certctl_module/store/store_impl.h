@@ -15,6 +15,7 @@
  *   writes/+<number>         lock that waits for its next name
  *   sessions/flushed         when TLS sessions were flushed
  *   sessions/tickets         session ticket keys
+ *   trust/controllers        CAs of controllers that may command this host
  *   damaged/<name>+<time>    what was set aside
  *
  * <hh> is a hash of the lower-cased name.  The marks + % = ~ cannot occur in
@@ -64,6 +65,7 @@ struct certctl_store_s {
     int          writes;
     int          damaged;
     int          sessions;
+    int          trust;
 
     int          shared_sync;               /* syncfs() may be trusted */
     uid_t        uid;                       /* who owns what we make */
@@ -89,7 +91,8 @@ typedef enum {
     CERTCTL_SEALED_PENDING = 'P',           /* key, request, key type */
     CERTCTL_SEALED_STAPLE = 'S',            /* staple */
     CERTCTL_SEALED_FLUSHED = 'F',           /* nothing: its generation */
-    CERTCTL_SEALED_TICKETS = 'T'            /* ticket keys, whose they are */
+    CERTCTL_SEALED_TICKETS = 'T',           /* ticket keys, whose they are */
+    CERTCTL_SEALED_TRUST = 'C'              /* certificates of CAs */
 } certctl_sealed_e;
 
 
@@ -230,6 +233,9 @@ typedef struct {
 
 /* Waits for a file's exclusive lock at most wait_ms; 0, or -1 with errno. */
 int certctl_flock(int fd, unsigned wait_ms);
+/* Locks folder by a descriptor of its own, which is to be closed, as the
+   store's is every process's; -1 with errno. */
+int certctl_folder_lock(int folder);
 int certctl_lock(certctl_store_t *store, const char *name,
     certctl_lock_t *lock, unsigned wait_ms, certctl_lock_pool_t *pool);
 void certctl_unlock(certctl_store_t *store, certctl_lock_t *lock);

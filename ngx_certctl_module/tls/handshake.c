@@ -10,6 +10,7 @@
 #include "tls/choose.h"
 #include "tls/handshake.h"
 #include "tls/server.h"
+#include "tls/trust.h"
 #include "tls/worker.h"
 
 
@@ -470,6 +471,10 @@ ngx_certctl_cert_cb(SSL *ssl, void *arg)
 
     action = c->log->action;
     c->log->action = "choosing a certificate";
+
+    if (server->agent) {
+        ngx_certctl_trust_use(server->certctl, ssl);
+    }
 
     rc = ngx_certctl_select(ssl, c, server);
 

@@ -9,6 +9,7 @@
 
 #include "tls/sessions.h"
 #include "tls/ticket_keys.h"
+#include "tls/trust.h"
 #include "tls/worker.h"
 
 
@@ -50,6 +51,7 @@ ngx_certctl_worker_timer(ngx_event_t *ev)
     ngx_certctl_worker_update(ngx_certctl_worker_of->zone);
     ngx_certctl_sessions_update(ngx_certctl_worker_of);
     ngx_certctl_ticket_keys_update(ngx_certctl_worker_of);
+    ngx_certctl_trust_update(ngx_certctl_worker_of);
     ngx_add_timer(ev, NGX_CERTCTL_WORKER_INTERVAL);
 }
 

@@ -66,6 +66,9 @@ typedef struct {
     ngx_atomic_t  tickets_tried;          /* when a worker began to, in seconds
                                              since 1970 */
 
+    ngx_atomic_t  trusts;                 /* sets of CAs that controllers have
+                                             sent */
+
     ngx_certctl_worker_t  workers[NGX_CERTCTL_WORKERS];
 
     ngx_atomic_t  counters[NGX_CERTCTL_COUNTERS];

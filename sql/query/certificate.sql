@@ -1,9 +1,10 @@
 -- Managed certificates, their versions, attempts and deployments.
 
 -- name: certificate_create
-INSERT INTO managed_certificates (id, name, common_name, issuer_id, status, expires_at)
+INSERT INTO managed_certificates (id, name, common_name, issuer_id, organization_id, renewal_policy_id, status, expires_at)
 VALUES (coalesce($1::jsonb ->> 'id', new_id('mc-')), coalesce($1::jsonb ->> 'name', $1::jsonb ->> 'common_name'),
-        $1::jsonb ->> 'common_name', $1::jsonb ->> 'issuer_id', coalesce($1::jsonb ->> 'status', 'Pending'),
+        $1::jsonb ->> 'common_name', $1::jsonb ->> 'issuer_id', $1::jsonb ->> 'organization_id', $1::jsonb ->> 'renewal_policy_id',
+        coalesce($1::jsonb ->> 'status', 'Pending'),
         ($1::jsonb ->> 'expires_at')::timestamptz)
 RETURNING id;
 
@@ -50,3 +51,7 @@ UPDATE managed_certificates SET status = 'Archived' WHERE id = $1 RETURNING id;
 -- name: certificate_deploy_jobs
 SELECT coalesce(json_agg(id ORDER BY created_at, id), '[]') FROM jobs
  WHERE certificate_id = $1 AND type IN ('Deployment', 'Renewal', 'Issuance');
+
+-- Those that no active renewal policy applies to.
+-- name: certificates_uncovered
+SELECT count(*) FROM api_certificates WHERE NOT covered;

@@ -16,22 +16,15 @@ RETURNING id;
 -- name: issuer_exists
 SELECT id FROM issuers WHERE id = $1;
 
--- name: authority_get
-SELECT certificate, key FROM authorities WHERE name = $1;
-
--- name: authority_add
-INSERT INTO authorities (name, certificate, key, not_after) VALUES ($1, $2, $3, to_timestamp($4::bigint))
-ON CONFLICT (name) DO NOTHING;
-
 -- What renewal_request needs to decide, the row locked against a second request.
 -- name: renewal_facts
-SELECT c.status, c.expires_at::text, p.id AS policy_id, p.method, p.is_active, p.max_retries,
+SELECT c.status, c.expires_at::text, p.method, p.max_retries,
        (SELECT count(*) FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
          WHERE m.certificate_id = c.id AND t.enabled AND t.retired_at IS NULL) AS targets,
        (SELECT string_agg(j.id, ',') FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance')) AS open_job,
        EXISTS (SELECT FROM certificate_versions v WHERE v.certificate_id = c.id) AS issued,
-       certificate_rule(c, p) AS rule
-  FROM managed_certificates c LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
+       coalesce(renewal_refusal(c, p), certificate_rule(c, p)) AS refusal, l.issued AS issued_today, l.allowed, l.wait
+  FROM issuance_allowed($1, NULL, $2::int) l, managed_certificates c LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true
  WHERE c.id = $1
    FOR UPDATE OF c;
 
@@ -40,8 +33,8 @@ WITH superseded AS (
     UPDATE renewal_attempts SET status = 'superseded', completed_at = now()
      WHERE certificate_id = $1 AND status IN ('pending', 'in_progress', 'awaiting_change_approval')
 )
-INSERT INTO renewal_attempts (certificate_id, method, requested_by, old_expiry)
-VALUES ($1, $2, $3, $4::timestamptz)
+INSERT INTO renewal_attempts (certificate_id, method, requested_by, old_expiry, override_limit)
+VALUES ($1, $2, $3, $4::timestamptz, $5::boolean)
 RETURNING id;
 
 -- A person waits for it: before everything else.
@@ -55,8 +48,9 @@ WITH job AS (
 )
 SELECT id FROM job;
 
+-- next_retry_at stays: it is the schedule's, and this renewal was asked for.
 -- name: renewal_mark
-UPDATE managed_certificates SET status = 'RenewalInProgress', next_retry_at = NULL WHERE id = $1;
+UPDATE managed_certificates SET status = 'RenewalInProgress' WHERE id = $1;
 
 -- name: renewal_cancel_open
 WITH gone AS (
@@ -64,12 +58,14 @@ WITH gone AS (
 )
 INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'a forced renewal took its place') h;
 
--- One order for each target; a repeated step finds those of the step before.
+-- One order for each target; a repeated step finds those of the step before. The
+-- issuer is the certificate's, else the one that the policy named when it was asked for.
 -- name: order_plan
 INSERT INTO orders (attempt_id, certificate_id, target_id, issuer_id, key_type, sans, must_staple)
-SELECT a.id, c.id, t.id, coalesce(p.issuer_id, c.issuer_id), c.key_type, certificate_sans_text(c.common_name, c.sans),
+SELECT a.id, c.id, t.id, coalesce(c.issuer_id, nullif(j.issuer_id, ''), p.issuer_id), c.key_type, certificate_sans_text(c.common_name, c.sans),
        coalesce(f.must_staple, false)
   FROM renewal_attempts a
+  JOIN jobs j ON j.id = $2
   JOIN managed_certificates c ON c.id = a.certificate_id
   JOIN certificate_target_mappings m ON m.certificate_id = c.id AND m.place IS NOT NULL
   JOIN deployment_targets t ON t.id = m.target_id AND t.enabled AND t.retired_at IS NULL
@@ -98,11 +94,28 @@ SELECT coalesce((SELECT f.max_ttl_seconds FROM managed_certificates c
                    JOIN certificate_profiles f ON f.id = coalesce(c.certificate_profile_id, p.certificate_profile_id)
                   WHERE c.id = $1), 7776000);
 
--- Issued today, over all its targets but counted by attempt: the brake against
--- "issued but undeliverable" loops.
--- name: order_issued_today
-SELECT count(DISTINCT o.attempt_id) FROM orders o JOIN certificate_versions v ON v.order_id = o.id
- WHERE o.certificate_id = $1 AND v.created_at > now() - interval '1 day' AND o.attempt_id <> $2;
+-- The begin of the validity that an order's certificate takes the place of, in
+-- seconds: of its versions there, and of what the host serves for its names.
+-- name: order_replaces
+SELECT coalesce(extract(epoch FROM greatest(
+           c.not_before,
+           (SELECT max(v.not_before) FROM certificate_versions v WHERE v.certificate_id = c.id AND v.target_id = t.id),
+           (SELECT max(d.not_before) FROM discovered_certificates d
+             WHERE d.agent_id = t.agent_id AND d.is_leaf AND d.source <> 'placeholder'
+               AND (d.managed_certificate_id = c.id OR d.server_names && array_prepend(c.common_name, c.sans)))))::bigint, 0)
+  FROM managed_certificates c, deployment_targets t WHERE c.id = $1 AND t.id = $2;
+
+-- The daily limit, counted by attempt over all targets: against loops of what is
+-- issued and cannot be delivered.
+-- name: order_limit
+SELECT issued, allowed, wait FROM issuance_allowed($1, $2, $3::int);
+
+-- Why the policy of now does not let this issuer renew. What is ordered already, and
+-- a policy that was deleted meanwhile, stop nothing.
+-- name: order_refusal
+SELECT method_refusal(p.method, p.id, coalesce(c.issuer_id, nullif(j.issuer_id, '')))
+  FROM managed_certificates c, policy_of(c.renewal_policy_id, c.organization_id) p, jobs j
+ WHERE c.id = $1 AND j.id = $2 AND NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = j.attempt_id);
 
 -- name: order_attempt_started
 UPDATE renewal_attempts SET status = 'in_progress', started_at = coalesce(started_at, now()), job_id = $2
@@ -133,22 +146,31 @@ ON CONFLICT (type, subject) DO UPDATE SET version_id = excluded.version_id, atte
       status = 'Pending', epoch = jobs.epoch + 1, attempts = 0, scheduled_at = now(), lease_until = NULL
 RETURNING version_id;
 
+-- With the last order of its attempt a certificate is renewed; what the audit event
+-- says, or no row while others of its orders are open.
 -- name: certificate_renewed
 UPDATE managed_certificates c SET last_renewal_at = now()
- WHERE c.id = $1;
+  FROM orders o
+ WHERE o.id = $1 AND c.id = o.certificate_id
+   AND NOT EXISTS (SELECT FROM orders r WHERE r.attempt_id = o.attempt_id AND r.state IN ('new', 'ready'))
+RETURNING (SELECT json_build_object('attempt_id', o.attempt_id, 'issuer_id', o.issuer_id, 'versions', json_agg(json_build_object(
+                      'id', v.id, 'target_id', v.target_id, 'serial_number', v.serial_number, 'not_after', v.not_after) ORDER BY v.target_id))
+             FROM orders r JOIN certificate_versions v ON v.order_id = r.id
+            WHERE r.attempt_id = o.attempt_id)::text AS details;
 
+-- What a person asked for, and what no connector serves ($3), leaves the schedule
+-- as it is: its failures and its next try.
 -- name: attempt_failed
 WITH attempt AS (
     UPDATE renewal_attempts SET status = 'failed', error = $2, completed_at = now()
-     WHERE id = $1 AND status IN ('pending', 'in_progress') RETURNING certificate_id
+     WHERE id = $1 AND status IN ('pending', 'in_progress')
+    RETURNING certificate_id, requested_by = 'system' AND NOT $3::boolean AS scheduled
 )
 UPDATE managed_certificates c
-   SET consecutive_failures = c.consecutive_failures + 1,
-       next_retry_at = now() + retry_wait(c.consecutive_failures + 1, c.expires_at),
+   SET consecutive_failures = c.consecutive_failures + a.scheduled::int,
+       next_retry_at = CASE WHEN a.scheduled THEN now() + retry_wait(c.consecutive_failures + 1, c.expires_at) ELSE c.next_retry_at END,
        status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status
-                     WHEN c.expires_at IS NULL THEN 'Failed'
-                     WHEN c.expires_at <= now() THEN 'Expired'
-                     WHEN c.renew_at <= now() THEN 'Expiring' ELSE 'Active' END
+                     WHEN c.expires_at IS NULL THEN 'Failed' ELSE status_by_date(c.not_before, c.expires_at) END
   FROM attempt a WHERE c.id = a.certificate_id
 RETURNING c.id, c.next_retry_at::text;
 
@@ -180,7 +202,8 @@ WITH version AS (
 UPDATE managed_certificates c
    SET last_deployment_at = now(), expires_at = v.not_after, not_before = v.not_before,
        consecutive_failures = 0, next_retry_at = NULL,
-       status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status WHEN coalesce((SELECT last FROM rest), true) THEN 'Active' ELSE c.status END
+       status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status
+                     WHEN coalesce((SELECT last FROM rest), true) THEN status_by_date(v.not_before, v.not_after) ELSE c.status END
   FROM version v WHERE c.id = v.certificate_id
 RETURNING c.id, c.status;
 
@@ -234,9 +257,11 @@ SELECT r.issuer_id, r.serial_number, r.reason_code, v.pem_chain FROM certificate
 UPDATE certificate_revocations SET issuer_notified = true WHERE issuer_id = $1 AND serial_number = $2;
 
 -- name: agent_link
-SELECT id, url, fingerprint, trust_first_use, enrolled_at IS NOT NULL AS enrolled, status, report_etag, probe_address,
-       enrolled_at IS NOT NULL AND identity_expires_at <= now() AS lapsed
-  FROM agents WHERE id = $1;
+SELECT a.id, a.url, a.fingerprint, a.trust_first_use, a.enrolled_at IS NOT NULL AS enrolled, a.status, a.report_etag, a.probe_address,
+       a.enrolled_at IS NOT NULL AND (a.identity_expires_at <= now() OR a.identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)) AS lapsed,
+       t.id AS authority, t.fingerprint AS authority_fingerprint, t.certificate AS authority_pem,
+       (SELECT json_agg(fingerprint ORDER BY place)::text FROM trusted_authorities) AS cas
+  FROM agents a JOIN authorities t ON t.id = authority_for(a.trusted_cas) WHERE a.id = $1;
 
 -- name: agent_enrol_job
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority, requested_by)
@@ -245,6 +270,7 @@ ON CONFLICT (type, subject) DO NOTHING;
 
 -- name: agent_enrolled
 UPDATE agents SET enrolled_at = now(), status = 'Online', fingerprint = $2, identity_expires_at = to_timestamp($3::bigint),
+       identity_ca = (SELECT fingerprint FROM authorities WHERE authorities.id = $4),
        last_heartbeat_at = now(), last_error = NULL, next_poll_at = now(), poll_failures = 0, report_etag = NULL
  WHERE id = $1 AND status <> 'Retired'
 RETURNING id;
@@ -267,7 +293,8 @@ UPDATE agents a SET status = 'Online', last_heartbeat_at = now(), last_error = N
        version = coalesce($2::jsonb->>'version', version), hostname = coalesce($2::jsonb->>'host', hostname),
        os = coalesce($2::jsonb->>'os', os), architecture = coalesce($2::jsonb->>'architecture', architecture),
        nginx_version = coalesce($2::jsonb->>'nginx', nginx_version), openssl_version = coalesce($2::jsonb->>'openssl', openssl_version),
-       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag)
+       workers = coalesce(($2::jsonb->>'workers')::int, workers), report_etag = coalesce($3, report_etag),
+       trusted_cas = coalesce((SELECT array_agg(v ORDER BY v) FROM jsonb_array_elements_text($2::jsonb#>'{trust,all}') v), trusted_cas)
   FROM before WHERE a.id = before.id AND a.status <> 'Retired'
 RETURNING a.id;
 
@@ -289,8 +316,7 @@ WITH seen AS (
            s.serial, s.issuer, s.subject, to_timestamp(s.not_before), to_timestamp(s.not_after), s.key_algorithm, s.key_size, s.is_ca, NOT s.is_ca,
            s.has_private_key, s.must_staple, s.staple, to_timestamp(s.staple_next_update), s.ocsp_url, s.pem, $3, s.managed,
            CASE WHEN s.managed IS NULL THEN 'Unmanaged' ELSE 'Managed' END,
-           CASE WHEN to_timestamp(s.not_after) <= now() THEN 'expired' WHEN to_timestamp(s.not_after) <= now() + interval '7 days' THEN 'expiring'
-                WHEN to_timestamp(s.not_after) <= now() + interval '30 days' THEN 'expiring_soon' ELSE 'valid' END,
+           expiry_status(to_timestamp(s.not_before), to_timestamp(s.not_after), now()),
            floor((s.not_after - extract(epoch FROM now())) / 86400)::int
       FROM seen s
     ON CONFLICT (fingerprint_sha256, agent_id, place) DO UPDATE
@@ -352,12 +378,17 @@ SELECT d.id, d.agent_id, d.place, d.common_name, d.sans::text AS sans, d.record,
   FROM discovered_certificates d WHERE d.id = $1 FOR UPDATE;
 
 -- A managed certificate of the observed one's names, keeping its validity so that
--- the policy's window counts from what is live.
+-- the policy's window counts from what is live. A commonName that is none of its
+-- names is a text for people: clients do not read it (RFC 9525 6.3). A policy that
+-- supplies the issuer goes on supplying it.
 -- name: adoption_certificate
 INSERT INTO managed_certificates (name, common_name, sans, issuer_id, status, expires_at, not_before, source, key_type, organization_id)
-SELECT coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), coalesce(nullif(d.common_name, ''), d.sans[1], d.server_names[1]), d.sans,
-       coalesce((SELECT p.issuer_id FROM policy_of(NULL, a.organization_id) p), (SELECT i.id FROM issuers i WHERE i.enabled ORDER BY i.id = 'iss-local' DESC, i.created_at LIMIT 1)),
-       CASE WHEN d.not_after <= now() THEN 'Expired' ELSE 'Active' END, d.not_after, d.not_before, 'Discovery',
+SELECT coalesce($2, d.sans[1], d.server_names[1]),
+       coalesce((SELECT n FROM unnest(d.sans) n WHERE lower(n) = lower(d.common_name) LIMIT 1), d.sans[1], nullif(d.common_name, ''), d.server_names[1]), d.sans,
+       CASE WHEN NOT EXISTS (SELECT FROM policy_of(NULL, a.organization_id) p JOIN renewal_methods m ON m.method = p.method
+                              WHERE p.issuer_id IS NOT NULL OR m.issuer_type IS NOT NULL)
+            THEN (SELECT i.id FROM issuers i WHERE i.enabled ORDER BY i.id = 'iss-local' DESC, i.created_at LIMIT 1) END,
+       status_by_date(d.not_before, d.not_after), d.not_after, d.not_before, 'Discovery',
        CASE WHEN d.key_algorithm IN ('ec-p256', 'ec-p384', 'rsa-2048', 'rsa-3072', 'rsa-4096', 'ed25519') THEN d.key_algorithm ELSE 'ec-p256' END, a.organization_id
   FROM discovered_certificates d JOIN agents a ON a.id = d.agent_id WHERE d.id = $1
 RETURNING id;

@@ -77,9 +77,8 @@ WITH paused AS (
      WHERE c.renew_at <= now()
        AND c.status IN ('Pending', 'Active', 'Expiring', 'Expired', 'Failed')
        AND (c.next_retry_at IS NULL OR c.next_retry_at <= now())
-       AND p.is_active AND p.auto_renew AND p.method NOT IN ('manual', 'none')
-       AND certificate_rule(c, p) IS NULL
-       AND coalesce(p.issuer_id, c.issuer_id) NOT IN (SELECT issuer_id FROM paused)
+       AND p.auto_renew AND renewal_refusal(c, p) IS NULL AND certificate_rule(c, p) IS NULL
+       AND coalesce(c.issuer_id, p.issuer_id) NOT IN (SELECT issuer_id FROM paused)
        AND EXISTS (SELECT FROM certificate_target_mappings m WHERE m.certificate_id = c.id)
        AND NOT EXISTS (SELECT FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance', 'Deployment'))
      ORDER BY c.expires_at, c.id
@@ -110,10 +109,8 @@ SELECT id FROM job;
 -- name: loop_expiry
 WITH certificates AS (
     UPDATE managed_certificates c SET status = n.status
-      FROM (SELECT m.id, CASE WHEN m.expires_at <= now() THEN 'Expired'
-                              WHEN m.expires_at <= now() + make_interval(days => coalesce(p.renewal_window_days, 30)) THEN 'Expiring'
-                              ELSE 'Active' END AS status
-              FROM managed_certificates m LEFT JOIN LATERAL policy_of(m.renewal_policy_id, m.organization_id) p ON true
+      FROM (SELECT m.id, status_by_date(m.not_before, m.expires_at) AS status
+              FROM managed_certificates m
              WHERE m.expires_at IS NOT NULL
                AND (m.status IN ('Active', 'Expiring', 'Expired')
                     -- its job was cancelled or lost: nobody is renewing it
@@ -124,8 +121,7 @@ WITH certificates AS (
 ), observed AS (
     UPDATE discovered_certificates d SET expiry_status = n.status, days_until_expiry = n.days
       FROM (SELECT id, floor(extract(epoch FROM not_after - now()) / 86400)::int AS days,
-                   CASE WHEN not_after <= now() THEN 'expired' WHEN not_after <= now() + interval '7 days' THEN 'expiring'
-                        WHEN not_after <= now() + interval '30 days' THEN 'expiring_soon' ELSE 'valid' END AS status
+                   expiry_status(not_before, not_after, now()) AS status
               FROM discovered_certificates) AS n
      WHERE d.id = n.id AND (d.expiry_status <> n.status OR d.days_until_expiry <> n.days)
     RETURNING d.id
@@ -139,11 +135,13 @@ SELECT id FROM certificates;
 WITH due AS (
     UPDATE agents SET next_poll_at = now() + make_interval(secs => $1::int * (1 + least(poll_failures, 9)) * (0.95 + random() * 0.1))
      WHERE next_poll_at <= now() AND status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL
-    RETURNING id, identity_expires_at, enrolled_at
+    RETURNING id, identity_expires_at, enrolled_at, identity_ca, trusted_cas
 ), identities AS (
     INSERT INTO jobs (type, subject, agent_id, priority)
     SELECT 'Enrolment', id, id, 15 FROM due
      WHERE identity_expires_at < now() + (identity_expires_at - enrolled_at) / 2
+        OR identity_ca NOT IN (SELECT fingerprint FROM trusted_authorities)
+        OR EXISTS (SELECT FROM authorities c WHERE c.state = 'current' AND c.fingerprint <> identity_ca AND c.fingerprint = ANY (trusted_cas))
     ON CONFLICT (type, subject) DO NOTHING
 )
 INSERT INTO jobs (type, subject, agent_id, max_attempts, priority)

@@ -97,3 +97,11 @@ SELECT DISTINCT 'Validation', h.agent_id, h.agent_id, 5, 12 FROM challenges_left
  WHERE a.status = 'Online'
 ON CONFLICT (type, subject) DO NOTHING
 RETURNING id;
+
+-- Enabled profiles that allow more seconds than these.
+-- name: issuer_test_profiles
+SELECT coalesce(string_agg(x.id, ', ' ORDER BY x.id), '')
+  FROM (SELECT p.id FROM certificate_profiles p WHERE p.enabled AND p.max_ttl_seconds > $1::bigint ORDER BY p.id LIMIT 5) AS x;
+
+-- name: issuer_tested
+UPDATE issuers SET last_tested_at = now(), test_status = $2 WHERE id = $1 RETURNING to_json(last_tested_at) #>> '{}' AS at;

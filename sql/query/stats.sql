@@ -3,7 +3,8 @@
 -- name: stats_summary
 SELECT json_build_object(
     'total_certificates', c.total, 'expiring_certificates', c.expiring, 'expired_certificates', c.expired,
-    'revoked_certificates', c.revoked, 'active_agents', a.active, 'offline_agents', a.offline, 'total_agents', a.total,
+    'revoked_certificates', c.revoked, 'uncovered_certificates', (SELECT count(*) FROM api_certificates WHERE NOT covered),
+    'active_agents', a.active, 'offline_agents', a.offline, 'total_agents', a.total,
     'pending_jobs', (SELECT count(*) FROM jobs),
     'failed_jobs', (SELECT count(*) FROM job_history WHERE status = 'Failed'),
     'complete_jobs', (SELECT count(*) FROM job_history WHERE status = 'Completed'),

@@ -13,7 +13,7 @@ WITH gone AS (
                     AND a.status IN ('pending', 'in_progress', 'awaiting_change_approval')
 ), shown AS (
     UPDATE managed_certificates c
-       SET status = CASE WHEN c.expires_at IS NULL THEN 'Pending' WHEN c.expires_at <= now() THEN 'Expired' ELSE 'Active' END
+       SET status = CASE WHEN c.expires_at IS NULL THEN 'Pending' ELSE status_by_date(c.not_before, c.expires_at) END
       FROM gone g WHERE (g.job).type IN ('Issuance', 'Renewal') AND c.id = (g.job).certificate_id AND c.status = 'RenewalInProgress'
 )
 SELECT (job).id FROM gone;

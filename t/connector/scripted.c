@@ -239,7 +239,10 @@ word_issue(const struct script *s)
     CLEANUP(x509) X509          *cert = NULL;
     const struct ca_profile      profile = {
         .serial = s->req->serial, .sans = s->req->sans, .not_before = s->req->not_before,
-        .not_after = s->req->not_after, .eku = CA_EKU_SERVER_AUTH
+        .not_after = s->req->not_after + (exists(s, "longer") ? 86400 : 0),
+        .eku = exists(s, "usages") ? CA_EKU_SERVER_AUTH | CA_EKU_CLIENT_AUTH
+               : exists(s, "any") ? 0 : CA_EKU_SERVER_AUTH,
+        .must_staple = s->req->must_staple && !exists(s, "plain")
     };
 
     note(s, "issue");

@@ -14,7 +14,7 @@ use Certctl::Daemon;
 use Exporter 'import';
 use Test::More ();
 
-our @EXPORT = qw(api_daemon created refused sql);
+our @EXPORT = qw(api_daemon created refused refused_at sql);
 
 my $Test = Test::More->builder;
 
@@ -43,6 +43,14 @@ sub refused {
         && !grep({ $_->{pointer} !~ m{^/} || !$_->{detail} } @{ $json->{errors} // [] }),
         $name // "refused with $status")
         || $Test->diag("$r->{status} $r->{content}");
+}
+
+# 422 that points to this field alone.
+sub refused_at {
+    my ($r, $pointer, $message, $name) = @_;
+    my @at = map { $_->{pointer} } @{ $r->{json}{errors} // [] };
+
+    return refused($r, 422, $message, $name) && $Test->is_eq("@at", $pointer, ($name // 'refused') . ": at $pointer");
 }
 
 # The private cluster, as its owner.

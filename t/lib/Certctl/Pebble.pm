@@ -7,6 +7,8 @@ package Certctl::Pebble;
 #   $pebble->host('b.example', '127.0.0.2');
 #   my $acme = Certctl::ACME->new($pebble);
 #
+# nonce_reject: percent of nonces that it refuses; alternates: other roots; reuse:
+# percent of valid authorizations that it uses again; eab => { kid => key }.
 # It validates at the ports given, of the addresses that its DNS answers:
 # 127.0.0.1 for every name that host() does not name.
 
@@ -42,7 +44,8 @@ sub start {
         managementListenAddress => "127.0.0.1:$port{manage}",
         certificate => write_file("$dir/pebble.pem", $crt),
         privateKey  => write_file("$dir/pebble.key", $key, 0600),
-        httpPort => 0 + $o{http}, tlsPort => 0 + $o{tls} } }));
+        httpPort => 0 + $o{http}, tlsPort => 0 + $o{tls},
+        $o{eab} ? (externalAccountBindingRequired => JSON::PP::true, externalAccountMACKeys => $o{eab}) : () } }));
 
     # newer ones have more that is listened on unless it is said not to, and
     # another name for this
@@ -51,13 +54,23 @@ sub start {
     my @off = map { ("-$_", '') } grep { $usage =~ /^\s+-$_\b/m }
         qw(http01 https01 tlsalpn01 doh defaultIPv6);
 
+    $self->{dns} = ['pebble-challtestsrv', @off, '-defaultIPv4', '127.0.0.1', $dns, "127.0.0.1:$port{dns}",
+        '-management', "127.0.0.1:$port{names}"];
+    $self->{options} = \%o;
+    return $self->run;
+}
+
+sub run {
+    my ($self) = @_;
+    my ($dir, $o, %port) = ($self->{dir}, $self->{options}, %{ $self->{port} });
+
     # each validation is made, at once, and for each order again
     local %ENV = (%ENV, PEBBLE_VA_NOSLEEP => 1, PEBBLE_VA_ALWAYS_VALID => 0,
-        PEBBLE_WFE_NONCEREJECT => 0, PEBBLE_AUTHZREUSE => 0);
+        PEBBLE_WFE_NONCEREJECT => $o->{nonce_reject} // 0, PEBBLE_AUTHZREUSE => $o->{reuse} // 0,
+        PEBBLE_ALTERNATE_ROOTS => $o->{alternates} // 0);
 
     $self->{pids} = [
-        spawn("$dir/dns.log", 'pebble-challtestsrv', @off, '-defaultIPv4', '127.0.0.1',
-            $dns, "127.0.0.1:$port{dns}", '-management', "127.0.0.1:$port{names}"),
+        spawn("$dir/dns.log", @{ $self->{dns} }),
         spawn("$dir/pebble.log", 'pebble', '-config', "$dir/pebble.json",
             '-dnsserver', "127.0.0.1:$port{dns}")];
 
@@ -83,14 +96,22 @@ sub host {
     return;
 }
 
-# PEM of the root that what it issues chains to.
-sub root {
-    my ($self) = @_;
-    my $r = Certctl::HTTP->new(port => $self->{port}{manage}, ca => $self->ca)->get('/roots/0');
+sub manage {
+    my ($self, $path) = @_;
+    my $r = Certctl::HTTP->new(port => $self->{port}{manage}, ca => $self->ca)->get($path);
 
-    die "roots/0: $r->{status}" if $r->{status} != 200;
+    die "$path: $r->{status}" if $r->{status} != 200;
     return $r->{content};
 }
+
+# PEM of the root that what it issues chains to, or of an alternate one.
+sub root { return $_[0]->manage('/roots/' . ($_[1] // 0)) }
+
+# What it says of a certificate: Valid or Revoked.
+sub status { return JSON::PP::decode_json($_[0]->manage("/cert-status-by-serial/$_[1]"))->{Status} }
+
+# It forgets accounts, orders and keys.
+sub restart { my ($self) = @_; $self->stop; return $self->run }
 
 sub stop {
     my ($self) = @_;
