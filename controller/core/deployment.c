@@ -189,8 +189,13 @@ deployment_prepare(struct deployment *d)
     }
 
     d->config = json_loads(PQgetvalue(d->v, 0, CONFIG), 0, NULL);
-    link_record(d->config, w->certificate_id, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
-                sizeof(d->record));
+
+    if (!link_record(d->config, w->certificate_id, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
+                     sizeof(d->record), &d->err))
+    {
+        return false;
+    }
+
     deployment_staple(w, d->v, &d->staple);
 
     return true;

@@ -134,10 +134,9 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
                          target->kind.name);
     }
 
-    link_record(config, w->certificate_id, PQgetvalue(orders, i, ORDER_COMMON_NAME), record,
-                sizeof(record));
-
-    if (!link_agent(w, PQgetvalue(orders, i, ORDER_AGENT), &agent, err)
+    if (!link_record(config, w->certificate_id, PQgetvalue(orders, i, ORDER_COMMON_NAME), record,
+                     sizeof(record), err)
+        || !link_agent(w, PQgetvalue(orders, i, ORDER_AGENT), &agent, err)
         || !target->csr(&agent.link, record, PQgetvalue(orders, i, ORDER_KEY_TYPE), sans,
                         staple, &csr, err)
         || !order_verify_csr(csr, sans, PQgetvalue(orders, i, ORDER_KEY_TYPE), err))
