@@ -218,22 +218,6 @@ CREATE TRIGGER target_retired BEFORE UPDATE ON deployment_targets FOR EACH ROW
                                           OR NEW.config <> OLD.config))
     EXECUTE FUNCTION target_retired();
 
--- Nothing is mapped to a retired target; the lock waits for a retirement that is not
--- committed yet.
-CREATE FUNCTION mapping_allowed() RETURNS trigger LANGUAGE plpgsql AS
-$$
-DECLARE
-    retired timestamptz;
-BEGIN
-    SELECT t.retired_at INTO retired FROM deployment_targets t WHERE t.id = NEW.target_id FOR SHARE;
-    IF retired IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/target_ids', MESSAGE = format('target %s is retired: name another one', NEW.target_id);
-    END IF;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER mapping_allowed BEFORE INSERT ON certificate_target_mappings FOR EACH ROW EXECUTE FUNCTION mapping_allowed();
-
 CREATE OR REPLACE VIEW api_certificates AS
 SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.owner_id, c.team_id, c.issuer_id,
        ARRAY(SELECT m.target_id FROM certificate_target_mappings m WHERE m.certificate_id = c.id ORDER BY m.target_id) AS target_ids,
