@@ -174,6 +174,8 @@ const struct route  routes[] = {
 
     { "GET", V1 "/stats/summary", "stats.read", NULL, stats_summary,
       &stats_summary_resource, ROUTE_SLOW, "Counts of the dashboard", .status = 200 },
+    { "GET", V1 "/metrics/prometheus", "metrics.read", NULL, metrics_prometheus, NULL, ROUTE_SLOW,
+      "Counts for Prometheus", .status = 200, .media = "text/plain" },
 
     { "GET", "/.well-known/pki/crl/{issuer}", "", NULL, enroll_crl, NULL,
       ROUTE_PUBLIC | ROUTE_PKI, "The issuer's CRL, DER (RFC 5280 5)", .status = 200,

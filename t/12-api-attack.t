@@ -30,6 +30,15 @@ subtest 'who has sent all it wanted to still reads the reply' => sub {
     my $tls = tls($get);
     like(half($tls), qr{^HTTP/1\.1 200 .*\r\n\r\n.+}s, 'TLS, after close_notify');
 
+    my $whole = 0;
+    for (1 .. 20) {
+        my $both = tls();
+        setsockopt $both, 6, 3, 1;          # TCP_CORK: request and end in one segment
+        syswrite $both, $get;
+        $whole += half($both) =~ m{^HTTP/1\.1 200 .*\r\n\r\n.+}s;
+    }
+    is($whole, 20, 'TLS, in one segment');
+
     $tls = tls(substr $get, 0, 20);
     is(half($tls), '', 'half a request is none');
 };

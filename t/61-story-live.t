@@ -145,6 +145,9 @@ subtest 'a deleted record, where the policy does not renew' => sub {
     is $row->{status}, 'Active', 'its status is about its dates';
     is $row->{live_differs}[0]{renewal_at}, undef, 'nothing will renew it';
     is listed('no'), $www, 'the list finds it';
+    like $s->api->get('/api/v1/metrics/prometheus')->{content},
+        qr/^# TYPE certctl_certificate_live gauge\ncertctl_certificate_live\{live="yes"\} 1\ncertctl_certificate_live\{live="partly"\} 0\ncertctl_certificate_live\{live="no"\} 1\n/m,
+        'the metric counts it';
     is $s->get('stats/summary')->{not_live_certificates}, 1, 'the summary counts it';
     quiet($www, $n, 'it is left to a person');
     $s->renew($www);

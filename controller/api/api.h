@@ -10,6 +10,6 @@ rest_handler  certificate_renew, certificate_deploy, certificate_revoke,
 rest_handler  renewal_policy_delete;
 rest_handler  job_cancel;
 rest_handler  discovered_claim, discovered_dismiss, discovery_summary;
-rest_handler  stats_summary;
+rest_handler  stats_summary, metrics_prometheus;
 rest_handler  api_key_create, auth_check, auth_info;
 rest_handler  health, ready, version, problem_get;

@@ -70,13 +70,22 @@ conn_set(struct conn *conn, enum conn_state state, int seconds)
     conn->deadline = monotonic() + seconds;
 }
 
+/* The first bytes that wait; false when there are none: evbuffer_peek() also finds
+ * room that a read has reserved and not filled. */
+static bool
+input_first(struct evbuffer *in, struct evbuffer_iovec *part)
+{
+    return evbuffer_get_length(in) > 0 && evbuffer_peek(in, -1, NULL, part, 1) > 0
+           && part->iov_len > 0;
+}
+
 /* What was read is wiped: it may have held a key. */
 static void
 input_drop(struct evbuffer *in, size_t len)
 {
     struct evbuffer_iovec  part;
 
-    while (len > 0 && evbuffer_peek(in, (ev_ssize_t) len, NULL, &part, 1) > 0) {
+    while (len > 0 && input_first(in, &part)) {
         size_t  n = part.iov_len < len ? part.iov_len : len;
 
         OPENSSL_cleanse(part.iov_base, n);
@@ -213,7 +222,7 @@ conn_read(struct bufferevent *bev, void *arg)
         return;
     }
 
-    while (conn->state != CONN_REPLY && evbuffer_peek(in, -1, NULL, &part, 1) > 0) {
+    while (conn->state != CONN_REPLY && input_first(in, &part)) {
         if (conn->state == CONN_IDLE) {
             conn_set(conn, CONN_REQUEST, CONN_REQUEST_S);
         }
@@ -255,7 +264,8 @@ conn_written(struct bufferevent *bev, void *arg)
     }
 }
 
-/* Who has sent all it wanted to may still read. */
+/* Who has sent all it wanted to may still read.  Over TLS the end is reported before
+ * the bytes that came with it. */
 static void
 conn_event(struct bufferevent *bev, short what, void *arg)
 {
@@ -263,6 +273,10 @@ conn_event(struct bufferevent *bev, short what, void *arg)
 
     if (what & BEV_EVENT_CONNECTED) {
         return;
+    }
+
+    if ((what & BEV_EVENT_EOF) && conn->state != CONN_LINGER) {
+        conn_read(bev, conn);
     }
 
     if ((what & BEV_EVENT_EOF) && conn->state == CONN_REPLY) {

@@ -132,6 +132,39 @@ $$;
 CREATE TRIGGER live_moved BEFORE UPDATE OF agent_id ON certificate_target_mappings FOR EACH ROW
     WHEN (OLD.agent_id <> NEW.agent_id) EXECUTE FUNCTION mapping_moved();
 
+-- Both below look rows up by index, however few or many there are; live_seen() joins
+-- what they answer, for which no statistics are kept: there a nested loop over all
+-- pairs is never right.
+CREATE FUNCTION live_places(p_agent text, p_from timestamptz, p_due boolean)
+    RETURNS TABLE (certificate_id text, target_id text, place text, expected text, made timestamptz, valid_from timestamptz, names text[],
+                   rsa boolean, wanted boolean) LANGUAGE plpgsql STABLE SET enable_nestloop = on AS
+$$
+BEGIN
+    RETURN QUERY
+    SELECT m.certificate_id, m.target_id, m.place, m.fingerprint_sha256, v.created_at, coalesce(v.not_before, c.not_before),
+           c.common_name || c.sans, c.key_type LIKE 'rsa%', c.status NOT IN ('Archived', 'Revoked')
+      FROM certificate_target_mappings m
+      JOIN managed_certificates c ON c.id = m.certificate_id
+      LEFT JOIN certificate_versions v ON v.fingerprint_sha256 = m.fingerprint_sha256
+     WHERE m.agent_id = p_agent AND m.fingerprint_sha256 IS NOT NULL AND (m.deployed_at IS NULL OR m.deployed_at < p_from)
+       AND (NOT p_due OR m.live_due);
+END
+$$;
+
+CREATE FUNCTION live_rows(p_agent text)
+    RETURNS TABLE (id text, fingerprint_sha256 text, place text, server text, source text, record text, managed_certificate_id text,
+                   served_names text[], why text, names_read_at timestamptz, not_before timestamptz, not_after timestamptz, rsa boolean,
+                   version_of text, made timestamptz) LANGUAGE plpgsql STABLE SET enable_nestloop = on AS
+$$
+BEGIN
+    RETURN QUERY
+    SELECT d.id, d.fingerprint_sha256, d.place, place_server(d.place), d.source, d.record, d.managed_certificate_id, d.served_names, d.why,
+           d.names_read_at, d.not_before, d.not_after, d.key_algorithm LIKE 'rsa%', v.certificate_id, v.created_at
+      FROM discovered_certificates d LEFT JOIN certificate_versions v ON v.fingerprint_sha256 = d.fingerprint_sha256
+     WHERE d.agent_id = p_agent;
+END
+$$;
+
 -- How a host serves what was deployed to it, by its report: one row for each
 -- mapping that was deployed before p_from, or, with p_due, that is due.
 --   shown    a server block has the certificate, or a newer version of it
@@ -143,27 +176,20 @@ CREATE TRIGGER live_moved BEFORE UPDATE OF agent_id ON certificate_target_mappin
 --            one: only a person puts it there
 --   stored   the certificate in the host's record, when no server block uses that
 CREATE FUNCTION live_seen(p_agent text, p_from timestamptz, p_due boolean)
-    RETURNS TABLE (certificate_id text, target_id text, live text, why text, served jsonb, renew boolean) LANGUAGE sql STABLE AS
+    RETURNS TABLE (certificate_id text, target_id text, live text, why text, served jsonb, renew boolean)
+    LANGUAGE sql STABLE SET enable_nestloop = off AS
 $$
 WITH place AS MATERIALIZED (
-    SELECT m.certificate_id, m.target_id, m.place, m.fingerprint_sha256 AS expected, v.created_at AS made,
-           coalesce(v.not_before, c.not_before) AS valid_from, c.common_name, c.sans, c.key_type LIKE 'rsa%' AS rsa,
-           c.status NOT IN ('Archived', 'Revoked') AS wanted
-      FROM certificate_target_mappings m
-      JOIN managed_certificates c ON c.id = m.certificate_id
-      LEFT JOIN certificate_versions v ON v.fingerprint_sha256 = m.fingerprint_sha256
-     WHERE m.agent_id = p_agent AND m.fingerprint_sha256 IS NOT NULL AND (m.deployed_at IS NULL OR m.deployed_at < p_from)
-       AND (NOT p_due OR m.live_due)
+    SELECT * FROM live_places(p_agent, p_from, p_due)
 ), row AS MATERIALIZED (
-    SELECT d.*, place_server(d.place) AS server, d.key_algorithm LIKE 'rsa%' AS rsa FROM discovered_certificates d WHERE d.agent_id = p_agent
+    SELECT * FROM live_rows(p_agent)
 ), shown AS MATERIALIZED (
     SELECT p.certificate_id, p.target_id, r.id, r.server, r.served_names, r.names_read_at
       FROM place p JOIN row r ON r.fingerprint_sha256 = p.expected
     UNION
     SELECT p.certificate_id, p.target_id, r.id, r.server, r.served_names, r.names_read_at
-      FROM place p JOIN row r ON r.managed_certificate_id = p.certificate_id
-      JOIN certificate_versions w ON w.fingerprint_sha256 = r.fingerprint_sha256 AND w.certificate_id = p.certificate_id
-     WHERE p.made IS NULL OR w.created_at >= p.made
+      FROM place p JOIN row r ON r.version_of = p.certificate_id
+     WHERE p.made IS NULL OR r.made >= p.made
 ), shown_name AS (
     SELECT s.certificate_id, s.target_id, s.server, lower(n.name) AS name, max(s.names_read_at) AS read_at
       FROM shown s, unnest(s.served_names) AS n(name) GROUP BY 1, 2, 3, 4
@@ -171,7 +197,7 @@ WITH place AS MATERIALIZED (
     SELECT DISTINCT s.certificate_id, s.target_id FROM shown s
 ), name AS MATERIALIZED (
     SELECT DISTINCT p.certificate_id, p.target_id, p.rsa, lower(n.name) AS name
-      FROM place p, unnest(p.common_name || p.sans) AS n(name)
+      FROM place p, unnest(p.names) AS n(name)
 ), row_name AS MATERIALIZED (
     SELECT r.id, r.server, r.rsa, r.names_read_at, lower(s.name) AS name, true AS exact FROM row r, unnest(r.served_names) AS s(name)
     UNION ALL
