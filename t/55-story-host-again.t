@@ -56,8 +56,10 @@ $s->{agent} = $again;
 for my $what (sort keys %rule) {
     my ($resource, $body, $with) = @{ $rule{$what} };
 
-    $s->post($resource, $body);
+    # with such a rule it would not be created
+    $s->post($resource, { id => $body->{id}, name => $body->{name} });
     my $crt = $s->certificate("$body->{id}.example", %$with);
+    $s->need($s->api->patch("/api/v1/$resource/$body->{id}", $body));
     my $refused = $s->api->post("/api/v1/certificates/$crt/renew", {});
     is $refused->{status}, 422, "$what: not issued without it";
     like $refused->{json}{message}, qr/$body->{id}/, "$what: the rule is named";

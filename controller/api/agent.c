@@ -1,6 +1,7 @@
 /* Agents: hosts that run the module; first contact is a job. */
 #include "address.h"
 #include "agent.h"
+#include "agent_fields.h"
 #include "api.h"
 #include "resource_fields.h"
 #include "sql_agent.h"
@@ -9,8 +10,6 @@
 
 #include <string.h>
 
-#define URL_PATTERN                                                           \
-    "https://(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?"
 #define PROBE_PATTERN                                                         \
     "(\\[[0-9A-Fa-f:.]{2,45}\\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}"
 
@@ -20,7 +19,7 @@ static const struct field  fields[] = {
     { "kind", T_TEXT, F_FIXED, .allowed = "nginx-module", .answers = "nginx-module pull",
       .help = "nginx-module is reached at its url; agents that ask for work are not served yet" },
     FIELD_REF("organization_id", F_NULL, "the scope it belongs to"),
-    { "url", T_TEXT, F_NULL, 9, 300, .pattern = URL_PATTERN,
+    { "url", T_TEXT, F_NULL, 9, 300, .pattern = AGENT_URL_PATTERN,
       .help = "its control listener: https://host:port" },
     { "probe_address", T_TEXT, F_NULL, 3, 300, .pattern = PROBE_PATTERN,
       .help = "host:port where handshakes confirm deployments" },
@@ -123,6 +122,8 @@ static const struct field  retire_fields[] = {
     FIELD_READ("already_retired", T_BOOL, "always false: else 204"),
     FIELD_READ("cascade", T_BOOL, "its targets went with it"),
     FIELD_READ("counts", T_OBJECT, "what stood on it"),
+    FIELD_READ("without_target", T_TEXTS, "certificates that now have no enabled target: "
+               "nothing renews them; at most 1000"),
     { 0 }
 };
 
@@ -135,16 +136,22 @@ const struct resource  agent_retire_resource = {
     .fields = retire_fields, .filters = retire_query
 };
 
+enum { COUNTS, RETIRED, BLOCKED, WITHOUT };
+
 /* Asked while something stands on it: 409 with the counts, unless force. */
 static bool
 retire_blocked(struct request *r, const PGresult *counts)
 {
     r->details = json_pack("{s:b}", "force", 0);
-    r->problem = json_pack("{s:o}", "counts", json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
+    r->problem = json_pack("{s:o, s:o}", "counts",
+                           json_loads(PQgetvalue(counts, 0, COUNTS), 0, NULL),
+                           "without_target",
+                           json_loads(PQgetvalue(counts, 0, WITHOUT), 0, NULL));
 
     return error_set(&r->err, ERR_CONFLICT,
-                     "blocked_by_dependencies: targets stand on this agent (counts); "
-                     "retire them first, or send force=true and a reason");
+                     "blocked_by_dependencies: this agent has targets (counts); delete "
+                     "them first, or send force=true and a reason: the certificates in "
+                     "without_target are not renewed any more then");
 }
 
 static bool
@@ -159,11 +166,14 @@ retire_run(struct request *r, const PGresult *counts, const char *reason,
         return false;
     }
 
-    answer = json_pack("{s:o s:b s:b s:o}",
+    answer = json_pack("{s:o s:b s:b s:o s:o}",
                        "retired_at", json_loads(at, JSON_DECODE_ANY, NULL),
                        "already_retired", 0, "cascade", force, "counts",
-                       json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
-    r->details = json_pack("{s:s? s:b}", "reason", reason, "force", force);
+                       json_loads(PQgetvalue(counts, 0, COUNTS), 0, NULL),
+                       "without_target",
+                       json_loads(PQgetvalue(counts, 0, WITHOUT), 0, NULL));
+    r->details = json_pack("{s:s? s:b s:O?}", "reason", reason, "force", force,
+                           "without_target", json_object_get(answer, "without_target"));
 
     return rest_reply_json(r, answer);
 }
@@ -192,11 +202,11 @@ agent_retire(struct request *r)
         return error_not_found(&r->err, "agent", r->args[0]);
     }
 
-    if (PQgetvalue(counts, 0, 1)[0] == 't') {
+    if (PQgetvalue(counts, 0, RETIRED)[0] == 't') {
         r->status = 204;
         return true;
     }
 
-    return PQgetvalue(counts, 0, 2)[0] == 't' && !force
+    return PQgetvalue(counts, 0, BLOCKED)[0] == 't' && !force
            ? retire_blocked(r, counts) : retire_run(r, counts, reason, force);
 }

@@ -30,6 +30,8 @@ static const struct field  fields[] = {
     FIELD_STATE("source_format", "live file network", "how it was seen"),
     FIELD_READ("source", T_TEXT, "store static variable placeholder"),
     FIELD_READ("server_names", T_TEXTS, "of its server block"),
+    FIELD_READ("served_names", T_TEXTS, "whose clients get it, the first 100"),
+    FIELD_READ("why", T_TEXT, "why it is served, in the module's words"),
     FIELD_READ("listen", T_TEXTS, "of its server block"),
     FIELD_READ("record", T_TEXT, "its name in the store"),
     FIELD_READ("agent_id", T_TEXT, "the host"),
@@ -41,7 +43,7 @@ static const struct field  fields[] = {
     FIELD_READ("days_until_expiry", T_INT, "negative afterwards"),
     FIELD_READ("first_seen_at", T_TIME, "first report"),
     FIELD_READ("last_seen_at", T_TIME, "last report"),
-    FIELD_READ("dismissed_at", T_TIME, "when somebody looked away"),
+    FIELD_READ("dismissed_at", T_TIME, "when it was dismissed (UTC)"),
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }

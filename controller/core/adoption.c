@@ -3,6 +3,8 @@
 #include "field.h"
 #include "profile.h"
 #include "sql_core.h"
+#include "sql_live.h"
+#include "states.h"
 #include "wire.h"
 
 #include <string.h>
@@ -92,14 +94,18 @@ adoption_claim(const struct core *c, const char *discovered_id,
         return false;
     }
 
-    id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
+    if (managed_id && !certificate_allows(c, managed_id, "claim", err)) {
+        return err->code == ERR_NOT_FOUND
+               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
+                             managed_id) : false;
+    }
+
+    id = managed_id ? strdup(managed_id)
                     : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id,
                                claim_name(row));
 
     if (id == NULL) {
-        return err->code == ERR_NOT_FOUND
-               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
-                             managed_id ? managed_id : "") : false;
+        return false;
     }
 
     if (managed_id == NULL && !profile_allows(c, id, err)) {
@@ -111,6 +117,7 @@ adoption_claim(const struct core *c, const char *discovered_id,
 
     if (target == NULL
         || !DB_RUN(c->db, err, SQL_ADOPTION_MAP, id, target)
+        || !DB_RUN(c->db, err, SQL_LIVE_ADOPTED, discovered_id, id)
         || !DB_RUN(c->db, err, SQL_ADOPTION_LINK, discovered_id, id))
     {
         return false;

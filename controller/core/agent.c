@@ -7,14 +7,19 @@
 #include "link.h"
 #include "point.h"
 #include "sql_core.h"
+#include "sql_live.h"
 #include "sql_trust.h"
 #include "tls_probe.h"
 #include "trust.h"
 #include "wire.h"
 #include "work.h"
+#include "x509_chain.h"
+#include "x509_info.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#define AGENT_ID_MAX  101
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
@@ -50,6 +55,59 @@ agent_address(const char *url, char *host, size_t size, int *port,
     return true;
 }
 
+/* The id of the agent that a certificate of a fleet CA names. */
+static bool
+agent_named(const char *kind, const char *text, void *data)
+{
+    char          *id = data;
+    const size_t   len = sizeof(CERTCTL_URN_AGENT) - 1;
+
+    if (strcmp(kind, "URI") != 0 || strncmp(text, CERTCTL_URN_AGENT, len) != 0) {
+        return true;
+    }
+
+    snprintf(id, AGENT_ID_MAX, "%s", text + len);
+
+    return false;
+}
+
+/*
+ * A host with the identity of another agent is that agent: a new identity for this
+ * one would take its place.  The fingerprint alone does not tell, as that of an
+ * identity is stored after it was installed.
+ */
+static bool
+agent_unknown(struct work *w, const struct agent_row *agent,
+    const struct tls_probe *seen, struct error *err)
+{
+    CLEANUP(mem) char  *other = NULL;
+    const char         *why;
+    STACK_OF(X509)     *chain = certctl_chain_from_pem(seen->chain_pem,
+                                                       strlen(seen->chain_pem), &why);
+    char                id[AGENT_ID_MAX] = "";
+    struct error        none = { 0 };
+
+    if (chain) {
+        certctl_x509_each_san(sk_X509_value(chain, 0), agent_named, id);
+        sk_X509_pop_free(chain, X509_free);
+    }
+
+    if (*id == '\0' || strcmp(id, agent->link.agent_id) == 0) {
+        return true;
+    }
+
+    other = DB_VALUE(w->core.db, &none, SQL_AGENT_OF_HOST, id);
+
+    if (other == NULL && none.code != ERR_NOT_FOUND) {
+        *err = none;
+        return false;
+    }
+
+    return other == NULL
+           || error_set(err, ERR_INVALID, "this host is agent %s (%s): change the url of "
+                        "that agent, or retire it first", id, other);
+}
+
 /*
  * --trust-on-first-use: what the listener shows now is pinned, and the row
  * remembers it, so that a later step cannot meet another one.  What is not a
@@ -60,20 +118,36 @@ agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
     struct error *err)
 {
     CLEANUP(tls_probe) struct tls_probe  probe = { 0 };
+    struct error                         unseen = { 0 };
     char                                 host[256];
     struct tls_probe_request             req = {
         .host = host, .reach = HTTP_PRIVATE,
         .check = target_find("nginx-module")->identity,
     };
 
-    if (agent->enrolled || agent->link.pin || !agent->link.trust_any) {
+    if (agent->enrolled || (agent->link.pin == NULL && !agent->link.trust_any)) {
         return true;
     }
 
-    if (!agent_address(agent->link.url, host, sizeof(host), &req.port, err)
-        || !tls_probe(w->http, &req, &probe, err)
+    if (!agent_address(agent->link.url, host, sizeof(host), &req.port, err)) {
+        return false;
+    }
+
+    /* why another certificate than the pinned one is refused is said later */
+
+    if (!tls_probe(w->http, &req, &probe, &unseen)) {
+        *err = unseen;
+        return agent->link.pin != NULL;
+    }
+
+    if (agent->link.pin) {
+        return agent_unknown(w, agent, &probe, err);
+    }
+
+    if (!agent_unknown(w, agent, &probe, err)
         || !DB_RUN(w->core.db, err, SQL_AGENT_PIN, w->agent_id, probe.fingerprint))
     {
+        err->code = err->code == ERR_CONFLICT ? ERR_INVALID : err->code;
         return false;
     }
 

@@ -1,9 +1,11 @@
 /* Reads what a module serves and keeps the observed certificates in step. */
 #include "work.h"
 
+#include "agent.h"
 #include "link.h"
 #include "log.h"
 #include "sql_core.h"
+#include "sql_live.h"
 #include "trust.h"
 #include "wire.h"
 #include "x509_chain.h"
@@ -20,6 +22,8 @@ struct walk {
     const struct target       *module;
     const struct target_link  *link;
     const char                *scan;      /* its id, which each row gets */
+    const char                *from;      /* what is deployed later is judged later */
+    bool                       recovers;  /* what is missing is renewed */
     struct timespec            begin;
 };
 
@@ -93,6 +97,7 @@ entry_read_place(json_t *row, const json_t *entry)
     const char    *kind = json_string_value(json_object_get(entry, "key_type"));
     const char    *state = json_string_value(json_object_get(staple, "state"));
     const char    *source = json_string_value(json_object_get(entry, "source"));
+    const char    *why = json_string_value(json_object_get(entry, "why"));
     char           place[1024];
 
     snprintf(place, sizeof(place), "%s:%d %s %s", file ? file : "store",
@@ -100,9 +105,10 @@ entry_read_place(json_t *row, const json_t *entry)
              first ? first : "", kind ? kind : "");
 
     return json_object_update_new(row, json_pack(
-        "{s:s, s:s, s:O?, s:O?, s:O?, s:b, s:s, s:O?}",
-        "place", place, "source", source ? source : "",
-        "server_names", names, "listen", listen,
+        "{s:s, s:s, s:s, s:O?, s:O?, s:O?, s:O?, s:b, s:s, s:O?}",
+        "place", place, "source", source ? source : "", "why", why ? why : "",
+        "server_names", names, "served_names", json_object_get(entry, "served_names"),
+        "listen", listen,
         "record", json_object_get(entry, "name"),
         "has_private_key", json_is_true(json_object_get(entry, "has_private_key")),
         "staple", state ? state : "",
@@ -162,6 +168,24 @@ inventory_rows(const json_t *report, json_t *rows, struct error *err)
     return true;
 }
 
+/* The records of a page that no server block uses. */
+static bool
+inventory_unserved(struct work *w, const struct walk *walk, const json_t *report,
+    struct db *tx, struct error *err)
+{
+    const json_t       *unserved = json_object_get(report, "unserved");
+    CLEANUP(mem) char  *text = NULL;
+
+    if (json_array_size(unserved) == 0) {
+        return true;
+    }
+
+    text = json_dumps(unserved, JSON_COMPACT);
+
+    return text ? DB_RUN(tx, err, SQL_LIVE_UNSERVED, w->agent_id, text, walk->scan)
+                : error_set(err, ERR_INTERNAL, "out of memory");
+}
+
 /* One page with all that is said about its certificates. */
 static bool
 inventory_store(struct work *w, const struct walk *walk, const json_t *report,
@@ -179,6 +203,7 @@ inventory_store(struct work *w, const struct walk *walk, const json_t *report,
 
     return text ? work_begin(w, &tx, err)
                   && DB_RUN(tx, err, SQL_INVENTORY_STORE, w->agent_id, text, walk->scan)
+                  && inventory_unserved(w, walk, report, tx, err)
                   && db_commit(tx, err)
                 : error_set(err, ERR_INTERNAL, "out of memory");
 }
@@ -220,7 +245,7 @@ inventory_known(struct work *w, const struct walk *walk, const json_t *report,
 
     *known = strcmp(PQgetvalue(odd, 0, 0), "0") == 0;
 
-    return db_commit(tx, err);
+    return (!*known || inventory_unserved(w, walk, report, tx, err)) && db_commit(tx, err);
 }
 
 /*
@@ -265,12 +290,16 @@ inventory_walk(struct work *w, const struct walk *walk, struct target_page *page
     }
 }
 
-/* What was not seen in this walk is gone. */
+/*
+ * What was not seen in this walk is gone, and what was deployed is judged by what
+ * was seen.  *again when that takes a walk in full.
+ */
 static bool
 inventory_end(struct work *w, const struct walk *walk, const char *status,
-    const char *etag, struct error *err)
+    const char *etag, bool full, bool *again, struct error *err)
 {
     CLEANUP(db_tx) struct db  *tx = NULL;
+    CLEANUP(mem) char         *worse = NULL;
     struct timespec            now;
     char                       took[16];
 
@@ -278,10 +307,58 @@ inventory_end(struct work *w, const struct walk *walk, const char *status,
     snprintf(took, sizeof(took), "%d", (int) ((now.tv_sec - walk->begin.tv_sec) * 1000
              + (now.tv_nsec - walk->begin.tv_nsec) / 1000000));
 
-    return work_begin(w, &tx, err)
-           && DB_RUN(tx, err, SQL_INVENTORY_END, w->agent_id, walk->scan, took)
-           && DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, status, etag)
+    if (!work_begin(w, &tx, err)
+        || !DB_RUN(tx, err, SQL_INVENTORY_END, w->agent_id, walk->scan, took)
+        || !DB_RUN(tx, err, SQL_LIVE_UNSERVED_END, w->agent_id, walk->scan)
+        || !(worse = DB_VALUE(tx, err, SQL_LIVE_LOOK, w->agent_id, walk->from, "false",
+                              full ? "true" : "false")))
+    {
+        return false;
+    }
+
+    *again = strcmp(worse, "0") != 0;
+
+    return (*again
+            || (DB_RUN(tx, err, SQL_AGENT_SEEN, w->agent_id, status, etag)
+                && (!walk->recovers || agent_recovered(w, tx, err))))
            && db_commit(tx, err);
+}
+
+/* page is the first one; its etag is kept, as what changes in between is found the
+ * next time. */
+static bool
+inventory_read(struct work *w, struct walk *walk, struct target_page *page,
+    const char *status, bool full, bool *again, struct error *err)
+{
+    CLEANUP(mem) char  *etag = TAKE(page->etag);
+    CLEANUP(mem) char  *scan = DB_VALUE(w->core.db, err, SQL_NEW_ID, "dscan-");
+
+    walk->scan = scan;
+
+    return scan && inventory_walk(w, walk, page, full, err)
+           && inventory_end(w, walk, status, etag, full, again, err);
+}
+
+/* The report that is known still stands: what was deployed meanwhile, or was not
+ * known while the host did not answer, is judged by it. */
+static bool
+inventory_unchanged(struct work *w, const struct agent_row *agent,
+    const char *status, bool *again, struct error *err)
+{
+    CLEANUP(mem) char  *worse = NULL;
+
+    *again = agent->recovers;
+
+    if (agent->live_due) {
+        worse = DB_VALUE(w->core.db, err, SQL_LIVE_LOOK, w->agent_id, agent->read_at, "true",
+                         "false");
+        if (worse == NULL) {
+            return false;
+        }
+        *again |= strcmp(worse, "0") != 0;
+    }
+
+    return *again || DB_RUN(w->core.db, err, SQL_AGENT_SEEN, w->agent_id, status, NULL);
 }
 
 /* Start and configuration of NGINX, all of an ETag but the store's generation. */
@@ -307,43 +384,58 @@ inventory_trust(struct work *w, const struct agent_row *agent, json_t *status)
     }
 }
 
+static bool
+inventory_all(struct work *w, struct walk *walk, const struct agent_row *agent,
+    const char *status, struct error *err)
+{
+    CLEANUP(target_page) struct target_page  page = { 0 };
+    bool                                     full, again = false;
+
+    if (!walk_ask(walk, false, NULL, agent->etag, &page, err)) {
+        return false;
+    }
+
+    if (page.unchanged) {
+        if (!inventory_unchanged(w, agent, status, &again, err)) {
+            return false;
+        }
+
+    } else {
+        full = !same_configuration(agent->etag, page.etag);
+        if (!inventory_read(w, walk, &page, status, full, &again, err)) {
+            return false;
+        }
+    }
+
+    return !again
+           || (walk_ask(walk, true, NULL, NULL, &page, err)
+               && inventory_read(w, walk, &page, status, true, &again, err));
+}
+
 enum work_result
 inventory_run(struct work *w, struct error *err)
 {
-    CLEANUP(agent_row) struct agent_row      agent = { 0 };
-    CLEANUP(json_ref) json_t                *status = NULL;
-    CLEANUP(mem) char                       *fingerprint = NULL, *text = NULL;
-    CLEANUP(mem) char                       *etag = NULL, *scan = NULL;
-    CLEANUP(target_page) struct target_page  page = { 0 };
-    struct walk                              walk = { .module = target_find("nginx-module"),
-                                                      .link = &agent.link };
+    CLEANUP(agent_row) struct agent_row  agent = { 0 };
+    CLEANUP(json_ref) json_t            *status = NULL;
+    CLEANUP(mem) char                   *fingerprint = NULL, *text = NULL;
+    struct walk                          walk = { .module = target_find("nginx-module"),
+                                                  .link = &agent.link };
 
     w->quiet = true;
     clock_gettime(CLOCK_MONOTONIC, &walk.begin);
 
     if (!link_agent(w, w->agent_id, &agent, err)
-        || !walk.module->status(&agent.link, &status, &fingerprint, err)
-        || !walk_ask(&walk, false, NULL, agent.etag, &page, err))
+        || !walk.module->status(&agent.link, &status, &fingerprint, err))
     {
         return WORK_FAILED;
     }
 
     inventory_trust(w, &agent, status);
     text = json_dumps(status, JSON_COMPACT);
+    walk.from = agent.read_at;
+    walk.recovers = agent.recovers;
 
-    if (page.unchanged) {
-        return DB_RUN(w->core.db, err, SQL_AGENT_SEEN, w->agent_id, text, NULL)
-               ? WORK_DONE : WORK_FAILED;
-    }
-
-    /* of the first page: what changes in between is found the next time */
-    etag = TAKE(page.etag);
-    scan = DB_VALUE(w->core.db, err, SQL_NEW_ID, "dscan-");
-    walk.scan = scan;
-
-    return scan && inventory_walk(w, &walk, &page, !same_configuration(agent.etag, etag), err)
-           && inventory_end(w, &walk, text, etag, err)
-           ? WORK_DONE : WORK_FAILED;
+    return text && inventory_all(w, &walk, &agent, text, err) ? WORK_DONE : WORK_FAILED;
 }
 
 bool

@@ -1,12 +1,13 @@
 /* Reads what is needed to call an agent's control listener. */
 #include "link.h"
+#include "record.h"
 #include "sql_core.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { ID, URL, FINGERPRINT, TRUST_FIRST_USE, ENROLLED, STATUS, ETAG, PROBE, LAPSED,
-       AUTHORITY, AUTHORITY_FINGERPRINT, AUTHORITY_PEM, CAS };
+       AUTHORITY, AUTHORITY_FINGERPRINT, AUTHORITY_PEM, CAS, READ_AT, LIVE_DUE, RECOVERS };
 
 bool
 link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
@@ -43,6 +44,9 @@ link_agent(struct work *w, const char *agent_id, struct agent_row *ret,
                   ? PQgetvalue(row, 0, FINGERPRINT) : NULL,
         .etag = PQgetvalue(row, 0, ETAG),
         .probe_address = PQgetvalue(row, 0, PROBE),
+        .read_at = PQgetvalue(row, 0, READ_AT),
+        .recovers = strcmp(PQgetvalue(row, 0, RECOVERS), "t") == 0,
+        .live_due = strcmp(PQgetvalue(row, 0, LIVE_DUE), "t") == 0,
         .authority = { PQgetvalue(row, 0, AUTHORITY),
                        PQgetvalue(row, 0, AUTHORITY_FINGERPRINT),
                        PQgetvalue(row, 0, AUTHORITY_PEM) },
@@ -93,11 +97,16 @@ link_place(const char *text, const char *id, const char *common_name, char *out,
     out[n] = '\0';
 }
 
-void
+bool
 link_record(const json_t *config, const char *id, const char *common_name,
-    char *out, size_t size)
+    char *out, size_t size, struct error *err)
 {
     const char  *record = json_string_value(json_object_get(config, "record"));
 
     link_place(record && *record ? record : "{common_name}", id, common_name, out, size);
+
+    return certctl_record_usable(out, strlen(out))
+           || error_set(err, ERR_INVALID, "\"%.100s\" cannot be the record of a certificate: "
+                        "a name has letters, digits, \".\", \"_\", \"-\" and \"*\", and does not "
+                        "begin with \"_\": set record in the target's config", out);
 }

@@ -10,6 +10,9 @@ struct agent_row {
     const char          *lapsed;     /* fingerprint of an identity that has expired */
     const char          *etag;       /* of its last report, "" when none */
     const char          *probe_address;
+    const char          *read_at;    /* when this row was read, by the database */
+    bool                 recovers;   /* its first report is waited for: agent.h */
+    bool                 live_due;   /* what was deployed there is to be judged */
     const char          *cas;        /* fingerprints that it should trust, as JSON */
     struct {
         const char      *id, *fingerprint, *pem;
@@ -32,6 +35,6 @@ void link_place(const char *text, const char *id, const char *common_name,
     char *out, size_t size);
 
 /* The record's name in a target's store: its configuration's, else the common
- * name. */
-void link_record(const json_t *config, const char *id, const char *common_name,
-    char *out, size_t size);
+ * name.  INVALID for a name that the module does not take, or keeps for itself. */
+bool link_record(const json_t *config, const char *id, const char *common_name,
+    char *out, size_t size, struct error *err);

@@ -130,3 +130,9 @@ SELECT k.id, k.id = (SELECT id FROM seal_keys ORDER BY used_at DESC LIMIT 1) AS 
        ARRAY(SELECT p.process FROM seal_key_processes p WHERE k.id <> ALL (p.ids) ORDER BY 1) AS missing_in
   FROM (SELECT id FROM seal_keys UNION SELECT unnest(ids) FROM seal_key_processes
         UNION SELECT seal_key_of(sealed) FROM sealed_values WHERE seal_key_of(sealed) <> '') AS k;
+
+-- A host that is met anew has another store: what it trusts is not known.
+CREATE FUNCTION agent_trust_unknown() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.trusted_cas := NULL; RETURN NEW; END $$;
+CREATE TRIGGER agent_trust_unknown BEFORE UPDATE ON agents FOR EACH ROW
+    WHEN (OLD.enrolled_at IS NOT NULL AND NEW.enrolled_at IS NULL) EXECUTE FUNCTION agent_trust_unknown();
