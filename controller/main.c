@@ -8,8 +8,12 @@
 #include "rest.h"
 #include "routes.h"
 #include "wire.h"
+#include "wiping.h"
 
 #include <errno.h>
+#include <event2/event.h>
+#include <jansson.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,6 +211,33 @@ daemon_wait(struct daemon *d, const sigset_t *set)
     }
 }
 
+static void *
+crypto_malloc(size_t size, const char *, int)
+{
+    return wiping_malloc(size);
+}
+
+static void *
+crypto_realloc(void *p, size_t size, const char *, int)
+{
+    return wiping_realloc(p, size);
+}
+
+static void
+crypto_free(void *p, const char *, int)
+{
+    wiping_free(p);
+}
+
+/* Before any of these libraries has allocated something. */
+static void
+daemon_memory(void)
+{
+    CRYPTO_set_mem_functions(crypto_malloc, crypto_realloc, crypto_free);
+    event_set_mem_functions(wiping_malloc, wiping_realloc, wiping_free);
+    json_set_alloc_funcs(wiping_malloc, wiping_free);
+}
+
 static bool
 wants_help(int argc, char **argv)
 {
@@ -231,6 +262,8 @@ main(int argc, char **argv)
     struct error   err = { 0 };
     sigset_t       set;
     bool           test;
+
+    daemon_memory();
 
     if (wants_help(argc, argv)) {
         return 0;

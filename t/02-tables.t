@@ -31,7 +31,8 @@ sub configuration {
 
 # Each connector <-> its page, the same way, and no page of one that is not there.
 sub connectors {
-    my @names = split /\n/, printed('connectors');
+    my %test  = map { m{([^/]+)\.c$} ? ($1 => 1) : () } glob 't/connector/*.c';     # in builds with crash points
+    my @names = grep { !$test{$_} } split /\n/, printed('connectors');
 
     cmp_ok(scalar @names, '>', 2, 'connectors are found');
     is(join(' ', sort map { m{([^/]+)\.md$} } glob 'docs/connectors/*.md'), join(' ', sort @names), 'each connector has a page');

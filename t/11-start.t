@@ -79,6 +79,11 @@ for my $what (sort keys %wrong) {
 write_file("$dir/long.conf", "data_dir = $dir/data\n# " . 'x' x 4000 . " job_threads = 3\n");
 is +(certctld('-T', '--config', "$dir/long.conf"))[0], 0, 'a long comment is one line';
 
+# as some editors write it
+write_file("$dir/editor.conf", "\xef\xbb\xbfdata_dir = $dir/data\r\njob_threads = 3\r\n");
+($exit, $out) = certctld('-T', '--config', "$dir/editor.conf");
+like $out, qr{^data_dir = \Q$dir\E/data\n.*^job_threads = 3$}ms, 'a byte order mark and CRLF are no part of it';
+
 # every key in every place, as --help lists them
 my ($usage) = (certctld('--help'))[1];
 my @keys = (certctld('-T', '--data-dir', "$dir/data"))[1] =~ /^(\w+) = /mg;

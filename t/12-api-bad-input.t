@@ -61,7 +61,7 @@ subtest 'text that is odd, and fine' => sub {
 
 # every text that people read as a name, in every body
 subtest 'names that are not what they look like' => sub {
-    my %label = map { ($_, 1) } qw(name environment hostname ca_common_name);
+    my %label = map { ($_, 1) } qw(name environment hostname ca_common_name ad_cs_template_name ad_cs_ca_name);
     my @bad = (' ', "\t", "\x{a0}", "\x{3000}", ' a', 'a ', "a\x{2003}", "a\nb", "a\x{7f}b", "a\x{85}b", "a\x{202e}b",
         "a\x{2066}b", "\x{200f}a", "\x{61c}a", "a\x{200b}b", "a\x{200d}b", "\x{feff}a", "a\x{ad}b", "a\x{2028}b",
         "\x{3164}", "\x{2800}", "a\x{e0041}b");

@@ -88,7 +88,7 @@ sub rules {
     is(join(' ', sort grep { !$rule{$_} } keys %sentence), '', 'each is about a rule of the schema');
     # these triggers refuse nothing, or in words of their own
     is(join(' ', sort grep { $plain{ $rule{$_} } && !$sentence{$_}
-            && !/_(?:pkey|id_format)$|^(?:touch|policy_changed|policy_method|policy_targets|place_moved|target_has_agent)$/ } keys %rule), '',
+            && !/_(?:pkey|id_format)$|^(?:touch|policy_changed|policy_method|policy_targets(?:_changed)?|place_moved|target_has_agent|target_retired)$/ } keys %rule), '',
         'each rule of a plain resource has one');
     return;
 }

@@ -24,6 +24,7 @@ subtest 'a name has one spelling' => sub {
         ['straße.example',        'xn--strae-oqa.example'],          # IDNA2008 keeps it
         ['例え。テスト',            'xn--r8jz45g.xn--zckzah'],         # UTS 46: an ideographic full stop
         ['xn--bcher-kva.example', 'xn--bcher-kva.example'],
+        ['XN--LS8H.example',      'xn--ls8h.example'],               # registered, though IDNA2008 has no symbols
         ['shop.example.com.',     'shop.example.com'],
         ['*.shop.example.com.',   '*.shop.example.com'],
         ['2001:DB8:0:0::1',       '2001:db8::1'],
@@ -37,6 +38,10 @@ subtest 'a name has one spelling' => sub {
         is_deeply(created($api, "$v1/certificates", least('x.example', sans => ['y.example', $sent]))->{sans},
             ['y.example', $stored], "$sent in sans");
     }
+
+    is($api->get("$v1/certificates?common_name=$_")->{json}{total}, 2, "found as $_")
+        for 'xn--bcher-kva.example', 'b%C3%BCcher.example', 'B%C3%9CCHER.example.';
+    is($api->get("$v1/certificates?common_name=$_")->{json}{total}, 0, "$_ finds nothing") for 'a_b', '%20';
 
     # 100 names, when they are told apart as they are stored
     my @most = ((map { "a$_.example" } 1 .. 98), 'bücher.example', 'XN--BCHER-KVA.example');
@@ -58,6 +63,9 @@ subtest 'what is no name' => sub {
         ['..',                   qr/1 to 63/],
         ['*.',                   qr/two labels|1 to 63/],
         ['192.0.2.1.',           qr/neither a host name/],
+        ['１９２.0.2.1',           qr/neither a host name/],             # digits of another script
+        ["2001:db8::\x{ad}1",    qr/neither a host name/],
+        ['*.192.0.2.1',          qr/neither a host name/],
         [('ü' x 60) . '.example', qr/RFC 5891|1 to 63/],
         [('a' x 64) . '.example', qr/1 to 63/],
         [join('.', ('a' x 49) x 6), qr/253|0 to|1 to 253/],
@@ -119,6 +127,13 @@ subtest 'rules of a profile and of an organization' => sub {
 
     refused_at($api->post("$v1/certificates", least('shop.org', organization_id => 'org-shop')), '/common_name',
         qr/none of allowed_san_patterns of organization org-shop/, 'an organization alone');
+
+    # hosts, but no wildcards
+    created($api, "$v1/profiles", { id => 'prof-hosts', name => 'Hosts', required_san_patterns => ['.*\.host\.example'],
+        denied_san_patterns => ['\*\..*'] });
+    refused_at($api->post("$v1/certificates", least('*.host.example', certificate_profile_id => 'prof-hosts')), '/common_name',
+        qr/^\*\.host\.example matches ".+" of denied_san_patterns of profile prof-hosts$/, 'a wildcard');
+    created($api, "$v1/certificates", least('a.host.example', certificate_profile_id => 'prof-hosts'));
 
     # moved below a rule with the names that it has
     my $free = created($api, "$v1/certificates", least('free.example'))->{id};

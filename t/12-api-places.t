@@ -93,7 +93,7 @@ subtest 'files are places too' => sub {
 
 subtest 'an archived or revoked certificate gives its places back' => sub {
     is($api->post("$v1/certificates/mc-1/revoke", {})->{status}, 200, 'revoked');
-    refused($api->post("$v1/certificates/mc-1/deploy", {}), 422, qr/^mc-1 is revoked: it is not deployed$/, 'it is not deployed');
+    refused($api->post("$v1/certificates/mc-1/deploy", {}), 409, qr/^certificate mc-1 is Revoked: it cannot be deployed; create a new certificate$/, 'it is not deployed');
     is(certificate('mc-5', 'one.example.com', 'tgt-any', 'tgt-fixed')->{status}, 201, 'its successor');
     is($api->delete("$v1/certificates/mc-5")->{status}, 204, 'archived');
     is(certificate('mc-6', 'one.example.com', 'tgt-any', 'tgt-fixed')->{status}, 201, 'the next');
@@ -175,7 +175,7 @@ subtest 'what is there already' => sub {
     };
 
     sql($d, 'CREATE DATABASE before');
-    $run->('-f', $_) for grep { !m{/(?:0009|001\d)_} } glob 'sql/schema/*.sql';
+    $run->('-f', $_) for grep { !m{/(?:0009|00[12]\d)_} } glob 'sql/schema/*.sql';
     $run->('-c', <<'SQL');
 INSERT INTO issuers (id, name, type) VALUES ('iss', 'iss', 'local');
 INSERT INTO agents (id, name, url) VALUES ('ag', 'ag', 'https://h:1');

@@ -164,12 +164,30 @@ sub issuers {
     is($api->delete("$v1/certificates/mc-org-b")->{status}, 204, 'it goes');
     refused($api->patch("$v1/certificates/mc-policy", { renewal_policy_id => $null }), 422, qr/issuer_id is required/, 'another policy does not');
 
-    # a method without a connector: at once, with the reason, on no path
-    crt('mc-acme', issuer_id => $null, renewal_policy_id => 'rp-acme', status => 'Active', expires_at => at(5));
-    my $reason = qr/renewal policy rp-acme renews by ACME, and this version has no connector for it/;
-    refused($api->post("$v1/certificates/mc-acme/renew"), 422, $reason, 'Renew Now without a connector');
-    like(row('mc-acme')->{renewal_refused}, $reason, 'the certificate says why');
-    is(row('mc-acme')->{renew_at}, undef, 'and that it does not renew by itself');
+    # a method that nobody serves: at once, with the reason, on no path
+    my %nobody = (
+        acme => qr/renewal policy rp-acme renews by ACME: set its issuer_id, or the certificate's, to an issuer of type acme/,
+        adcs => qr/renewal policy rp-adcs renews by AD CS, and this version has no connector for it/,
+    );
+    created($api, "$v1/renewal-policies", { id => 'rp-adcs', name => 'AD CS', method => 'ad_cs', ad_cs_template_name => 'Web', ad_cs_ca_name => 'ca' });
+    for my $name (sort keys %nobody) {
+        crt("mc-$name", issuer_id => $null, renewal_policy_id => "rp-$name", status => 'Active', expires_at => at(5));
+        refused($api->post("$v1/certificates/mc-$name/renew"), 422, $nobody{$name}, "$name: Renew Now without a connector");
+        like(row("mc-$name")->{renewal_refused}, $nobody{$name}, "$name: the certificate says why");
+        is(row("mc-$name")->{renew_at}, undef, "$name: and that it does not renew by itself");
+    }
+
+    # an issuer of the method's type supplies what the method needs
+    created($api, "$v1/issuers", { id => 'iss-acme', name => 'ACME', type => 'acme',
+        config => { directory_url => 'https://acme.example.com/directory', email => 'ca@example.com' } });
+    created($api, "$v1/renewal-policies", { id => 'rp-served', name => 'Served', method => 'acme', issuer_id => 'iss-acme' });
+    ok(crt('mc-served', issuer_id => $null, renewal_policy_id => 'rp-served', status => 'Active', expires_at => at(80))->{renew_at}, 'it renews');
+    is(sql($d, "SELECT certificate_issuer('mc-served')"), 'iss-acme', 'by that issuer');
+    is(crt('mc-acme-own', issuer_id => 'iss-acme', renewal_policy_id => 'rp-acme', status => 'Active', expires_at => at(80))->{renewal_refused}, undef,
+        'as does its own of that type');
+    $r = $api->post("$v1/renewal-policies", { name => 'Two', method => 'acme', issuer_id => 'iss-acme', acme_directory_url => 'https://other.example.com/' });
+    refused($r, 422, qr/acme_directory_url is not the one of issuer iss-acme/, 'two directories');
+    refused($api->patch("$v1/certificates/mc-served", { issuer_id => 'iss-local' }), 422, qr/issuer iss-local is of type local/, 'another issuer does not fit');
 
     # by scope: a policy of the organization does not turn its issuer into another
     created($api, "$v1/organizations", { id => 'org-acme', name => 'ACME' });
@@ -184,8 +202,10 @@ sub issuers {
         my $now = sql($d, 'SELECT now()');
         ok(wait_until(30, sub { return sql($d, "SELECT last_run > '$now' FROM loops WHERE name = 'renewal'") eq 't' }), "turn $turn");
     }
-    is($api->get("$v1/certificates/$_/renewals")->{json}{total}, 0, "$_: nothing was tried") for 'mc-acme', 'mc-scope';
+    is($api->get("$v1/certificates/$_/renewals")->{json}{total}, 0, "$_: nothing was tried") for 'mc-acme', 'mc-adcs', 'mc-scope';
     is(row($_)->{consecutive_failures}, 0, "$_: nothing failed") for 'mc-acme', 'mc-scope';
+    sql($d, q{UPDATE loops SET next_run = now() WHERE name = 'coverage'});      # once an hour
+    ok(wait_until(20, sub { return $d->log =~ /loop=coverage.* of 3 certificates cannot renew them: .* of mc-acme/ }), 'the log warns of them') or diag($d->log);
     my $back = $api->patch("$v1/renewal-policies/rp-scope", { method => 'issuer' });
     is($back->{status}, 200, 'the policy gets another method') or diag($back->{content});
     isnt(row('mc-scope')->{renew_at}, undef, 'and the certificate its time');

@@ -348,11 +348,11 @@ sub certificates {
             for qw(renew deploy revoke);
 
         $r = $api->post("$c/revoke", { reason => 'superseded' });
-        is_deeply($r->{json}, { status => 'revoked' }, 'revoke, though never issued');
+        is_deeply($r->{json}, { status => 'revoked', serials => [], open_orders => [], still_served => [] }, 'revoke, though never issued');
         my $revoked = $api->get($c)->{json};
         has($revoked, { status => 'Revoked', revocation_reason => 'superseded' }, 'is shown');
-        refused($api->post("$c/revoke"), 422, qr/revoked/, 'not twice');
-        refused($api->post("$c/renew"), 422, qr/revoked/, 'not renewed any more');
+        refused($api->post("$c/revoke"), 409, qr/Revoked/, 'not twice');
+        refused($api->post("$c/renew"), 409, qr/Revoked/, 'not renewed any more');
 
         my @actions = map { $_->{action} } @{ $api->get("$v1/audit?resource_id=mc-demo"
             . '&actor=admin')->{json}{data} };
@@ -462,7 +462,11 @@ sub agents {
         my $id = created($api, "$v1/certificates", { %certificate, target_ids => ['tgt-moves'] })->{id};
         refused_at($api->patch("$v1/certificates/$id", { target_ids => ['tgt-moves', 'tgt-r'] }), '/target_ids',
             qr/target tgt-r was retired/);
+        $api->patch("$v1/targets/tgt-moves", { config => { record => '{id}' } });
+        my $policy = created($api, "$v1/renewal-policies", { name => 'Gives', default_target_ids => ['tgt-moves'] });
         sql($d, q{UPDATE deployment_targets SET retired_at = now() WHERE id = 'tgt-moves'});
+        is($api->put("$v1/renewal-policies/$policy->{id}", { %{ $api->get("$v1/renewal-policies/$policy->{id}")->{json} },
+            max_retries => 5 })->{status}, 200, 'so may a policy');
         is($api->put("$v1/certificates/$id", $api->get("$v1/certificates/$id")->{json})->{status}, 200,
             'a certificate whose target was retired may be sent back');
         refused_at($api->patch("$v1/renewal-policies/rp-default", { default_target_ids => ['tgt-r'] }), '/default_target_ids/0',

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Test::More;
 use Certctl::Daemon;
+use Certctl::PKI;
 use Certctl::Nginx;
 use Certctl::Process qw(built slurp wait_until write_file);
 use IO::Socket::INET;
@@ -51,7 +52,7 @@ like($out, qr/\AID +NAME +URL +STATUS .*\n\z/, 'agents list: only the titles');
 is(run('agents', 'add', $url, '--fingerprint', uc $fingerprint), 0, 'agents add') or diag $err;
 my ($id) = $out =~ /^id +(\S+)$/m;
 like($out, qr/^name +127\.0\.0\.1$/m, 'agents add: named after the host');
-like($out, qr/^fingerprint +$fingerprint$/m, 'agents add: fingerprint in lower case');
+like($out, qr/^status +Online$/m, 'agents add: waits for the first contact');
 
 ok(wait_until(20, sub { run('agents', 'get', $id); return $out =~ /^status +Online$/m }),
     'the agent is online') or diag $out, $daemon->log, $ngx->log;
@@ -89,8 +90,18 @@ is(run('issuers', 'test', 'iss-local'), 0, 'issuers test');
 like($out, qr/^status +success$/m, 'issuers test: the result');
 is(run('issuers', 'get', 'iss-local'), 0, 'issuers get');
 like($out, qr/^test_status +success$/m, 'issuers get: the result is kept');
+{
+    my $ca   = Certctl::PKI->ca('Own CA');
+    my %file = map { ("ca_${_}_path" => "$dir/own-ca.$_") } qw(cert key);
+    write_file($file{"ca_${_}_path"}, $ca->$_) for qw(cert key);
+    is($daemon->api->post('/api/v1/issuers', { id => 'iss-own', name => 'Own', type => 'local', config => \%file })->{status}, 201,
+        'an issuer in files');
+    unlink $file{ca_key_path};
+    is(run('issuers', 'test', 'iss-own'), 1, 'issuers test: a failure');
+    like($out, qr/^message +\S+own-ca\.key: No such file/m, 'issuers test: the reason');
+}
 is(run('certs', 'renewals', 'mc-a'), 0, 'certs renewals');
-like($out, qr/\AID +STATUS +CREATED +ENDED +ERROR +ORDERS$/m, 'certs renewals: titles');
+like($out, qr/\AID +STATUS +CREATED +NEXT +ENDED +ERROR +CA ERROR$/m, 'certs renewals: titles');
 is(run('jobs', 'get', 'job-none'), 1, 'jobs get');
 like($err, qr/job "job-none" not found/, 'jobs get: of none');
 
@@ -161,7 +172,7 @@ like($err, qr/^certctl: 409 Conflict/, 'a host twice: says so');
 
 my $before = $daemon->api->get('/api/v1/agents')->{json}{total};
 my @wrong = (
-    ['agents'], ['agents', 'remove', 'x'], ['bogus'], ['agents', 'list', 'x'],
+    ['agents'], ['agents', 'delete', 'x'], ['bogus'], ['agents', 'list', 'x'],
     ['certs', 'get'], ['certs', 'get', ''], ['certs', 'renew', 'a', 'b'],
     ['agents', 'list', '--bogus'], ['agents', 'list', '--page'],
     ['agents', 'list', '--status', 'x'], ['--format', 'xml', 'status'],
@@ -180,6 +191,108 @@ for my $words (@wrong) {
 
 is($daemon->api->get('/api/v1/agents')->{json}{total}, $before, 'nothing was sent');
 
+# --- words that are not known to the controller
+
+for my $words ([qw(certs list --status Bogus)], [qw(jobs list --status Bogus)], [qw(jobs list --type Bogus)],
+    [qw(certs list --status active)], ['certs', 'list', '--status', ''])
+{
+    is(run(@$words), 1, "@$words: a monitor that asks for it fails");
+    like($err, qr/^certctl: 4\d\d [^\n]*$words->[2] *(?:must|is)|^certctl: 4\d\d .*(?:status|type)/, 'and says why') or diag($err);
+    is($out, '', 'without an empty table');
+}
+is(run('certs', 'get', $_), 1, "certs get '$_'"), like($err, qr/RFC 3986 3\.3/, 'is no path') for '.', '..';
+
+# --- where the controller is
+
+for my $tail ('/', '///', '/?a=b', '#x') {
+    is(run('--server', "$ENV{CERTCTL_SERVER_URL}$tail", 'certs', 'get', 'mc-a'), 0, "a URL that ends with $tail") or diag($err);
+}
+
+# --- forms of a fingerprint
+
+my $colons = uc join ':', $fingerprint =~ /../g;
+my $second = free_listener();
+
+for my $form ("sha256:$fingerprint", "SHA256:" . uc $fingerprint, $colons, "sha256 Fingerprint=$colons", "sha256:$colons") {
+    is(run('agents', 'set', $id, '--fingerprint', $form), 0, "set: $form") or diag($err);
+    like($out, qr/^fingerprint +$fingerprint$/m, 'as the API writes it');
+}
+
+my %kind = (MD5 => 32, 'SHA-1' => 40, 'SHA-512' => 128);
+for my $name (sort keys %kind) {
+    is(run('agents', 'add', $url, '--fingerprint', 'a' x $kind{$name}), 2, "a $name");
+    like($err, qr/an? $name: take the SHA-256, it is in certctl-agent\.fingerprint/, 'is named, with the remedy');
+}
+is(run('agents', 'add', $url, '--fingerprint', 'SHA256:' . 'q' x 43), 2, 'base64');
+like($err, qr/64 hex digits.*certctl-agent\.fingerprint/, 'what it must be, and where it is');
+
+# --- a second host at one address, and a wrong fingerprint
+
+ok(wait_until(30, sub { run('agents', 'get', $id); return $out =~ /^status +Online$/m }), 'the first is online again') or diag($out);
+is(run('agents', 'add', $second, '--fingerprint', 'b' x 64), 1, 'a host that is not there');
+my ($other) = $out =~ /^id +(\S+)$/m;
+like($out, qr/^name +127\.0\.0\.1:\d+$/m, 'has a name of its own');
+like($err, qr/^certctl: \Q$other\E is registered, but the first contact failed: .*certctl agents set \Q$other\E$/m, 'says why, and what to do');
+
+my $again = Certctl::Nginx->new(workers => 1, conf => <<'CONF');
+%%MAIN%%
+http {
+    %%HTTP%%
+    certctl_store %%DIR%%/store;
+    certctl_trust %%DIR%%/fleet.pem;
+    server { listen 127.0.0.1:%%PORT_agent%% ssl; certctl_agent; }
+}
+CONF
+$again->file('fleet.pem', slurp($daemon->ca));
+$again->start;
+my $pin = slurp($again->dir . '/store/certctl-agent.fingerprint') =~ /([0-9a-f]{64})/ ? $1 : '';
+is(run('agents', 'set', $other, '--url', 'https://127.0.0.1:' . $again->port('agent'), '--fingerprint', 'c' x 64,
+    '--name', 'second'), 0, 'its URL, its name and another fingerprint') or diag($err);
+ok(wait_until(30, sub { run('agents', 'get', $other); return $out =~ /^last_error +.*fingerprint/m }), 'is not believed') or diag($out);
+like($out, qr/fingerprint $pin, pinned is c{64}/, 'both are shown');
+is(run('agents', 'set', $other, '--fingerprint', "sha256:$pin"), 0, 'the right one');
+ok(wait_until(30, sub { run('agents', 'get', $other); return $out =~ /^status +Online$/m }), 'and it is online') or diag($out);
+like($out, qr/^name +second$/m, 'under its name');
+is(run('agents', 'set', $other, '--probe-address', '127.0.0.1:1'), 0, 'a probe address');
+like($out, qr/^probe_address +127\.0\.0\.1:1$/m, 'is set');
+is(run('agents', 'set', $other, '--probe-address', ''), 0, 'an empty one');
+like($out, qr/^probe_address +-$/m, 'takes it away');
+is(run('agents', 'set', $other), 2, 'set without anything to change');
+is(run('agents', 'set', $other, '--url', 'http://x'), 2, 'set with http://');
+
+# --- retirement
+
+my $target = $daemon->api->post('/api/v1/targets', { id => 'tgt-a', name => 'a', agent_id => $other })->{json}{id};
+$daemon->api->patch('/api/v1/certificates/mc-a', { target_ids => [$target] });
+is(run('agents', 'remove', $other), 1, 'a host with targets stays');
+like($err, qr/^certctl: 409 .*"active_certificates": ?1/, 'and they are counted');
+is(run('agents', 'remove', $other, '--force'), 2, 'force without a reason');
+is(run('agents', 'remove', $other, '--force', '--reason', 'gone & lost'), 0, 'with one') or diag($err);
+like($out, qr/active_certificates": ?1/, 'what stood on it is shown');
+is(run('agents', 'get', $other), 0, 'it is kept');
+like($out, qr/^retired_reason +gone & lost$/m, 'with the reason');
+$again->stop;
+
+# --- who reads the output
+
+for my $words (['certs', 'list'], ['--version'], ['help'], ['status'], ['certs', 'get', 'mc-a', '--format', 'json']) {
+    is(run({ to => '/dev/full' }, @$words), 1, "@$words > /dev/full");
+    like($err, qr/^certctl: standard output cannot be written: No space left on device$/m, 'says so');
+}
+pipe my $reader, my $writer or die "pipe: $!";
+close $reader;
+{
+    local $SIG{PIPE} = 'IGNORE';
+    is(run({ to => $writer }, 'certs', 'list'), 1, 'a closed pipe');
+    like($err, qr/^certctl: standard output cannot be written: Broken pipe$/m, 'says so');
+}
+
+for my $words (['-h'], ['--help'], ['agents', 'add', '-h'], ['certs', 'list', '--help'], ['--version']) {
+    is(run(@$words), 0, "@$words");
+    is($err, '', 'is no error');
+}
+like($out, qr/\Acertctl \d+\.\d+\.\d+\n\z/, '--version: without a server');
+
 is(run('help'), 0, 'help');
 like($out, qr/agents add +URL/, 'help: commands');
 is(run(), 2, 'no command');
@@ -189,13 +302,21 @@ $ngx->stop;
 is($daemon->stop, 0, 'the daemon stops');
 done_testing();
 
-# Exit code; output in $out and $err.
+# A URL where nobody listens.
+sub free_listener {
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1') or die "bind: $!";
+
+    return 'https://127.0.0.1:' . $socket->sockport;
+}
+
+# Exit code; output in $out and $err. to: a file or handle instead of $out.
 sub run {
+    my $o = ref $_[0] ? shift : {};
     my (@words) = @_;
 
     my $pid = fork // die "fork: $!";
     if ($pid == 0) {
-        open STDOUT, '>', "$dir/out";
+        ref $o->{to} ? open STDOUT, '>&', $o->{to} : open STDOUT, '>', $o->{to} // "$dir/out";
         open STDERR, '>', "$dir/err";
         exec { $certctl } $certctl, @words;
     }

@@ -61,7 +61,7 @@ $api = Certctl::HTTP->new(port => $twin->port, ca => $twin->ca, bearer => $s->da
 my $row;
 
 # another thread of the first may stand still in a transaction, with a row that the
-# other needs: then PostgreSQL ends that one after a minute
+# other needs: then PostgreSQL ends that one after 20 seconds
 ok wait_until(100, sub {
     $row = $api->get("/api/v1/certificates/$slow")->{json};
     return $row->{status} eq 'Active' && $row->{last_deployment_at} gt $api->get("/api/v1/certificates/$id[1]")->{json}{last_deployment_at};

@@ -12,7 +12,7 @@ my @names = map { name($_) } 1 .. 99;              # many.example is one, too
 
 is join(' ', grep { length != $most } @names), '', 'names of 253 characters';
 
-my $s  = Certctl::Story->new(names => ["many.example @names"],
+my $s  = Certctl::Story->new(names => ["many.example @names", name(100)],
     servers => "server_names_hash_bucket_size 512; server_names_hash_max_size 4096;\n");
 my $id = $s->certificate('many.example', sans => \@names);
 
@@ -29,6 +29,13 @@ $s->need($s->api->patch('/api/v1/agents/' . $s->agent, { probe_address => 'local
 $s->renew($id);
 $s->deployed($id);
 isnt $s->shown('many.example')->{fingerprint}, $version->{fingerprint_sha256}, 'confirmed at its probe_address';
+
+# a commonName has at most 64 characters (RFC 5280 A.1), the name that it stands for has more
+my $target = $s->post('targets', { name => 'long', agent_id => $s->agent, config => { record => '{common_name}' } })->{id};
+my $long = $s->post('certificates', { common_name => name(100), issuer_id => 'iss-local', target_ids => [$target] })->{id};
+$s->renew($long);
+$s->deployed($long);
+is $s->shown(name(100))->{fingerprint}, ($s->versions($long))[0]{fingerprint_sha256}, 'a common_name of 253 characters';
 
 cmp_ok length($version->{csr_pem}), '>', 99 * $most, 'all of them were in one request';
 is $s->stop, 0, 'SIGTERM ends the daemon well';

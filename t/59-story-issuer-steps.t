@@ -38,6 +38,7 @@ write_file("$dir/ca.key", $ca->key);
 
 # about what ACME does
 my $whole = 'account order place check withdraw issue';
+alone();
 my $id    = issuer('iss-a', $whole, token => 'token-a');
 my $shop  = $s->certificate('shop.example', issuer_id => 'iss-a');
 
@@ -116,6 +117,24 @@ sub begun {
         && job($crt, 'scheduled_at > now()') eq 't' }), $what;
 }
 
+# The only issuer that has certificates: nobody else needs what it leaves. The local
+# CA is enabled and has none.
+sub alone {
+    issuer('iss-alone', 'slow slow slow slow issue');
+    my @crt  = map { $s->certificate("a$_.slow.example", issuer_id => 'iss-alone') } 1 .. 6;
+    my $most = 0;
+
+    $s->renew($_) for @crt;
+    wait_until(20, sub {
+        my $n = sql($d, "SELECT count(*) FROM jobs WHERE status = 'Running' AND issuer_id = 'iss-alone'");
+        $most = $n if $n > $most;
+        return $n >= 3;
+    });
+    is $most, 3, 'the only issuer with certificates has all threads but one';
+    $s->api->post("/api/v1/jobs/$_->{id}/cancel", {}) for @{ $s->open_jobs };
+    return;
+}
+
 sub issues {
     $s->renew($shop);
     $s->deployed($shop);
@@ -189,6 +208,7 @@ sub waits_for_days {
     my $order = shown($crt);
     is_deeply [$order->{state}, $order->{issuer_id}, $order->{last_error}], ['ready', 'iss-days', undef], 'the API shows its order';
     cmp_ok $order->{next_at}, 'gt', strftime('%Y-%m-%dT', gmtime time + 2 * 86400), 'and when the next step is due';
+    is $s->get("certificates/$crt/renewals")->{data}[0]{next_at}, $order->{next_at}, 'as its attempt does';
     cmp_ok $s->get('jobs/' . job($crt, 'id'))->{next_at}, 'ge', $order->{next_at}, 'so does its job';
     ok renewed_by_itself(), 'it takes nothing from the concurrency of others';
 
@@ -274,6 +294,7 @@ sub faults {
     like order($order, 'problem'), qr/urn:test:fault/, "in the CA's own words as well";
     is_deeply [@{ shown($crt) }{qw(state last_error problem)}], ['failed', 'the scripted CA: permanent',
         { type => 'urn:test:fault', detail => 'permanent' }], 'as the API shows it';
+    is $s->get("certificates/$crt/renewals")->{data}[0]{last_error}, 'the scripted CA: permanent', 'and its attempt';
     is_deeply +(sort { $b->{created_at} cmp $a->{created_at} } @{ $s->get("jobs?certificate_id=$crt")->{data} })[0]{problem},
         { type => 'urn:test:fault', detail => 'permanent' }, 'and its job';
 

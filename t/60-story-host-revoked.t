@@ -11,7 +11,7 @@ use Certctl::Story;
 use Test::More;
 use Time::HiRes 'time';
 
-my $conf = "inventory_interval = 1\nmax_issuances_per_day = 100\n";
+my $conf = "inventory_interval = 1\nmax_issuances_per_day = 1\n";     # which does not delay a revocation
 my $s = Certctl::Story->new(config => $conf, names => ['shop.example', 'alone.example'],
     control => 'access_log %%DIR%%/control.log;');
 my $t = bless { %$s }, 'Certctl::Story';

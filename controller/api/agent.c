@@ -122,6 +122,8 @@ static const struct field  retire_fields[] = {
     FIELD_READ("already_retired", T_BOOL, "always false: else 204"),
     FIELD_READ("cascade", T_BOOL, "its targets went with it"),
     FIELD_READ("counts", T_OBJECT, "what stood on it"),
+    FIELD_READ("without_target", T_TEXTS, "certificates that now have no enabled target: "
+               "nothing renews them; at most 1000"),
     { 0 }
 };
 
@@ -134,16 +136,22 @@ const struct resource  agent_retire_resource = {
     .fields = retire_fields, .filters = retire_query
 };
 
+enum { COUNTS, RETIRED, BLOCKED, WITHOUT };
+
 /* Asked while something stands on it: 409 with the counts, unless force. */
 static bool
 retire_blocked(struct request *r, const PGresult *counts)
 {
     r->details = json_pack("{s:b}", "force", 0);
-    r->problem = json_pack("{s:o}", "counts", json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
+    r->problem = json_pack("{s:o, s:o}", "counts",
+                           json_loads(PQgetvalue(counts, 0, COUNTS), 0, NULL),
+                           "without_target",
+                           json_loads(PQgetvalue(counts, 0, WITHOUT), 0, NULL));
 
     return error_set(&r->err, ERR_CONFLICT,
-                     "blocked_by_dependencies: targets stand on this agent (counts); "
-                     "retire them first, or send force=true and a reason");
+                     "blocked_by_dependencies: this agent has targets (counts); delete "
+                     "them first, or send force=true and a reason: the certificates in "
+                     "without_target are not renewed any more then");
 }
 
 static bool
@@ -158,11 +166,14 @@ retire_run(struct request *r, const PGresult *counts, const char *reason,
         return false;
     }
 
-    answer = json_pack("{s:o s:b s:b s:o}",
+    answer = json_pack("{s:o s:b s:b s:o s:o}",
                        "retired_at", json_loads(at, JSON_DECODE_ANY, NULL),
                        "already_retired", 0, "cascade", force, "counts",
-                       json_loads(PQgetvalue(counts, 0, 0), 0, NULL));
-    r->details = json_pack("{s:s? s:b}", "reason", reason, "force", force);
+                       json_loads(PQgetvalue(counts, 0, COUNTS), 0, NULL),
+                       "without_target",
+                       json_loads(PQgetvalue(counts, 0, WITHOUT), 0, NULL));
+    r->details = json_pack("{s:s? s:b s:O?}", "reason", reason, "force", force,
+                           "without_target", json_object_get(answer, "without_target"));
 
     return rest_reply_json(r, answer);
 }
@@ -191,11 +202,11 @@ agent_retire(struct request *r)
         return error_not_found(&r->err, "agent", r->args[0]);
     }
 
-    if (PQgetvalue(counts, 0, 1)[0] == 't') {
+    if (PQgetvalue(counts, 0, RETIRED)[0] == 't') {
         r->status = 204;
         return true;
     }
 
-    return PQgetvalue(counts, 0, 2)[0] == 't' && !force
+    return PQgetvalue(counts, 0, BLOCKED)[0] == 't' && !force
            ? retire_blocked(r, counts) : retire_run(r, counts, reason, force);
 }

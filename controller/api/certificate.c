@@ -1,11 +1,18 @@
 /* Managed certificates: what is to be kept alive, for whom and where. */
 #include "api.h"
 #include "certificate_name.h"
+#include "certificate_served.h"
+#include "conf.h"
 #include "profile.h"
+#include "renewal.h"
 #include "resource_fields.h"
 #include "rest_auth.h"
 #include "sql_certificate.h"
+#include "sql_core.h"
+#include "states.h"
 #include "wire.h"
+
+#include <string.h>
 
 static const struct field  served_fields[] = {
     FIELD_READ("fingerprint_sha256", T_TEXT, "lower-case hex"),
@@ -64,6 +71,7 @@ static const struct field  fields[] = {
     { "not_after", T_TIME, F_FIXED | F_NULL, .alias = "expires_at",
       .help = "another name of expires_at" },
     { "tags", T_TAGS, .init = "{}", .help = "free text by key" },
+    { "renew", T_BOOL, F_WRITE, .help = "also start a renewal, which needs cert.issue" },
     FIELD_READ("renew_at", T_TIME, "when it renews by itself"),
     FIELD_READ("covered", T_BOOL, "whether an active renewal policy applies to it; null when it is "
                "revoked or archived"),
@@ -79,6 +87,12 @@ static const struct field  fields[] = {
       .help = "hosts that do not serve it, or not everywhere" },
     FIELD_READ("revoked_at", T_TIME, "revocation"),
     FIELD_READ("revocation_reason", T_TEXT, "RFC 5280 5.3.1"),
+    FIELD_READ("archived_at", T_TIME, "when it was archived"),
+    FIELD_READ("pending_changes", T_TEXTS, "those of common_name, sans and key_type that "
+               "the deployed certificate has otherwise: a renewal takes them over"),
+    FIELD_READ("has_pending_changes", T_BOOL, "there are such"),
+    FIELD_READ("has_target", T_BOOL, "it has an enabled target: without one it is "
+               "neither renewed nor deployed"),
     FIELD_CREATED_AT,
     FIELD_UPDATED_AT,
     { 0 }
@@ -98,6 +112,9 @@ static const struct filter  filters[] = {
     { "covered", "covered", OP_EQ },
     { "agent_id", "agent_ids", OP_HAS },
     { "target_id", "target_ids", OP_HAS },
+    { "pending_changes", "pending_changes", OP_HAS },
+    { "has_pending_changes", "has_pending_changes", OP_EQ },
+    { "has_target", "has_target", OP_EQ },
     { "expires_before", "expires_at", OP_BEFORE },
     { "expires_after", "expires_at", OP_AFTER },
     { "created_after", "created_at", OP_AFTER },
@@ -136,11 +153,44 @@ certificate_check(struct request *r, const char *id, const json_t *current)
 {
     static const char *const  names[] = { "common_name", "sans", NULL };
 
-    (void) id;
+    if (json_is_true(json_object_get(r->body, "renew")) && !auth_may(r, "cert.issue")) {
+        return error_set(&r->err, ERR_FORBIDDEN, "this API key lacks the permission "
+                         "cert.issue, which \"renew\" needs");
+    }
+
+    if (current
+        && !certificate_may(id, json_string_value(json_object_get(current, "status")),
+                            "change", &r->err))
+    {
+        return false;
+    }
 
     return current == NULL || !differs(r, current, names) || auth_may(r, "cert.issue")
            || error_set(&r->err, ERR_FORBIDDEN, "common_name and sans are what the next renewal "
                         "issues for: to change them needs the permission cert.issue");
+}
+
+/* "renew": the first certificate, or one that takes over what was changed. */
+static bool
+certificate_renewed(struct request *r, const char *id)
+{
+    const struct core             core = { r->db, r->ctx->seal, r->actor, r->actor_type };
+    const struct renewal_options  options = {
+        .max_issuances = r->ctx->conf->max_issuances_per_day
+    };
+    CLEANUP(mem) char            *job = NULL, *attempt = NULL;
+
+    if (!json_is_true(json_object_get(r->body, "renew"))) {
+        return true;
+    }
+
+    if (!renewal_request(&core, id, &options, &job, &attempt, &r->err)) {
+        return false;
+    }
+
+    json_object_set_new(r->details, "job_id", json_string(job));
+
+    return true;
 }
 
 /* Its profile and its organization allow what it is; what was created before a rule may
@@ -160,7 +210,8 @@ certificate_changed(struct request *r, const char *id, const json_t *current)
         return false;
     }
 
-    return current || DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id);
+    return (current || DB_RUN(r->db, &r->err, SQL_CERTIFICATE_DEFAULT_TARGETS, id))
+           && certificate_renewed(r, id);
 }
 
 const struct resource  certificate_resource = {
@@ -168,5 +219,48 @@ const struct resource  certificate_resource = {
     .schema = "ManagedCertificate", .fields = fields, .view = "api_certificates",
     .filters = filters, .sorts = sorts, .check = certificate_check,
     .changed = certificate_changed,
-    RESOURCE_SQL(CERTIFICATE)
+    .create = SQL_CERTIFICATE_CREATE, .update = SQL_CERTIFICATE_UPDATE
 };
+
+static const struct field  archive_fields[] = {
+    FIELD_READ("status", T_TEXT, "archived"),
+    FIELD_SERVED,
+    { 0 }
+};
+
+const struct resource  certificate_archive_resource = {
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "ArchiveResponse", .fields = archive_fields
+};
+
+bool
+certificate_archive(struct request *r)
+{
+    CLEANUP(json) json_t  *current = NULL, *answer = json_object();
+    const char            *status;
+
+    if (!DB_RUN(r->db, &r->err, SQL_CERTIFICATE_JOBS_LOCK, r->args[0])
+        || (current = resource_current(r, &certificate_resource)) == NULL)
+    {
+        return false;
+    }
+
+    status = json_string_value(json_object_get(current, "status"));
+
+    if (strcmp(status, "Archived") == 0) {
+        return error_set(&r->err, ERR_NOT_FOUND, "certificate %s is archived already",
+                         r->args[0]);
+    }
+
+    if (!certificate_may(r->args[0], status, "archive", &r->err)
+        || !DB_RUN(r->db, &r->err, SQL_CERTIFICATE_STOP, r->args[0],
+                   "the certificate was archived", "false")
+        || !DB_RUN(r->db, &r->err, SQL_CERTIFICATE_ARCHIVE, r->args[0]))
+    {
+        return false;
+    }
+
+    json_object_set_new(answer, "status", json_string("archived"));
+
+    return certificate_reply(r, answer);
+}

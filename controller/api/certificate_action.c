@@ -1,11 +1,14 @@
-/* Renew, deploy, revoke: each hands the work to core/ and says where it went. */
+/* Renew, deploy, revoke, restore: each hands the work to core/ and says where it went. */
 #include "api.h"
+#include "certificate_served.h"
 #include "deployment.h"
 #include "renewal.h"
 #include "conf.h"
 #include "resource_fields.h"
 #include "revocation.h"
 #include "sql_certificate.h"
+#include "sql_core.h"
+#include "states.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,11 +29,37 @@ static const struct field  deploy_fields[] = {
     { 0 }
 };
 
+static const struct field  serial_fields[] = {
+    FIELD_READ("issuer_id", T_TEXT, "whose CRL it is on"),
+    FIELD_READ("serial_number", T_TEXT, "lower-case hex"),
+    FIELD_READ("version_id", T_TEXT, "the version"),
+    FIELD_READ("target_id", T_TEXT, "where its key is"),
+    FIELD_READ("not_before", T_TIME, "RFC 5280 4.1.2.5"),
+    FIELD_READ("not_after", T_TIME, "RFC 5280 4.1.2.5"),
+    FIELD_READ("fingerprint_sha256", T_TEXT, "of the leaf"),
+    FIELD_READ("reason", T_TEXT, "RFC 5280 5.3.1"),
+    FIELD_READ("revoked_at", T_TIME, "revocation"),
+    { 0 }
+};
+
 static const struct field  revoke_fields[] = {
     { "reason", T_TEXT, F_WRITE, .allowed = "unspecified keyCompromise caCompromise "
       "affiliationChanged superseded cessationOfOperation certificateHold "
       "privilegeWithdrawn", .help = "RFC 5280 5.3.1" },
     FIELD_READ("status", T_TEXT, "revoked"),
+    { "serials", T_ROWS, F_READ, .of = serial_fields,
+      .help = "every version that has not expired, older ones and those of other "
+      "targets too: revoking a certificate revokes all of them" },
+    FIELD_READ("open_orders", T_TEXTS, "orders that the CA has not answered: what it "
+               "still issues is revoked when it arrives"),
+    FIELD_SERVED,
+    { 0 }
+};
+
+static const struct field  restore_fields[] = {
+    FIELD_READ("status", T_TEXT, "restored"),
+    { "target_ids", T_TEXTS, F_NULL, 0, 1000, 100,
+      .help = "its targets: unless given, those that it had and that are not retired" },
     { 0 }
 };
 
@@ -52,6 +81,11 @@ const struct resource  certificate_revoke_resource = {
     .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
     .schema = "RevokeResponse", .request = "RevokeRequest",
     .fields = revoke_fields
+};
+
+const struct resource  certificate_restore_resource = {
+    .name = "certificate", .category = AUDIT_CERT_LIFECYCLE,
+    .schema = "RestoreResponse", .request = "RestoreRequest", .fields = restore_fields
 };
 
 static struct core
@@ -157,8 +191,40 @@ certificate_revoke(struct request *r)
         return false;
     }
 
-    answer = json_pack("{s:s}", "status", "revoked");
-    r->details = json_pack("{s:s}", "reason", reason);
+    answer = certificate_json(r, SQL_REVOCATION_ANSWER);
+    r->details = json_pack("{s:s s:O?}", "reason", reason, "serials",
+                           json_object_get(answer, "serials"));
+
+    return answer && certificate_reply(r, answer);
+}
+
+bool
+certificate_restore(struct request *r)
+{
+    const struct core     core = core_of(r);
+    CLEANUP(mem) char    *targets = NULL, *wanted = NULL;
+    CLEANUP(json) json_t *answer = NULL;
+    const json_t         *given;
+
+    if (!resource_check_optional(r, restore_fields)
+        || !certificate_allows(&core, r->args[0], "restore", &r->err))
+    {
+        return false;
+    }
+
+    given = json_object_get(r->body, "target_ids");
+    wanted = json_is_array(given) ? json_dumps(given, JSON_COMPACT) : NULL;
+    targets = DB_VALUE(r->db, &r->err, SQL_CERTIFICATE_RESTORE, r->args[0], wanted);
+
+    if (targets == NULL
+        || !DB_RUN(r->db, &r->err, SQL_CERTIFICATE_MAP, r->args[0], targets))
+    {
+        return false;
+    }
+
+    answer = json_pack("{s:s s:o}", "status", "restored", "target_ids",
+                       json_loads(targets, 0, NULL));
+    r->details = json_pack("{s:O?}", "target_ids", json_object_get(answer, "target_ids"));
 
     return rest_reply_json(r, answer);
 }

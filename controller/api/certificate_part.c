@@ -54,6 +54,8 @@ static const struct field  renewal_fields[] = {
     FIELD_READ("error", T_TEXT, "why it failed"),
     FIELD_READ("error_message", T_TEXT, "another name of error"),
     FIELD_READ("warning", T_TEXT, "it has less time than was ordered"),
+    FIELD_READ("next_at", T_TIME, "when the next step at the CA is due"),
+    FIELD_READ("last_error", T_TEXT, "why a step at the CA failed last"),
     { "orders", T_ROWS, F_READ, .of = order_fields, .help = "one for each target, at the CA" },
     FIELD_READ("started_at", T_TIME, "first step"),
     FIELD_READ("completed_at", T_TIME, "last step"),

@@ -20,7 +20,7 @@ static const struct field  fields[] = {
     FIELD_READ("max_attempts", T_INT, "tries at most"),
     FIELD_READ("last_error", T_TEXT, "of the last try"),
     FIELD_READ("problem", T_OBJECT, "of an order: what the CA said last, as it came"),
-    FIELD_READ("next_at", T_TIME, "when it goes on"),
+    FIELD_READ("next_at", T_TIME, "of a pending job: when it goes on"),
     FIELD_READ("waits_for", T_TEXT, "why it does not go on before: its issuer is paused"),
     FIELD_READ("requested_by", T_TEXT, "who asked"),
     FIELD_READ("scheduled_at", T_TIME, "not before"),
@@ -36,7 +36,8 @@ static const struct filter  filters[] = {
     { "status", "status", OP_EQ }, { "type", "type", OP_EQ },
     { "certificate_id", "certificate_id", OP_EQ },
     { "target_id", "target_id", OP_EQ }, { "agent_id", "agent_id", OP_EQ },
-    { "created_after", "created_at", OP_AFTER }, { 0 }
+    { "created_after", "created_at", OP_AFTER },
+    { "completed_after", "completed_at", OP_AFTER }, { 0 }
 };
 
 static const struct sort  sorts[] = {

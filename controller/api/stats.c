@@ -16,14 +16,16 @@ static const struct field  summary_fields[] = {
     FIELD_READ("not_live_certificates", T_INT, "deployed, but clients do not get them"),
     FIELD_READ("live_unknown_certificates", T_INT,
                "not deployed yet, or their hosts do not answer"),
+    FIELD_READ("certificates_without_target", T_INT, "without an enabled target: nothing "
+               "renews them"),
     FIELD_READ("uncovered_certificates", T_INT, "no active renewal policy applies to them: they "
                "are not renewed"),
     FIELD_READ("active_agents", T_INT, "Online"),
     FIELD_READ("offline_agents", T_INT, "Offline or Degraded"),
     FIELD_READ("total_agents", T_INT, "not retired"),
     FIELD_READ("pending_jobs", T_INT, "open"),
-    FIELD_READ("failed_jobs", T_INT, "ended badly"),
-    FIELD_READ("complete_jobs", T_INT, "ended well"),
+    FIELD_READ("failed_jobs", T_INT, "failed in the last 24 hours"),
+    FIELD_READ("complete_jobs", T_INT, "completed in the last 24 hours"),
     FIELD_READ("notifications_dead", T_INT, "given up"),
     FIELD_READ("completed_at", T_TIME, "when it was counted"),
     { 0 }

@@ -2,7 +2,9 @@
 #include "cli.h"
 
 #include "cleanup.h"
+#include "wire.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,16 +42,16 @@ print_usage(FILE *out)
     fprintf(out, "usage: certctl [options] command [argument] [options]\n\n");
 
     for (c = cli_commands; c->words; c++) {
-        fprintf(out, "  %-12s %-4s %s\n", c->words,
+        fprintf(out, "  %-14s %-4s %s\n", c->words,
                 c->argument ? c->argument : "", c->help);
 
         for (const struct cli_option *o = c->options; o && o->name; o++) {
-            fprintf(out, "  %-12s      --%s%s%s\n", "", o->name,
+            fprintf(out, "  %-14s      --%s%s%s\n", "", o->name,
                     o->value ? " " : "", o->value ? o->value : "");
         }
     }
 
-    fprintf(out, "  %-12s %-4s %s\n\n", "help", "", "this text");
+    fprintf(out, "  %-14s %-4s %s\n\n", "help", "", "this text; also -h, --help after any command");
 
     for (size_t i = 0; i < GLOBALS; i++) {
         fprintf(out, "  --%s %-*s %s%s%s%s\n", globals[i].name,
@@ -60,6 +62,7 @@ print_usage(FILE *out)
     }
 
     fprintf(out, "  --format %-10s table for people (default), json for scripts\n"
+            "  --version           the version of this program alone\n"
             "\nExit codes: 0 done, 1 failed, 2 the command line is wrong.\n",
             "FORMAT");
 }
@@ -235,6 +238,42 @@ parse(struct cli *cli, int argc, char **argv, char **words)
     return CLI_OK;
 }
 
+static bool
+is_good(const struct cli_command *command, const json_t *answer)
+{
+    const char  *status = json_string_value(json_object_get(answer, "status"));
+
+    return command->good == NULL || (status && strcmp(status, command->good) == 0);
+}
+
+/* What was printed is read by somebody: a full disk or a closed pipe is a failure. */
+static enum cli_exit
+finish(enum cli_exit rc)
+{
+    bool  failed = ferror(stdout) != 0;
+
+    if (fclose(stdout) != 0 || failed) {
+        fprintf(stderr, "certctl: standard output cannot be written: %s\n",
+                errno ? strerror(errno) : "it was cut short");
+        return CLI_FAILED;
+    }
+
+    return rc;
+}
+
+/* Whether "-h", "--help" is among the words: nothing is sent then. */
+static bool
+asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            return true;
+        }
+    }
+
+    return strcmp(argv[1], "help") == 0;
+}
+
 static enum cli_exit
 run(const struct cli *cli)
 {
@@ -266,7 +305,8 @@ run(const struct cli *cli)
     }
 
     cli_print(cli, answer);
-    return CLI_OK;
+
+    return is_good(cli->command, answer) ? CLI_OK : CLI_FAILED;
 }
 
 int
@@ -292,12 +332,17 @@ main(int argc, char **argv)
         return CLI_USAGE;
     }
 
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0) {
+    if (asks_for_help(argc, argv)) {
         print_usage(stdout);
-        return CLI_OK;
+        return finish(CLI_OK);
+    }
+
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("certctl " CERTCTL_VERSION);
+        return finish(CLI_OK);
     }
 
     rc = parse(&cli, argc - 1, argv + 1, (char **) (void *) words);
 
-    return rc == CLI_OK ? run(&cli) : rc;
+    return rc == CLI_OK ? finish(run(&cli)) : rc;
 }

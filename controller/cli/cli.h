@@ -12,7 +12,8 @@ enum cli_exit { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 enum cli_where {
     CLI_BODY,          /* a string of the JSON body */
     CLI_BODY_FLAG,     /* true in the JSON body; takes no value */
-    CLI_QUERY          /* a parameter of the query */
+    CLI_QUERY,         /* a parameter of the query */
+    CLI_QUERY_FLAG     /* true as a parameter of the query; takes no value */
 };
 
 /* "--name VALUE" of one command. */
@@ -44,6 +45,8 @@ struct cli_command {
     const struct cli_option  *options;    /* NULL name ends */
     const struct cli_column  *columns;    /* of a list; NULL title ends */
     const char               *help;
+    const char               *good;       /* status of an answer that is good news, else
+                                             the exit code is 1; NULL: any */
     bool                      local;      /* asks no controller */
     const char             *(*check)(const struct cli *cli);   /* NULL: fine; else
                                              what is wrong, before anything is sent */
@@ -79,6 +82,9 @@ const char *cli_server_check(const struct cli *cli);
 bool cli_request(const struct cli *cli, const char *method, const char *path,
     json_t *body, int *status, json_t **ret, struct error *err);
 
+/* The body that argument and options make; NULL when the command has none. */
+json_t *cli_body(const struct cli *cli);
+
 /* The command's own request: path, query and body from its row. */
 bool cli_call(const struct cli *cli, json_t **ret, struct error *err);
 
@@ -93,6 +99,8 @@ enum cli_exit cli_store_list(const struct cli *cli);
 enum cli_exit cli_store_verify(const struct cli *cli);
 enum cli_exit cli_store_export(const struct cli *cli);
 const char *cli_agent_check(const struct cli *cli);
+const char *cli_agent_set_check(const struct cli *cli);
+const char *cli_agent_remove_check(const struct cli *cli);
+enum cli_exit cli_agent_add(const struct cli *cli);
 void cli_agent_complete(json_t *body);
 const char *cli_agent_reset_check(const struct cli *cli);
-void cli_agent_reset_complete(json_t *body);

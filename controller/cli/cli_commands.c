@@ -31,6 +31,20 @@ static const struct cli_option  agent_reset[] = {
     { NULL }
 };
 
+static const struct cli_option  agent_set[] = {
+    { "url",           "url",           CLI_BODY, "URL" },
+    { "name",          "name",          CLI_BODY, "NAME" },
+    { "fingerprint",   "fingerprint",   CLI_BODY, "HEX" },
+    { "probe-address", "probe_address", CLI_BODY, "HOST:PORT" },
+    { NULL }
+};
+
+static const struct cli_option  agent_remove[] = {
+    { "force",  "force",  CLI_QUERY_FLAG, NULL },
+    { "reason", "reason", CLI_QUERY,      "TEXT" },
+    { NULL }
+};
+
 static const struct cli_option  page[] = { PAGE, { NULL } };
 
 static const struct cli_option  cert_list[] = {
@@ -76,7 +90,8 @@ static const struct cli_column  jobs[] = {
 
 static const struct cli_column  renewals[] = {
     { "ID", "id" }, { "STATUS", "status" }, { "CREATED", "created_at" },
-    { "ENDED", "completed_at" }, { "ERROR", "error" }, { "ORDERS", "orders" }, { NULL }
+    { "NEXT", "next_at" }, { "ENDED", "completed_at" }, { "ERROR", "error" },
+    { "CA ERROR", "last_error" }, { NULL }
 };
 
 static const struct cli_column  issuers[] = {
@@ -95,8 +110,8 @@ static const struct cli_column  records[] = {
 const struct cli_command  cli_commands[] = {
     ROW(.words = "agents add", .argument = "URL", .field = "url",
         .method = "POST", .path = "/api/v1/agents", .options = agent_add,
-        .check = cli_agent_check, .complete = cli_agent_complete,
-        .help = "meet a module; its fingerprint is in certctl-agent.fingerprint"),
+        .check = cli_agent_check, .complete = cli_agent_complete, .run = cli_agent_add,
+        .help = "register a host; its fingerprint is in certctl-agent.fingerprint"),
     ROW(.words = "agents list", .method = "GET", .path = "/api/v1/agents",
         .options = page, .columns = agents, .help = "hosts that run the module"),
     ROW(.words = "agents get", .argument = "ID", .method = "GET",
@@ -106,8 +121,16 @@ const struct cli_command  cli_commands[] = {
         .help = "poll a host that is back, with its store, now"),
     ROW(.words = "agents reset", .argument = "ID", .method = "POST",
         .path = "/api/v1/agents/{}/recover", .options = agent_reset,
-        .check = cli_agent_reset_check, .complete = cli_agent_reset_complete,
+        .check = cli_agent_reset_check, .complete = cli_agent_complete,
         .help = "register a host again whose store is lost, and renew its certificates"),
+    ROW(.words = "agents set", .argument = "ID", .method = "PATCH",
+        .path = "/api/v1/agents/{}", .options = agent_set, .check = cli_agent_set_check,
+        .complete = cli_agent_complete,
+        .help = "change a host; another URL or fingerprint is a new first contact"),
+    ROW(.words = "agents remove", .argument = "ID", .method = "DELETE",
+        .path = "/api/v1/agents/{}", .options = agent_remove,
+        .check = cli_agent_remove_check,
+        .help = "retire a host; --force retires its targets too, and shows what they served"),
     ROW(.words = "certs list", .method = "GET", .path = "/api/v1/certificates",
         .options = cert_list, .columns = certs,
         .help = "certificates that are kept alive"),
@@ -118,13 +141,14 @@ const struct cli_command  cli_commands[] = {
         .help = "renew it now"),
     ROW(.words = "certs renewals", .argument = "ID", .method = "GET",
         .path = "/api/v1/certificates/{}/renewals", .options = page, .columns = renewals,
-        .help = "its renewal attempts, with their orders at the CA"),
+        .help = "its renewal attempts; --format json has their orders at the CA"),
     ROW(.words = "issuers list", .method = "GET", .path = "/api/v1/issuers",
         .options = page, .columns = issuers, .help = "certification authorities"),
     ROW(.words = "issuers get", .argument = "ID", .method = "GET",
         .path = "/api/v1/issuers/{}", .help = "one issuer"),
     ROW(.words = "issuers test", .argument = "ID", .method = "POST",
-        .path = "/api/v1/issuers/{}/test", .help = "try whether it works"),
+        .path = "/api/v1/issuers/{}/test", .good = "success",
+        .help = "try whether it works; exit code 1 if it does not"),
     ROW(.words = "jobs list", .method = "GET", .path = "/api/v1/jobs",
         .options = job_list, .columns = jobs, .help = "work, done and to be done"),
     ROW(.words = "jobs get", .argument = "ID", .method = "GET",

@@ -8,10 +8,18 @@
 
 #define COLUMNS_MAX  12
 
-/*
- * What a terminal shows of a value: control characters, which could move its
- * cursor or rewrite lines, become "?".  free() it.
- */
+/* Control characters could move a terminal's cursor or rewrite its lines. */
+static void
+hide_controls(char *text)
+{
+    for (char *p = text; p && *p; p++) {
+        if ((unsigned char) *p < ' ' || *p == 0x7f) {
+            *p = '?';
+        }
+    }
+}
+
+/* What a terminal shows of a value; free() it. */
 static char *
 show(const json_t *value)
 {
@@ -28,11 +36,7 @@ show(const json_t *value)
         text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
     }
 
-    for (char *p = text; p && *p; p++) {
-        if ((unsigned char) *p < ' ' || *p == 0x7f) {
-            *p = '?';
-        }
-    }
+    hide_controls(text);
 
     return text;
 }
@@ -158,6 +162,10 @@ cli_print(const struct cli *cli, const json_t *answer)
 enum cli_exit
 cli_fail(const struct error *err)
 {
-    fprintf(stderr, "certctl: %s\n", err->detail);
+    char  detail[sizeof(err->detail)];
+
+    memcpy(detail, err->detail, sizeof(detail));
+    hide_controls(detail);
+    fprintf(stderr, "certctl: %s\n", detail);
     return CLI_FAILED;
 }

@@ -4,7 +4,6 @@
 #include "http.h"
 #include "ossl.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,11 +105,14 @@ refused(int status, const json_t *answer, struct error *err)
     const char  *message = json_string_value(json_object_get(answer,
                                                              "message"));
     const char  *id = json_string_value(json_object_get(answer, "request_id"));
+    json_t      *counts = json_object_get(answer, "counts");
 
-    return error_set(err, ERR_PEER, "%d %s%s%s%s%s%s", status,
+    CLEANUP(mem) char  *what = counts ? json_dumps(counts, JSON_COMPACT) : NULL;
+
+    return error_set(err, ERR_PEER, "%d %s%s%s%s%s%s%s%s", status,
                      title ? title : "no JSON in the answer",
-                     message ? ": " : "", message ? message : "",
-                     id ? " (request " : "", id ? id : "", id ? ")" : "");
+                     message ? ": " : "", message ? message : "", what ? ": " : "",
+                     what ? what : "", id ? " (request " : "", id ? id : "", id ? ")" : "");
 }
 
 static bool
@@ -178,10 +180,15 @@ cli_request(const struct cli *cli, const char *method, const char *path,
     CLEANUP(mem) char                           *text = NULL;
     CLEANUP(http_response) struct http_response  res = { 0 };
 
-    if (asprintf(&url, "%.*s%s", (int) strcspn(cli->server, "?#"), cli->server,
-                 path) == -1)
-    {
-        url = NULL;
+    size_t                                       len;
+    FILE                                        *out = open_memstream(&url, &len);
+
+    if (out) {
+        http_url_base(out, cli->server);
+        fputs(path, out);
+    }
+
+    if (out == NULL || fclose(out) != 0) {
         return error_set(err, ERR_INTERNAL, "out of memory");
     }
 
@@ -205,23 +212,10 @@ cli_request(const struct cli *cli, const char *method, const char *path,
     return understand(&res, ret, err);
 }
 
-/* Appends text percent-encoded (RFC 3986 2.1). */
-static void
-encode(FILE *out, const char *text)
+static bool
+write_path(const struct cli *cli, FILE *out, struct error *err)
 {
-    for (const unsigned char *p = (const void *) text; *p; p++) {
-        if (isalnum(*p) || strchr("-._~", *p)) {
-            putc(*p, out);
-
-        } else {
-            fprintf(out, "%%%02X", *p);
-        }
-    }
-}
-
-static void
-write_path(const struct cli *cli, FILE *out)
-{
+    bool                      ok = true;
     char                      mark = '?';
     const char               *hole = strstr(cli->command->path, "{}");
     const struct cli_option  *o = cli->command->options;
@@ -229,7 +223,7 @@ write_path(const struct cli *cli, FILE *out)
     if (hole) {
         fprintf(out, "%.*s", (int) (hole - cli->command->path),
                 cli->command->path);
-        encode(out, cli->argument);
+        ok = http_url_segment(out, cli->argument, err);
         fputs(hole + 2, out);
 
     } else {
@@ -237,17 +231,18 @@ write_path(const struct cli *cli, FILE *out)
     }
 
     for (int i = 0; o && o[i].name; i++) {
-        if (o[i].where == CLI_QUERY && cli->values[i]) {
+        if (o[i].where >= CLI_QUERY && cli->values[i]) {
             fprintf(out, "%c%s=", mark, o[i].field);
-            encode(out, cli->values[i]);
+            http_url_text(out, o[i].where == CLI_QUERY ? cli->values[i] : "true");
             mark = '&';
         }
     }
+
+    return ok;
 }
 
-/* The body that argument and options make; NULL when the command has none. */
-static json_t *
-make_body(const struct cli *cli)
+json_t *
+cli_body(const struct cli *cli)
 {
     json_t                   *body = json_object();
     const struct cli_option  *o = cli->command->options;
@@ -258,7 +253,7 @@ make_body(const struct cli *cli)
     }
 
     for (int i = 0; o && o[i].name; i++) {
-        if (!cli->values[i] || o[i].where == CLI_QUERY) {
+        if (!cli->values[i] || o[i].where >= CLI_QUERY) {
             continue;
         }
 
@@ -272,6 +267,10 @@ make_body(const struct cli *cli)
         return NULL;
     }
 
+    if (cli->command->complete) {
+        cli->command->complete(body);
+    }
+
     return body;
 }
 
@@ -279,6 +278,7 @@ bool
 cli_call(const struct cli *cli, json_t **ret, struct error *err)
 {
     size_t  len;
+    bool    ok;
 
     CLEANUP(mem) char     *path = NULL;
     CLEANUP(json) json_t  *body = NULL;
@@ -288,13 +288,13 @@ cli_call(const struct cli *cli, json_t **ret, struct error *err)
         return error_set(err, ERR_INTERNAL, "out of memory");
     }
 
-    write_path(cli, out);
-    fclose(out);
-    body = make_body(cli);
+    ok = write_path(cli, out, err);
 
-    if (cli->command->complete) {
-        cli->command->complete(body);
+    if (fclose(out) != 0 || !ok) {
+        return !ok ? false : error_set(err, ERR_INTERNAL, "out of memory");
     }
+
+    body = cli_body(cli);
 
     return cli_request(cli, cli->command->method, path, body, NULL, ret, err);
 }

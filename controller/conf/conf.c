@@ -123,7 +123,7 @@ conf_read_file(json_t *values, const char *path, struct error *err)
 {
     FILE               *file = fopen(path, "re");
     CLEANUP(mem) char  *line = NULL;
-    char                where[200];
+    char                where[200], *text;
     size_t              size = 0;
     ssize_t             len;
     int                 n = 0;
@@ -135,8 +135,11 @@ conf_read_file(json_t *values, const char *path, struct error *err)
 
     while (ok && (len = getline(&line, &size, file)) >= 0) {
         snprintf(where, sizeof(where), "%.180s:%d", path, ++n);
+
+        /* editors put a byte order mark in front (RFC 3629 6) */
+        text = n == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line;
         ok = strlen(line) == (size_t) len
-             ? conf_read_line(values, line, where, err)
+             ? conf_read_line(values, text, where, err)
              : error_set(err, ERR_INVALID, "%s: the line has a NUL byte", where);
     }
 
@@ -373,7 +376,7 @@ conf_default(const struct field *f, char *out, size_t size)
 void
 conf_usage(FILE *out)
 {
-    char  init[200];
+    char  init[200], rule[200];
 
     fprintf(out, "certctld --data-dir D [--config FILE] [-T] [--KEY VALUE]...\n\n"
             "  -T  print the effective configuration and exit\n\n"
@@ -382,6 +385,9 @@ conf_usage(FILE *out)
 
     for (const struct field *f = conf_fields; f->name; f++) {
         conf_default(f, init, sizeof(init));
-        fprintf(out, "  %-22s %s (default \"%s\")\n", f->name, f->help, init);
+        field_rule(f, rule, sizeof(rule));
+        fprintf(out, "  %-22s %s (%s%sdefault \"%s\")\n", f->name, f->help,
+                f->type == T_BOOL ? "on or off" : rule,
+                f->type == T_BOOL || *rule ? ", " : "", init);
     }
 }

@@ -89,7 +89,8 @@ const struct field  conf_fields[] = {
     { KEY(job_lease, T_INT), .min = 3, .max = 3600, .init = "60",
       .help = "seconds until a job whose worker gives no sign of life can be claimed again" },
     { KEY(max_issuances_per_day, T_INT), .min = 1, .max = 10000, .init = "3",
-      .help = "issuances of one certificate within 24 hours; the next one fails" },
+      .help = "issuances of one certificate within 24 hours, and more of one that lives "
+              "less than 2 days; the next one is refused" },
     { KEY(outgoing_networks, T_TEXT), .max = 1500, .init = "\"\"", .check = check_networks,
       .help = "networks that outgoing calls may lead to in addition to public and private "
               "addresses: CIDR notation, comma-separated, at most 32" },

@@ -4,6 +4,7 @@
 #include "profile.h"
 #include "sql_core.h"
 #include "sql_live.h"
+#include "states.h"
 #include "wire.h"
 
 #include <string.h>
@@ -93,14 +94,18 @@ adoption_claim(const struct core *c, const char *discovered_id,
         return false;
     }
 
-    id = managed_id ? DB_VALUE(c->db, err, SQL_CERTIFICATE_EXISTS, managed_id)
+    if (managed_id && !certificate_allows(c, managed_id, "claim", err)) {
+        return err->code == ERR_NOT_FOUND
+               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
+                             managed_id) : false;
+    }
+
+    id = managed_id ? strdup(managed_id)
                     : DB_VALUE(c->db, err, SQL_ADOPTION_CERTIFICATE, discovered_id,
                                claim_name(row));
 
     if (id == NULL) {
-        return err->code == ERR_NOT_FOUND
-               ? error_field(err, "/managed_certificate_id", "certificate \"%s\" not found",
-                             managed_id ? managed_id : "") : false;
+        return false;
     }
 
     if (managed_id == NULL && !profile_allows(c, id, err)) {

@@ -14,8 +14,8 @@ CLEANUP_FUNC(json_ref, json_t *, json_decref)
 /* Whose work is under way ends; other hosts get another key and certificate.  A
  * certificate that nobody else serves is revoked as a whole. */
 static bool
-agent_replace(const struct core *c, const char *certificate_id,
-    const char *reason, json_t *answer, struct error *err)
+agent_replace(const struct core *c, const char *agent_id,
+    const char *certificate_id, const char *reason, json_t *answer, struct error *err)
 {
     CLEANUP(mem) char  *elsewhere = NULL, *job = NULL, *attempt = NULL;
     struct error        why = { 0 };
@@ -33,6 +33,10 @@ agent_replace(const struct core *c, const char *certificate_id,
         return revocation_request(c, certificate_id, reason, err)
                && json_array_append_new(json_object_get(answer, "ended"),
                                         json_string(certificate_id)) == 0;
+    }
+
+    if (!DB_RUN(c->db, err, SQL_AGENT_REVOKE_ORDERS, certificate_id, agent_id, c->actor)) {
+        return false;
     }
 
     if (renewal_request(c, certificate_id, &options, &job, &attempt, &why)) {
@@ -53,11 +57,11 @@ agent_replace(const struct core *c, const char *certificate_id,
 
 static bool
 agent_revoke_row(const struct core *c, const char *agent_id, const char *reason,
-    bool *retired, struct error *err)
+    const char *code, bool *retired, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *row = NULL, *there = NULL;
 
-    row = DB_EXEC(c->db, err, SQL_AGENT_REVOKE, agent_id, reason);
+    row = DB_EXEC(c->db, err, SQL_AGENT_REVOKE, agent_id, reason, code);
 
     if (row == NULL) {
         return false;
@@ -87,7 +91,7 @@ agent_revoke(const struct core *c, const char *agent_id, const char *reason,
     bool                         retired = false;
 
     if (code == NULL
-        || !agent_revoke_row(c, agent_id, reason, &retired, err)
+        || !agent_revoke_row(c, agent_id, reason, code, &retired, err)
         || (affected = DB_EXEC(c->db, err, SQL_AGENT_REVOKE_AFFECTED, agent_id)) == NULL
         || (count = DB_VALUE(c->db, err, SQL_AGENT_REVOKE_VERSIONS, agent_id, reason, code,
                              c->actor)) == NULL)
@@ -106,7 +110,9 @@ agent_revoke(const struct core *c, const char *agent_id, const char *reason,
                        (int) strtol(count, NULL, 10), "replaced", "not_replaced", "ended");
 
     for (int i = 0; i < PQntuples(affected); i++) {
-        if (!agent_replace(c, PQgetvalue(affected, i, 0), reason, answer, err)) {
+        if (!agent_replace(c, agent_id, PQgetvalue(affected, i, 0), reason, answer,
+                           err))
+        {
             return false;
         }
     }

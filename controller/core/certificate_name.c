@@ -12,9 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#define NO_NAME    "RFC 1123 2.1: neither a host name nor an IP address"
-#define IDN_FLAGS  (IDN2_NONTRANSITIONAL | IDN2_ALABEL_ROUNDTRIP)
+
+/* Of a name in ASCII every A-label that can be decoded is taken: registries have
+ * some that IDNA2008 would not make (RFC 5891 5.4). */
+#define IDN_ASCII  (IDN2_NONTRANSITIONAL | IDN2_NO_ALABEL_ROUNDTRIP)
+#define IDN_OTHER  (IDN2_NONTRANSITIONAL | IDN2_ALABEL_ROUNDTRIP)
 
 static bool
 is_wildcard(const char *text)
@@ -44,17 +48,21 @@ ends_in_number(const char *text)
     return *label && label[strspn(label, "0123456789")] == '\0';
 }
 
+static bool
+is_ascii(const char *text)
+{
+    while (*text && (unsigned char) *text < 0x80) {
+        text++;
+    }
+
+    return *text == '\0';
+}
+
 /* Whether libidn2 has to read it: another script, or an A-label. */
 static bool
 is_international(const char *text)
 {
-    const unsigned char  *p = (const unsigned char *) text;
-
-    while (*p && *p < 0x80) {
-        p++;
-    }
-
-    return *p || strcasestr(text, "xn--") == text || strcasestr(text, ".xn--");
+    return !is_ascii(text) || strncasecmp(text, "xn--", 4) == 0 || strcasestr(text, ".xn--");
 }
 
 static char *
@@ -62,7 +70,8 @@ to_ascii(const char *text, struct error *err)
 {
     uint8_t  *ascii = NULL;
     char     *copy;
-    int       rc = idn2_lookup_u8((const uint8_t *) text, &ascii, IDN_FLAGS);
+    int       rc = idn2_lookup_u8((const uint8_t *) text, &ascii,
+                               is_ascii(text) ? IDN_ASCII : IDN_OTHER);
 
     if (rc != IDN2_OK) {
         error_set(err, ERR_INVALID, "RFC 5891: not an internationalized domain name: %s",
@@ -100,11 +109,12 @@ name_ascii(const char *text, struct error *err)
 
     if (len > 1 && host[len - 1] == '.') {          /* RFC 1034 3.1 */
         host[len - 1] = '\0';
+    }
 
-        if (ends_in_number(host)) {
-            error_set(err, ERR_INVALID, NO_NAME);
-            return NULL;
-        }
+    /* nor is it an address when it has become one, of digits of another script */
+    if (ends_in_number(host) || address_text(host, ip)) {
+        error_set(err, ERR_INVALID, "RFC 1123 2.1: neither a host name nor an IP address");
+        return NULL;
     }
 
     snprintf(out, sizeof(out), "%s%s", star, host);
@@ -118,18 +128,13 @@ ascii_check(const char *name, struct error *err)
     GENERAL_NAMES  *names;
     const char     *why = NULL;
     char            san[300], ip[INET6_ADDRSTRLEN];
-    bool            address = address_text(name, ip);
 
     if (strlen(name) > CERTCTL_NAME_MAX || strchr(name, ',')) {
         return error_set(err, ERR_INVALID, "RFC 1123 2.1: one name of at most %d "
                          "characters", CERTCTL_NAME_MAX);
     }
 
-    if (!address && ends_in_number(name)) {
-        return error_set(err, ERR_INVALID, NO_NAME);
-    }
-
-    snprintf(san, sizeof(san), "%s:%s", address ? "IP" : "DNS", name);
+    snprintf(san, sizeof(san), "%s:%s", address_text(name, ip) ? "IP" : "DNS", name);
     names = certctl_sans_parse(san, &why);
 
     if (names == NULL) {
@@ -165,6 +170,7 @@ static void
 suffixes_load(void)
 {
     suffixes = psl_latest(NULL);
+    suffixes = suffixes ? suffixes : psl_builtin();
 }
 
 const char *

@@ -19,6 +19,8 @@ CLEANUP_FUNC(json_ref, json_t *, json_decref)
 enum { ID, CHAIN, FINGERPRINT, ISSUER, SERIAL, TARGET, TYPE, CONFIG, AGENT,
        COMMON_NAME, NAME, SANS, STATUS, NEWEST };
 
+enum { TARGETS, ENABLED, OPEN_JOBS };
+
 bool
 deployment_request(const struct core *c, const char *certificate_id,
     const char *target_id, struct error *err)
@@ -26,25 +28,25 @@ deployment_request(const struct core *c, const char *certificate_id,
     CLEANUP(pgresult) PGresult  *row = NULL;
     int                          made;
 
+    if (!certificate_allows(c, certificate_id, "deploy", err)) {
+        return false;
+    }
+
     row = DB_EXEC(c->db, err, SQL_DEPLOYMENT_OPEN, certificate_id, target_id);
     if (row == NULL) {
         return false;
     }
 
-    if (PQntuples(row) == 0) {
-        return error_not_found(err, "certificate", certificate_id);
-    }
-
-    /* Its places are free: another certificate may have them. */
-    if (!state_allows(certificate_transitions, PQgetvalue(row, 0, 3), "deploy")) {
-        return error_set(err, ERR_INVALID, "%s is %s: it is not deployed", certificate_id,
-                         PQgetvalue(row, 0, 4));
-    }
-
-    if (strcmp(PQgetvalue(row, 0, 1), "0") == 0) {
+    if (strcmp(PQgetvalue(row, 0, TARGETS), "0") == 0) {
         return error_set(err, ERR_INVALID, target_id
                          ? "%s is not mapped to target %s" : "%s has no deployment target",
                          certificate_id, target_id);
+    }
+
+    if (strcmp(PQgetvalue(row, 0, ENABLED), "0") == 0) {
+        return error_set(err, ERR_INVALID, target_id
+                         ? "target %2$s of %1$s is not enabled: enable it first"
+                         : "%s has no enabled deployment target", certificate_id, target_id);
     }
 
     if (!db_run(c->db, SQL_DEPLOYMENT_REQUEST, 3,
@@ -54,7 +56,7 @@ deployment_request(const struct core *c, const char *certificate_id,
     }
 
     /* What is under way will deploy by itself. */
-    return made > 0 || strcmp(PQgetvalue(row, 0, 2), "0") != 0
+    return made > 0 || strcmp(PQgetvalue(row, 0, OPEN_JOBS), "0") != 0
            || error_set(err, ERR_INVALID, "%s has no issued version to deploy: renew it "
                         "first", certificate_id);
 }
@@ -126,7 +128,9 @@ deployment_store(struct work *w, const PGresult *v, const char *record,
 
     CERTCTL_POINT("deployment.confirmed");
 
+    /* Of two that end together the second has to see the first: which is the last? */
     return details && work_begin(w, &tx, err)
+           && DB_RUN(tx, err, SQL_CERTIFICATE_STATUS, w->certificate_id)
            && DB_RUN(tx, err, SQL_DEPLOYMENT_DONE, w->version_id)
            && DB_RUN(tx, err, SQL_LIVE_DEPLOYED, w->version_id, w->target_id)
            && DB_RUN(tx, err, SQL_AGENT_LOOK, w->agent_id)
@@ -185,8 +189,13 @@ deployment_prepare(struct deployment *d)
     }
 
     d->config = json_loads(PQgetvalue(d->v, 0, CONFIG), 0, NULL);
-    link_record(d->config, w->certificate_id, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
-                sizeof(d->record));
+
+    if (!link_record(d->config, w->certificate_id, PQgetvalue(d->v, 0, COMMON_NAME), d->record,
+                     sizeof(d->record), &d->err))
+    {
+        return false;
+    }
+
     deployment_staple(w, d->v, &d->staple);
 
     return true;

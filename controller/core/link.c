@@ -1,5 +1,6 @@
 /* Reads what is needed to call an agent's control listener. */
 #include "link.h"
+#include "record.h"
 #include "sql_core.h"
 
 #include <stdio.h>
@@ -96,11 +97,16 @@ link_place(const char *text, const char *id, const char *common_name, char *out,
     out[n] = '\0';
 }
 
-void
+bool
 link_record(const json_t *config, const char *id, const char *common_name,
-    char *out, size_t size)
+    char *out, size_t size, struct error *err)
 {
     const char  *record = json_string_value(json_object_get(config, "record"));
 
     link_place(record && *record ? record : "{common_name}", id, common_name, out, size);
+
+    return certctl_record_usable(out, strlen(out))
+           || error_set(err, ERR_INVALID, "\"%.100s\" cannot be the record of a certificate: "
+                        "a name has letters, digits, \".\", \"_\", \"-\" and \"*\", and does not "
+                        "begin with \"_\": set record in the target's config", out);
 }

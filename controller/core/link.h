@@ -35,6 +35,6 @@ void link_place(const char *text, const char *id, const char *common_name,
     char *out, size_t size);
 
 /* The record's name in a target's store: its configuration's, else the common
- * name. */
-void link_record(const json_t *config, const char *id, const char *common_name,
-    char *out, size_t size);
+ * name.  INVALID for a name that the module does not take, or keeps for itself. */
+bool link_record(const json_t *config, const char *id, const char *common_name,
+    char *out, size_t size, struct error *err);

@@ -134,10 +134,9 @@ order_request(struct work *w, const PGresult *orders, int i, struct error *err)
                          target->kind.name);
     }
 
-    link_record(config, w->certificate_id, PQgetvalue(orders, i, ORDER_COMMON_NAME), record,
-                sizeof(record));
-
-    if (!link_agent(w, PQgetvalue(orders, i, ORDER_AGENT), &agent, err)
+    if (!link_record(config, w->certificate_id, PQgetvalue(orders, i, ORDER_COMMON_NAME), record,
+                     sizeof(record), err)
+        || !link_agent(w, PQgetvalue(orders, i, ORDER_AGENT), &agent, err)
         || !target->csr(&agent.link, record, PQgetvalue(orders, i, ORDER_KEY_TYPE), sans,
                         staple, &csr, err)
         || !order_verify_csr(csr, sans, PQgetvalue(orders, i, ORDER_KEY_TYPE), err))
@@ -197,9 +196,12 @@ order_requests(struct work *w, struct error *err)
     return true;
 }
 
-/* ready -> issued, or w->delay until the first of those that have to wait. */
+/*
+ * ready -> issued, or w->delay until the first of those that have to wait.  each:
+ * one that fails for good does not end the others.
+ */
 static enum work_result
-order_issue(struct work *w, struct error *err)
+order_issue(struct work *w, bool each, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *ready = order_list(w, err);
     enum work_result             result = ready ? WORK_DONE : WORK_FAILED;
@@ -212,7 +214,13 @@ order_issue(struct work *w, struct error *err)
 
         switch (order_steps(w, ready, i, &delay, err)) {
         case ORDER_FAILED:
-            return WORK_FAILED;
+            if (!each || err->code != ERR_INVALID
+                || !DB_RUN(w->core.db, err, SQL_ORDER_FAULT,
+                           PQgetvalue(ready, i, ORDER_ID), err->detail, NULL))
+            {
+                return WORK_FAILED;
+            }
+            break;
 
         case ORDER_WAITS:
             w->delay = result == WORK_AGAIN && w->delay < delay ? w->delay : delay;
@@ -233,7 +241,36 @@ order_run(struct work *w, struct error *err)
     return order_within_limit(w, err) && order_served(w, err)
            && profile_allows(&w->core, w->certificate_id, err)
            && order_plan(w, err) && order_requests(w, err)
-           ? order_issue(w, err) : WORK_FAILED;
+           ? order_issue(w, false, err) : WORK_FAILED;
+}
+
+enum work_result
+order_finish(struct work *w, struct error *err)
+{
+    CLEANUP(pgresult) PGresult  *left = NULL;
+    enum work_result             result = WORK_DONE, one;
+    double                       delay = 0;
+
+    left = DB_EXEC(w->core.db, err, SQL_ORDER_LEFT, w->certificate_id);
+
+    for (int i = 0; i < PQntuples(left); i++) {
+        w->attempt_id = PQgetvalue(left, i, 0);
+        one = order_issue(w, true, err);
+        w->attempt_id = "";
+
+        if (one == WORK_FAILED) {
+            return one;
+        }
+
+        if (one == WORK_AGAIN) {
+            delay = result == WORK_AGAIN && delay < w->delay ? delay : w->delay;
+            result = one;
+        }
+    }
+
+    w->delay = delay;
+
+    return left ? result : WORK_FAILED;
 }
 
 bool

@@ -15,12 +15,9 @@ enum { STATUS, EXPIRES, METHOD, RETRIES, TARGETS, OPEN, ISSUED, REFUSAL, ISSUED_
 static bool
 renewal_allowed(const PGresult *row, const char *id, struct error *err)
 {
-    const char  *status = PQgetvalue(row, 0, STATUS);
 
-    if (!state_allows(certificate_transitions, status, "renew")) {
-        return error_set(err, ERR_INVALID, "%s: %s", id, strcmp(status, "Revoked") == 0
-                         ? "a revoked certificate is not renewed: create a new one"
-                         : "an archived certificate is not renewed");
+    if (!certificate_may(id, PQgetvalue(row, 0, STATUS), "renew", err)) {
+        return false;
     }
 
     if (!PQgetisnull(row, 0, REFUSAL)) {
@@ -56,6 +53,12 @@ renewal_request(const struct core *c, const char *certificate_id,
     CLEANUP(mem) char           *attempt = NULL, *job = NULL;
     const char                  *expires;
     char                         most[16];
+
+    if (options->force
+        && !DB_RUN(c->db, err, SQL_CERTIFICATE_JOBS_LOCK, certificate_id))
+    {
+        return false;
+    }
 
     snprintf(most, sizeof(most), "%d", options->max_issuances);
     row = DB_EXEC(c->db, err, SQL_RENEWAL_FACTS, certificate_id, most);

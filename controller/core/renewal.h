@@ -10,8 +10,8 @@ struct renewal_options {
 
 /*
  * Starts a renewal (or the first issuance) of a managed certificate in the
- * caller's transaction.  Refuses: unknown (NOT_FOUND), archived, revoked, no
- * policy, one that does not renew it (INVALID), already in progress unless force
+ * caller's transaction.  Refuses: unknown (NOT_FOUND), no policy, one that does
+ * not renew it (INVALID), archived, revoked, already in progress unless force
  * (CONFLICT), issued too often within a day (THROTTLED, with retry_after).
  * *job_id and *attempt_id are to be freed; *job_id is NULL when the attempt waits
  * for an approval.

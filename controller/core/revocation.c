@@ -45,31 +45,15 @@ bool
 revocation_request(const struct core *c, const char *certificate_id,
     const char *reason, struct error *err)
 {
-    CLEANUP(pgresult) PGresult  *row = NULL;
-    const char                  *code = revocation_reason(reason, err), *status;
+    const char  *code = revocation_reason(reason, err);
 
-    if (code == NULL) {
-        return false;
-    }
-
-    row = DB_EXEC(c->db, err, SQL_REVOCATION_FACTS, certificate_id);
-    if (row == NULL) {
-        return false;
-    }
-
-    if (PQntuples(row) == 0) {
-        return error_not_found(err, "certificate", certificate_id);
-    }
-
-    status = PQgetvalue(row, 0, 0);
-
-    if (!state_allows(certificate_transitions, status, "revoke")) {
-        return error_set(err, ERR_INVALID, "%s is %s already", certificate_id,
-                         strcmp(status, "Revoked") == 0 ? "revoked" : "archived");
-    }
-
-    return DB_RUN(c->db, err, SQL_REVOCATION_RECORD, certificate_id, reason, code,
-                  c->actor);
+    return code
+           && DB_RUN(c->db, err, SQL_CERTIFICATE_JOBS_LOCK, certificate_id)
+           && certificate_allows(c, certificate_id, "revoke", err)
+           && DB_RUN(c->db, err, SQL_CERTIFICATE_STOP, certificate_id,
+                     "the certificate was revoked", "true")
+           && DB_RUN(c->db, err, SQL_REVOCATION_RECORD, certificate_id, reason, code,
+                     c->actor);
 }
 
 enum { ISSUER, SERIAL, CODE, CHAIN };
@@ -107,8 +91,8 @@ revocation_notify(struct work *w, const PGresult *rows, int i, struct error *err
                   PQgetvalue(rows, i, ISSUER), PQgetvalue(rows, i, SERIAL));
 }
 
-enum work_result
-revocation_run(struct work *w, struct error *err)
+static enum work_result
+revocation_notify_all(struct work *w, struct error *err)
 {
     CLEANUP(pgresult) PGresult  *rows = NULL;
 
@@ -121,4 +105,26 @@ revocation_run(struct work *w, struct error *err)
     }
 
     return rows ? WORK_DONE : WORK_FAILED;
+}
+
+/* What the CA still issues is revoked when it is stored (version_arrived() of the
+ * schema), and its CA is told next. */
+enum work_result
+revocation_run(struct work *w, struct error *err)
+{
+    enum work_result  result = revocation_notify_all(w, err), rest;
+
+    if (result != WORK_DONE) {
+        return result;
+    }
+
+    rest = order_finish(w, err);
+
+    if (rest == WORK_FAILED) {
+        return rest;
+    }
+
+    result = revocation_notify_all(w, err);
+
+    return result == WORK_DONE ? rest : result;
 }

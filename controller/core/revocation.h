@@ -6,6 +6,7 @@
 const char *revocation_reason(const char *name, struct error *err);
 
 /* Revokes every version that could still be used; succeeds for a certificate
- * that was never issued.  INVALID: unknown reason, already revoked, archived. */
+ * that was never issued.  What is open ends; what its CA still issues is revoked
+ * when it arrives.  INVALID: unknown reason; CONFLICT: already revoked, archived. */
 bool revocation_request(const struct core *c, const char *certificate_id,
     const char *reason, struct error *err);

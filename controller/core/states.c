@@ -6,11 +6,15 @@
  * constraint of a new state; t/14-states.t compares them.
  */
 #include "states.h"
+#include "sql_core.h"
 
 #include <stddef.h>
 #include <string.h>
 
-/* What the world sees of a managed certificate; "date" is what the expiry loop finds. */
+/*
+ * What the world sees of a managed certificate; "date" is what the expiry loop
+ * finds.  Actions that keep the state stand here too: each asks certificate_may().
+ */
 const struct transition  certificate_transitions[] = {
     { "Pending", "renew", "RenewalInProgress" },
     { "Active", "renew", "RenewalInProgress" },
@@ -63,6 +67,24 @@ const struct transition  certificate_transitions[] = {
     { "Failed", "archive", "Archived" },
     { "RenewalInProgress", "archive", "Archived" },
     { "Revoked", "archive", "Archived" },
+    { "Pending", "change", "Pending" },
+    { "Active", "change", "Active" },
+    { "Expiring", "change", "Expiring" },
+    { "Expired", "change", "Expired" },
+    { "RenewalInProgress", "change", "RenewalInProgress" },
+    { "Failed", "change", "Failed" },
+    { "Revoked", "change", "Revoked" },
+    { "Pending", "claim", "Pending" },
+    { "Active", "claim", "Active" },
+    { "Expiring", "claim", "Expiring" },
+    { "Expired", "claim", "Expired" },
+    { "RenewalInProgress", "claim", "RenewalInProgress" },
+    { "Failed", "claim", "Failed" },
+    { "Archived", "restore", "Pending" },
+    { "Archived", "restore", "Active" },
+    { "Archived", "restore", "Expiring" },
+    { "Archived", "restore", "Expired" },
+    { "Archived", "restore", "Revoked" },
     { NULL, NULL, NULL }
 };
 
@@ -137,4 +159,50 @@ state_allows(const struct transition *table, const char *from, const char *event
     }
 
     return table->from != NULL;
+}
+
+/* What an action does to a certificate, and how a state that forbids it is left. */
+static const struct { const char *name, *text; } participles[] = {
+    { "renew", "renewed" }, { "deploy", "deployed" }, { "revoke", "revoked" },
+    { "archive", "archived" }, { "restore", "restored" }, { "change", "changed" },
+    { "claim", "given an observed certificate" },
+    { NULL, "changed" }
+}, remedies[] = {
+    { "Revoked", "; create a new certificate" }, { "Archived", "; restore it first" },
+    { NULL, "" }
+};
+
+bool
+certificate_may(const char *id, const char *status, const char *action,
+    struct error *err)
+{
+    size_t  a = 0, r = 0;
+
+    if (state_allows(certificate_transitions, status, action)) {
+        return true;
+    }
+
+    while (participles[a].name && strcmp(participles[a].name, action) != 0) {
+        a++;
+    }
+
+    while (remedies[r].name && strcmp(remedies[r].name, status) != 0) {
+        r++;
+    }
+
+    return error_set(err, ERR_CONFLICT, "certificate %s is %s: it cannot be %s%s", id,
+                     status, participles[a].text, remedies[r].text);
+}
+
+bool
+certificate_allows(const struct core *c, const char *id, const char *action,
+    struct error *err)
+{
+    CLEANUP(mem) char  *status = DB_VALUE(c->db, err, SQL_CERTIFICATE_STATUS, id);
+
+    if (status == NULL && err->code == ERR_NOT_FOUND) {
+        return error_not_found(err, "certificate", id);
+    }
+
+    return status && certificate_may(id, status, action, err);
 }

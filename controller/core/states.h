@@ -1,6 +1,6 @@
 /* State machines as rows: what may happen to a thing in a state. */
 #pragma once
-#include <stdbool.h>
+#include "core.h"
 
 struct transition { const char *from, *event, *to; };
 
@@ -12,3 +12,13 @@ extern const struct transition
 /* Whether event may happen to what is in the state from. */
 bool state_allows(const struct transition *table, const char *from,
     const char *event);
+
+/* Whether its state allows an action of certificate_transitions: renew, deploy,
+ * change ...  CONFLICT says why not, and what to do. */
+bool certificate_may(const char *id, const char *status, const char *action,
+    struct error *err);
+
+/* The same for the certificate in the database, locked until the transaction
+ * ends; NOT_FOUND. */
+bool certificate_allows(const struct core *c, const char *id, const char *action,
+    struct error *err);

@@ -50,6 +50,9 @@ void work_hold(struct work *w);
 
 typedef enum work_result work_run(struct work *w, struct error *err);
 
+/* Goes on with the orders of a revoked certificate until its CA has answered. */
+work_run  order_finish;
+
 /* The same for several jobs of one agent: done is called for each as it ends. */
 typedef void work_done(void *data, struct work *w, enum work_result result,
     const struct error *why);

@@ -16,11 +16,13 @@
 
 /*
  * UTC for every timestamp; a statement that waits for a lock or runs for ever
- * must not hold a thread for ever.
+ * must not hold a thread for ever.  A process that stands still, in any of its
+ * threads' transactions, keeps the rows of that one from other replicas until
+ * PostgreSQL ends it: before the lease of a job is over.
  */
 #define DB_OPTIONS                                                            \
     "-c TimeZone=UTC -c DateStyle=ISO -c lock_timeout=5s "                    \
-    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=60s "    \
+    "-c statement_timeout=30s -c idle_in_transaction_session_timeout=20s "    \
     "-c client_min_messages=warning"
 
 struct db {
@@ -316,7 +318,7 @@ db_listen(struct db *db, struct error *err)
     return db->listening;
 }
 
-void
+bool
 db_wait(struct db *db, int timeout_ms, int wake_fd)
 {
     struct pollfd  pfd[] = {
@@ -324,17 +326,21 @@ db_wait(struct db *db, int timeout_ms, int wake_fd)
         { .fd = db->listening ? PQsocket(db->conn) : -1, .events = POLLIN },
     };
     PGnotify      *notify;
+    bool           notified = false;
 
     if (poll(pfd, 2, timeout_ms) <= 0 || pfd[1].revents == 0) {
-        return;
+        return false;
     }
 
     if (!PQconsumeInput(db->conn)) {
         db->listening = false;
-        return;
+        return false;
     }
 
     while ((notify = PQnotifies(db->conn)) != NULL) {
         PQfreemem(notify);
+        notified = true;
     }
+
+    return notified;
 }

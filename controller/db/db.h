@@ -64,9 +64,9 @@ CLEANUP_FUNC(db_tx, struct db *, db_rollback)
 void db_hint(struct db *db);
 
 /* LISTEN for hints; db_wait then returns at a hint, after timeout_ms, or when
- * wake_fd (unless -1) becomes readable. */
+ * wake_fd (unless -1) becomes readable: true when there was a hint. */
 bool db_listen(struct db *db, struct error *err);
-void db_wait(struct db *db, int timeout_ms, int wake_fd);
+bool db_wait(struct db *db, int timeout_ms, int wake_fd);
 
 /* Runs a script of sql/schema or sql/seed: several statements, no parameters. */
 bool db_script(struct db *db, const char *text, struct error *err);

@@ -9,11 +9,13 @@
 #include "x509_info.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* What stands when a request leaves it 0. */
 #define HTTP_CONNECT_MS  5000
 #define HTTP_TOTAL_MS    30000
 #define HTTP_ANSWER_MAX  (4 * 1024 * 1024)
+#define HTTP_URL_MAX     4096
 
 /*
  * How far from the Internet a call may lead.  Each address that is connected to
@@ -102,6 +104,19 @@ struct http_response {
  */
 bool http_send(struct http_client *client, const struct http_request *req,
     struct http_response *ret, struct error *err);
+
+/*
+ * base without its query and slashes at its end, and path, in which "%s" is a text
+ * that is percent-encoded, and "%d" a number.  A segment of the path is never empty,
+ * "." or "..".  free() it; NULL with the reason.
+ */
+char *http_url(const char *base, struct error *err, const char *path, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Its parts: the base, a segment (INVALID: see above), and a text of a query. */
+void http_url_base(FILE *out, const char *base);
+bool http_url_segment(FILE *out, const char *text, struct error *err);
+void http_url_text(FILE *out, const char *text);
 
 /*
  * False, with ERR_FORBIDDEN, for a URL whose host is an address that no call of

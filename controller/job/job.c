@@ -1,4 +1,4 @@
-/* Starts and stops the job threads. */
+/* Starts and stops the job threads and their watch. */
 #include "job.h"
 
 #include "worker.h"
@@ -6,12 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 struct job_workers {
-    atomic_bool    stop;
-    int            wake_fd;
+    char           host[64];
+    struct watch   watch;
     int            n;
     struct worker  worker[];
 };
@@ -20,10 +19,7 @@ static bool
 job_start_one(struct job_workers *all, int i, struct error *err)
 {
     struct worker  *w = &all->worker[i];
-    char            host[40] = "";
 
-    gethostname(host, sizeof(host) - 1);
-    snprintf(w->host, sizeof(w->host), "%s/%ld/", host, (long) getpid());
     snprintf(w->name, sizeof(w->name), "%.50s%d", w->host, i);
 
     w->http = http_client_new(&w->conf->outgoing, err);
@@ -48,24 +44,40 @@ job_start(const struct conf *conf, const struct seal *seal,
 {
     int                  n = conf->job_threads;
     struct job_workers  *all = calloc(1, sizeof(*all) + n * sizeof(*all->worker));
+    char                 host[40] = "";
 
-    if (all == NULL || (all->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0) {
+    if (all == NULL) {
+        error_set(err, ERR_INTERNAL, "out of memory");
+        return NULL;
+    }
+
+    if (!watch_init(&all->watch, err)) {
         free(all);
-        error_set(err, ERR_INTERNAL, "out of memory or descriptors");
         return NULL;
     }
 
     all->n = n;
+    gethostname(host, sizeof(host) - 1);
+    snprintf(all->host, sizeof(all->host), "%s/%ld/", host, (long) getpid());
+    snprintf(all->watch.name, sizeof(all->watch.name), "%.50swatch", all->host);
+    all->watch.conf = conf;
+    all->watch.conninfo = conninfo;
+    all->watch.host = all->host;
 
     for (int i = 0; i < n; i++) {
         all->worker[i] = (struct worker) {
             .conf = conf, .seal = seal, .conninfo = conninfo, .process = process,
-            .stop = &all->stop, .wake_fd = all->wake_fd,
+            .watch = &all->watch, .host = all->host,
         };
         if (!job_start_one(all, i, err)) {
             job_stop(all);
             return NULL;
         }
+    }
+
+    if (!watch_start(&all->watch, err)) {
+        job_stop(all);
+        return NULL;
     }
 
     return all;
@@ -74,14 +86,11 @@ job_start(const struct conf *conf, const struct seal *seal,
 void
 job_stop(struct job_workers *all)
 {
-    uint64_t  one = 1;
-
     if (all == NULL) {
         return;
     }
 
-    atomic_store(&all->stop, true);
-    (void) !write(all->wake_fd, &one, sizeof(one));
+    watch_stop(&all->watch);
 
     for (int i = 0; i < all->n; i++) {
         if (all->worker[i].started) {
@@ -89,6 +98,6 @@ job_stop(struct job_workers *all)
         }
     }
 
-    close(all->wake_fd);
+    watch_free(&all->watch);
     free(all);
 }

@@ -15,9 +15,9 @@
 #include "sql_live.h"
 #include "sql_order.h"
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -59,15 +59,26 @@ loop_certificate(struct worker *w, struct error *err)
 static bool
 loop_coverage(struct worker *w, struct error *err)
 {
-    CLEANUP(mem) char  *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+    CLEANUP(mem) char           *count = DB_VALUE(w->db, err, SQL_CERTIFICATES_UNCOVERED);
+    CLEANUP(pgresult) PGresult  *refused = DB_EXEC(w->db, err, SQL_CERTIFICATES_REFUSED);
 
-    if (count && strcmp(count, "0") != 0) {
+    if (count == NULL || refused == NULL) {
+        return false;
+    }
+
+    if (strcmp(count, "0") != 0) {
         log_event(LOG_WARN, "loop=coverage", "no active renewal policy applies to %s "
                   "certificates, which are not renewed: \"certctl certs list --covered false\" "
                   "lists them", count);
     }
 
-    return count != NULL;
+    if (!PQgetisnull(refused, 0, 1)) {
+        log_event(LOG_WARN, "loop=coverage", "the renewal policies of %s certificates cannot "
+                  "renew them: renewal_refused says why, for example of %s",
+                  PQgetvalue(refused, 0, 0), PQgetvalue(refused, 0, 1));
+    }
+
+    return true;
 }
 
 static const struct loop {
@@ -79,6 +90,7 @@ static const struct loop {
     bool         takes_interval;
     bool         everywhere;    /* in each process */
 } loops[] = {
+    { "clock", 60, .sql = SQL_LOOP_CLOCK },
     { "inventory", .interval = INTERVAL(loop_tick), .sql = SQL_LOOP_INVENTORY,
       .takes_interval = true },
     { "live", .interval = INTERVAL(renewal_interval), .sql = SQL_LOOP_LIVE,
@@ -97,10 +109,10 @@ static const struct loop {
 
 #define LOOPS  (sizeof(loops) / sizeof(loops[0]))
 
-/* When those that run in each process are due, on the monotonic clock.  One thread
- * runs them; the others do not wait for it. */
-static atomic_flag  local_busy = ATOMIC_FLAG_INIT;
-static time_t       local_due[LOOPS];
+_Static_assert(LOOPS <= 24, "a loop is a bit of the watch, and has its place in the arrays");
+
+/* When those that run in each process are due, on the monotonic clock: the watch's. */
+static time_t  local_due[LOOPS];
 
 static int
 loop_seconds(const struct loop *loop, const struct conf *conf)
@@ -144,62 +156,103 @@ loop_do(struct worker *w, const struct loop *loop, int *rows)
     }
 }
 
-static bool
-loop_claimed(struct worker *w, const struct loop *loop, int *rows,
-    struct error *err)
-{
-    char  interval[16];
-    int   claimed;
-
-    snprintf(interval, sizeof(interval), "%d", loop_seconds(loop, w->conf));
-
-    if (!db_run(w->db, SQL_LOOP_CLAIM, 2, (const char *[]) { loop->name, interval },
-                &claimed, err))
-    {
-        return false;
-    }
-
-    if (claimed) {
-        loop_do(w, loop, rows);
-    }
-
-    return true;
-}
-
-static void
-loops_local(struct worker *w)
+uint32_t
+loops_due_here(const struct conf *conf)
 {
     struct timespec  now;
-    int              rows;
-
-    if (atomic_flag_test_and_set(&local_busy)) {
-        return;
-    }
+    uint32_t         due = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
 
     for (size_t i = 0; i < LOOPS; i++) {
         if (loops[i].everywhere && now.tv_sec >= local_due[i]) {
-            local_due[i] = now.tv_sec + loop_seconds(&loops[i], w->conf);
-            loop_do(w, &loops[i], &rows);
+            local_due[i] = now.tv_sec + loop_seconds(&loops[i], conf);
+            due |= 1u << i;
         }
     }
 
-    atomic_flag_clear(&local_busy);
+    return due;
+}
+
+void
+loops_arrays(const struct conf *conf, uint32_t which, struct loop_arrays *out)
+{
+    size_t  n = 0, s = 0;
+    bool    asked;
+
+    for (size_t i = 0; i < LOOPS; i++) {
+        asked = (which >> i & 1) && !loops[i].everywhere;
+        n += snprintf(out->names + n, sizeof(out->names) - n, "%c%s", i ? ',' : '{',
+                      loops[i].name);
+        s += snprintf(out->seconds + s, sizeof(out->seconds) - s, "%c%d", i ? ',' : '{',
+                      asked ? loop_seconds(&loops[i], conf) : 0);
+    }
+
+    snprintf(out->names + n, sizeof(out->names) - n, "}");
+    snprintf(out->seconds + s, sizeof(out->seconds) - s, "}");
+}
+
+uint32_t
+loops_numbered(const char *numbers)
+{
+    uint32_t       due = 0;
+    char          *end;
+    unsigned long  n;
+
+    while ((n = strtoul(numbers, &end, 10)) >= 1 && n <= LOOPS) {
+        due |= 1u << (n - 1);
+        numbers = end + (*end == ',');
+    }
+
+    return due;
+}
+
+/* Of those that are due, the ones whose turn was nobody's yet. */
+static bool
+loops_claim(struct worker *w, uint32_t due, uint32_t *claimed, struct error *err)
+{
+    struct loop_arrays  arrays;
+    CLEANUP(mem) char  *numbers = NULL;
+
+    *claimed = 0;
+
+    for (size_t i = 0; i < LOOPS; i++) {
+        *claimed |= loops[i].everywhere ? due & 1u << i : 0;
+    }
+
+    if (*claimed == due) {
+        return true;
+    }
+
+    loops_arrays(w->conf, due, &arrays);
+    numbers = DB_VALUE(w->db, err, SQL_LOOP_CLAIM, arrays.names, arrays.seconds);
+
+    if (numbers == NULL) {
+        return false;
+    }
+
+    *claimed |= loops_numbered(numbers);
+
+    return true;
 }
 
 bool
-loops_run(struct worker *w, bool *found, struct error *err)
+loops_run(struct worker *w, uint32_t due, bool *found, struct error *err)
 {
-    int  rows;
+    uint32_t  claimed;
+    int       rows;
 
-    loops_local(w);
+    if (!loops_claim(w, due, &claimed, err)) {
+        return false;
+    }
 
     for (size_t i = 0; i < LOOPS; i++) {
         rows = 0;
-        if (!loops[i].everywhere && !loop_claimed(w, &loops[i], &rows, err)) {
-            return false;
+
+        if (claimed >> i & 1) {
+            loop_do(w, &loops[i], &rows);
         }
+
         *found |= rows > 0;
     }
 

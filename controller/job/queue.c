@@ -229,7 +229,7 @@ batch_claim(struct batch *b, struct worker *w, struct error *err)
     char  lease[16], slots[16];
 
     snprintf(lease, sizeof(lease), "%d", w->conf->job_lease);
-    worker_slots(w, slots, sizeof(slots));
+    worker_slots(w->conf, slots, sizeof(slots));
     b->first = DB_EXEC(w->db, err, SQL_QUEUE_CLAIM, lease, w->name, w->host, slots);
 
     if (b->first == NULL || PQntuples(b->first) == 0) {

@@ -5,21 +5,20 @@
 #include "http.h"
 #include "job.h"
 #include "seal.h"
+#include "watch.h"
 #include <pthread.h>
-#include <stdatomic.h>
 
 struct worker {
     pthread_t             thread;
     bool                  started;
     char                  name[64];        /* process and thread */
-    char                  host[64];        /* host and process: its threads' names
+    const char           *host;            /* host and process: its threads' names
                                               begin with it */
     const struct conf    *conf;
     const struct seal    *seal;
     const char           *conninfo;
     const struct job_process  *process;
-    const atomic_bool    *stop;
-    int                   wake_fd;         /* readable when stop is set */
+    struct watch         *watch;
 
     /* the thread's own */
     struct db            *db;
@@ -29,6 +28,6 @@ struct worker {
 
 /* How many threads of this process issuers may occupy, as text: one is left to
  * jobs that need no issuer. */
-void worker_slots(const struct worker *w, char *out, size_t size);
+void worker_slots(const struct conf *conf, char *out, size_t size);
 
 void *worker_run(void *arg);

@@ -11,8 +11,8 @@
 #define FIELD_NAME                                                            \
     FIELD_LABEL("name", F_REQUIRED, 1, 200, NULL, "what people call it")
 
-/* What people call an object, or a part of it: a text of one line without marks
- * that nobody sees, so that two that look alike are alike. */
+/* What people call an object, or a part of it: one line, without characters that
+ * are not seen and would make two names look alike. */
 #define FIELD_LABEL(id, needs, least, most, unless, text)                     \
     { id, T_TEXT, needs, least, most, .check = field_check_label,             \
       .init = unless, .help = text }

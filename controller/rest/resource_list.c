@@ -108,6 +108,17 @@ filter_check(struct request *r, const struct resource *res,
     return true;
 }
 
+/* Asked for in any spelling; what cannot be one of the values stays, and finds none. */
+static bool
+filter_take(json_t *filters, const struct resource *res, const struct filter *filter,
+    const char *value)
+{
+    const struct field  *f = field_find(res->fields, filter->column);
+    CLEANUP(mem) char   *stored = f && f->canonical ? f->canonical(value) : NULL;
+
+    return filter_add(filters, filter->column, filter->op, stored ? stored : value);
+}
+
 /* What the query asks for, as the JSON that api_list() reads. */
 static bool
 list_filters(struct request *r, const struct resource *res, json_t *filters)
@@ -122,7 +133,7 @@ list_filters(struct request *r, const struct resource *res, json_t *filters)
         filter = filter_find(res, arg->name);
 
         if (filter && (!filter_check(r, res, filter, arg->value)
-                       || !filter_add(filters, filter->column, filter->op, arg->value)))
+                       || !filter_take(filters, res, filter, arg->value)))
         {
             return r->err.code ? false
                    : error_set(&r->err, ERR_INTERNAL, "out of memory");

@@ -9,6 +9,7 @@
 
 #define REST_ARGS_MAX   4
 #define REST_QUERY_MAX  24
+#define REST_HEADERS_MAX  24                   /* of a reply */
 #define REST_PROBLEMS   "/api/v1/problems"     /* what a "type" of RFC 9457 leads to */
 
 CLEANUP_FUNC(json, json_t *, json_decref)
@@ -31,6 +32,14 @@ struct rest_context {
 };
 
 struct query_arg { const char *name, *value; };
+
+/* A header of a reply: name is a literal, value is freed with the request. */
+struct reply_header {
+    const char  *name;
+    char        *value;
+};
+
+struct message;
 
 struct identity;
 
@@ -63,8 +72,8 @@ struct request {
     int                         status;                /* 200 unless set */
     const char                 *content_type;          /* application/json unless set */
     void                       *out;                   /* struct evbuffer */
-    void                       *in_headers;            /* struct evkeyvalq */
-    void                       *headers;               /* struct evkeyvalq */
+    const struct message       *message;               /* rest_message.h */
+    struct reply_header         headers[REST_HEADERS_MAX + 1];   /* NULL name ends */
     struct error                err;
     json_t                     *errors;                /* {pointer, detail} of each
                                                           fault of the body */
@@ -105,7 +114,11 @@ struct route {
 /* Reply helpers; all return true so that a handler may end with them. */
 bool rest_reply_text(struct request *r, const char *text, size_t len);
 bool rest_reply_json(struct request *r, const json_t *value);
+
+/* Sets a header of the reply, NULL takes it out; one with a control character is
+ * left out. */
 void rest_header(struct request *r, const char *name, const char *value);
+const char *rest_reply_header(const struct request *r, const char *name);
 const char *rest_request_header(const struct request *r, const char *name);
 const char *rest_query(const struct request *r, const char *name);
 

@@ -1,7 +1,6 @@
 /* Reads request bodies as strictly as RFC 8259 and RFC 7493 allow. */
 #include "rest_body.h"
 
-#include <event2/buffer.h>
 #include <string.h>
 #include <strings.h>
 
@@ -87,25 +86,16 @@ body_parse(struct request *r)
 }
 
 bool
-body_read(struct evhttp_request *req, struct request *r)
+body_read(struct request *r)
 {
-    struct evbuffer  *in = evhttp_request_get_input_buffer(req);
+    const struct message_bytes  *body = &r->message->body;
 
-    r->raw_len = evbuffer_get_length(in);
-
-    if (r->raw_len > REST_BODY_MAX) {
-        return error_set(&r->err, ERR_TOO_LARGE,
-                         "a body has at most %d bytes", REST_BODY_MAX);
-    }
-
-    if (r->raw_len == 0 || strcmp(r->route->method, "GET") == 0) {
+    if (body->len == 0 || strcmp(r->route->method, "GET") == 0) {
         return true;
     }
 
-    r->raw = evbuffer_pullup(in, -1);
-    if (r->raw == NULL) {
-        return error_set(&r->err, ERR_INTERNAL, "out of memory");
-    }
+    r->raw = (const unsigned char *) body->bytes;
+    r->raw_len = body->len;
 
     return (r->route->flags & ROUTE_BINARY) || body_parse(r);
 }

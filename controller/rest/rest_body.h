@@ -3,4 +3,4 @@
 #include "rest_worker.h"
 
 /* Fills r->raw and, unless the route is binary, r->body. */
-bool body_read(struct evhttp_request *req, struct request *r);
+bool body_read(struct request *r);

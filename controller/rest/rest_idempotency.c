@@ -5,7 +5,6 @@
 #include "sql_idempotency.h"
 
 #include <event2/buffer.h>
-#include <event2/http.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -180,5 +179,5 @@ idempotency_end(struct request *r)
 
     return sealed
            && DB_RUN(r->db, &r->err, SQL_IDEMPOTENCY_END, principal_of(r), key, status,
-                     evhttp_find_header(r->headers, "Location"), sealed);
+                     rest_reply_header(r, "Location"), sealed);
 }

@@ -3,9 +3,11 @@
 #include "random.h"
 
 #include <event2/buffer.h>
-#include <event2/keyvalq_struct.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <time.h>
 
 #define ETAG_MAX  (64 * 1024)
 
@@ -40,17 +42,58 @@ rest_reply_json(struct request *r, const json_t *value)
     return true;
 }
 
+static bool
+is_field_value(const char *value)
+{
+    for (const unsigned char *p = (const unsigned char *) value; *p; p++) {
+        if ((*p < ' ' && *p != '\t') || *p == 0x7f) {
+            return false;
+        }
+    }
+
+    return true;
+}
+
+/* The header of that name, or the place behind the last. */
+static size_t
+header_place(const struct request *r, const char *name)
+{
+    size_t  n = 0;
+
+    while (r->headers[n].name && strcasecmp(r->headers[n].name, name) != 0) {
+        n++;
+    }
+
+    return n;
+}
+
 void
 rest_header(struct request *r, const char *name, const char *value)
 {
-    evhttp_remove_header(r->headers, name);
-    evhttp_add_header(r->headers, name, value);
+    size_t  n = header_place(r, name);
+
+    if (r->headers[n].name) {
+        free(r->headers[n].value);
+        memmove(&r->headers[n], &r->headers[n + 1],
+                (REST_HEADERS_MAX - n) * sizeof(r->headers[0]));
+        n = header_place(r, name);
+    }
+
+    if (value && n < REST_HEADERS_MAX && is_field_value(value)) {
+        r->headers[n] = (struct reply_header) { name, strdup(value) };
+    }
+}
+
+const char *
+rest_reply_header(const struct request *r, const char *name)
+{
+    return r->headers[header_place(r, name)].value;
 }
 
 const char *
 rest_request_header(const struct request *r, const char *name)
 {
-    return evhttp_find_header(r->in_headers, name);
+    return message_field(r->message, name);
 }
 
 const char *
@@ -130,7 +173,7 @@ reply_error(struct request *r)
         rest_header(r, "Retry-After", seconds);
     }
 
-    evhttp_remove_header(r->headers, "Location");
+    rest_header(r, "Location", NULL);
     evbuffer_drain(r->out, evbuffer_get_length(r->out));
     rest_reply_json(r, problem);
 }
@@ -175,7 +218,7 @@ reply_tag(struct request *r)
 {
     size_t       len = evbuffer_get_length(r->out);
     const char  *known = rest_request_header(r, "If-None-Match");
-    const char  *tag = evhttp_find_header(r->headers, "ETag");
+    const char  *tag = rest_reply_header(r, "ETag");
     bool         read = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
     char         made[REST_TAG_MAX];
 
@@ -197,18 +240,31 @@ reply_tag(struct request *r)
     }
 }
 
+/* RFC 9110 5.6.7 */
+static void
+reply_date(struct request *r)
+{
+    char        text[40];
+    time_t      now = time(NULL);
+    struct tm   tm;
+
+    strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &tm));
+    rest_header(r, "Date", text);
+}
+
 static void
 reply_headers(struct request *r)
 {
     char  length[24];
 
     for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
-        if (evhttp_find_header(r->headers, headers[i].name) == NULL) {
-            evhttp_add_header(r->headers, headers[i].name, headers[i].value);
+        if (rest_reply_header(r, headers[i].name) == NULL) {
+            rest_header(r, headers[i].name, headers[i].value);
         }
     }
 
     rest_header(r, "X-Request-ID", r->id);
+    reply_date(r);
 
     if (r->status == 204 || r->status == 304) {
         return;
@@ -216,18 +272,45 @@ reply_headers(struct request *r)
 
     rest_header(r, "Content-Type",
                 r->content_type ? r->content_type : "application/json");
+    snprintf(length, sizeof(length), "%zu", evbuffer_get_length(r->out));
+    rest_header(r, "Content-Length", length);
 
     /* RFC 9110 9.3.2: the length that a GET would have, and no content. */
     if (strcmp(r->method, "HEAD") == 0) {
-        snprintf(length, sizeof(length), "%zu", evbuffer_get_length(r->out));
-        rest_header(r, "Content-Length", length);
         evbuffer_drain(r->out, evbuffer_get_length(r->out));
     }
 }
 
-void
-reply_send(struct evhttp_request *req, struct request *r, bool ok)
+static const char *
+reply_phrase(int status)
 {
+    static const struct { int status; const char *text; } good[] = {
+        { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
+        { 304, "Not Modified" },
+    };
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (good[i].status == status) {
+            return good[i].text;
+        }
+    }
+
+    for (size_t i = 0; i < ERR__MAX; i++) {
+        if (err_infos[i].http_status == status) {
+            return err_infos[i].title;
+        }
+    }
+
+    return "";
+}
+
+void
+reply_send(struct conn *conn, struct request *r, bool ok, bool close)
+{
+    CLEANUP(mem) char  *head = NULL;
+    size_t              len;
+    FILE               *out = open_memstream(&head, &len);
+
     if (ok) {
         reply_tag(r);
     } else {
@@ -235,5 +318,24 @@ reply_send(struct evhttp_request *req, struct request *r, bool ok)
     }
 
     reply_headers(r);
-    evhttp_send_reply(req, r->status, NULL, r->out);
+
+    if (close) {
+        rest_header(r, "Connection", "close");
+    }
+
+    if (out == NULL) {
+        return;
+    }
+
+    fprintf(out, "HTTP/1.1 %d %s\r\n", r->status, reply_phrase(r->status));
+
+    for (size_t i = 0; r->headers[i].name; i++) {
+        fprintf(out, "%s: %s\r\n", r->headers[i].name, r->headers[i].value);
+    }
+
+    fputs("\r\n", out);
+
+    if (fclose(out) == 0) {
+        conn_reply(conn, head, len, r->out, close);
+    }
 }

@@ -12,14 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct { enum evhttp_cmd_type type; const char *name; } methods[] = {
-    { EVHTTP_REQ_GET, "GET" }, { EVHTTP_REQ_POST, "POST" },
-    { EVHTTP_REQ_PUT, "PUT" }, { EVHTTP_REQ_DELETE, "DELETE" },
-    { EVHTTP_REQ_HEAD, "HEAD" }, { EVHTTP_REQ_PATCH, "PATCH" },
-    { EVHTTP_REQ_OPTIONS, "OPTIONS" }, { EVHTTP_REQ_TRACE, "TRACE" },
-    { EVHTTP_REQ_CONNECT, "CONNECT" }, { 0, "UNKNOWN" }
-};
-
 static int64_t
 monotonic_us(void)
 {
@@ -127,17 +119,13 @@ request_run(struct request *r)
 }
 
 static bool
-request_route(const struct door *door, struct request *r,
-    const struct evhttp_uri *uri, struct text_room *room)
+request_route(const struct door *door, struct request *r, struct text_room *room)
 {
     const char  *allow = NULL;
 
-    r->path = uri ? evhttp_uri_get_path(uri) : NULL;
-
-    if (r->path == NULL || strlen(r->path) > REST_PATH_MAX) {
+    if (strlen(r->path) > REST_PATH_MAX) {
         r->path = "-";
-        return error_set(&r->err, ERR_MALFORMED,
-                         "the path is missing or longer than %d bytes",
+        return error_set(&r->err, ERR_MALFORMED, "the path is longer than %d bytes",
                          REST_PATH_MAX);
     }
 
@@ -148,7 +136,7 @@ request_route(const struct door *door, struct request *r,
     }
 
     return r->route != NULL
-           && text_query(room, evhttp_uri_get_query(uri), r->query, &r->err);
+           && text_query(room, r->message->query, r->query, &r->err);
 }
 
 /* Of an action, only what it names; of a list, its filters and its paging. */
@@ -185,16 +173,21 @@ request_query(struct request *r)
 }
 
 static bool
-request_answer(struct door *door, struct evhttp_request *req,
-    struct request *r, struct text_room *room, const char *peer)
+request_answer(struct door *door, struct request *r, struct text_room *room,
+    const char *peer)
 {
     struct worker  *w = door->worker;
 
-    return request_route(door, r, evhttp_request_get_evhttp_uri(req), room)
+    if (r->message->state == MESSAGE_BAD) {
+        r->err = r->message->err;
+        return false;
+    }
+
+    return request_route(door, r, room)
            && request_db(w, r)
            && auth_request(w->auth, r, peer)
            && request_query(r)
-           && body_read(req, r)
+           && body_read(r)
            && request_run(r);
 }
 
@@ -216,49 +209,43 @@ request_log(const struct request *r, const char *peer, int64_t start)
     }
 }
 
-static const char *
-request_method(const struct evhttp_request *req)
+static void
+request_free(struct request *r)
 {
-    int  m = 0;
+    json_decref(r->body);
+    json_decref(r->details);
+    json_decref(r->errors);
+    json_decref(r->problem);
+    free(r->subject);
 
-    while (methods[m].type
-           && methods[m].type != evhttp_request_get_command(req))
-    {
-        m++;
+    for (size_t i = 0; r->headers[i].name; i++) {
+        free(r->headers[i].value);
     }
 
-    return methods[m].name;
+    if (r->out) {
+        evbuffer_free(r->out);
+    }
 }
 
 void
-request_handle(struct evhttp_request *req, void *arg)
+request_handle(struct door *door, struct conn *conn, const struct message *message)
 {
-    struct door       *door = arg;
     struct worker     *w = door->worker;
     struct text_room   room;
     struct request     r = {
         .ctx = w->shared->ctx, .keep = &w->keep,
-        .open = w->shared->open, .status = 200,
-        .method = request_method(req),
-        .in_headers = evhttp_request_get_input_headers(req),
-        .headers = evhttp_request_get_output_headers(req),
-        .out = evhttp_request_get_output_buffer(req),
+        .open = w->shared->open, .status = 200, .message = message,
+        .method = message->method ? message->method : "-",
+        .path = message->path ? message->path : "-",
+        .out = evbuffer_new(),
     };
     int64_t            start = monotonic_us();
-    char              *peer = NULL;
-    ev_uint16_t        port;
     bool               ok;
 
     room.used = 0;
     request_make_id(r.id);
-    evhttp_connection_get_peer(evhttp_request_get_connection(req), &peer, &port);
-    peer = peer ? peer : "-";
 
-    if (w->stopping) {
-        rest_header(&r, "Connection", "close");
-    }
-
-    ok = request_answer(door, req, &r, &room, peer);
+    ok = request_answer(door, &r, &room, conn_peer(conn));
     if (!ok && r.err.code == ERR_NONE) {
         error_set(&r.err, ERR_INTERNAL, "no reason was given");
     }
@@ -267,13 +254,8 @@ request_handle(struct evhttp_request *req, void *arg)
         r.status = err_infos[r.err.code].http_status;
     }
 
-    /* The connection, and with it the peer's address, may end with the reply. */
-    request_log(&r, peer, start);
-    reply_send(req, &r, ok);
-
-    json_decref(r.body);
-    json_decref(r.details);
-    json_decref(r.errors);
-    json_decref(r.problem);
-    free(r.subject);
+    request_log(&r, conn_peer(conn), start);
+    reply_send(conn, &r, ok,
+               message->state == MESSAGE_BAD || message->close || w->stopping);
+    request_free(&r);
 }

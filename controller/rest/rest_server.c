@@ -10,7 +10,6 @@
 #include "rest_tls.h"
 #include "rest_worker.h"
 
-#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -38,10 +37,12 @@ monotonic(void)
 }
 
 /* The context of the newest certificate, taken over where it is used. */
-static struct bufferevent *
-worker_accept_tls(struct event_base *, void *arg)
+static void
+worker_accept(struct evconnlistener *, evutil_socket_t fd, struct sockaddr *address,
+    int len, void *arg)
 {
-    struct worker  *w = arg;
+    struct door    *door = arg;
+    struct worker  *w = door->worker;
     SSL_CTX        *next = atomic_exchange(&w->next_tls, NULL);
 
     if (next) {
@@ -49,15 +50,16 @@ worker_accept_tls(struct event_base *, void *arg)
         w->tls = next;
     }
 
-    return conn_new(&w->conns, w->tls);
+    conn_open(&w->conns, door, door->tls ? w->tls : NULL, fd, address, (socklen_t) len);
 }
 
-static struct bufferevent *
-worker_accept_plain(struct event_base *, void *arg)
+/* No file is left for another socket: one that is idle gives its own. */
+static void
+worker_accept_failed(struct evconnlistener *, void *arg)
 {
-    struct worker  *w = arg;
+    struct door  *door = arg;
 
-    return conn_new(&w->conns, NULL);
+    conns_give_way(&door->worker->conns);
 }
 
 static void
@@ -76,7 +78,7 @@ static void
 door_close(struct door *door)
 {
     if (door->listener) {
-        evhttp_del_accept_socket(door->http, door->listener);
+        evconnlistener_free(door->listener);
         door->listener = NULL;
     }
 }
@@ -100,36 +102,21 @@ static bool
 door_open(struct door *door, struct listen_address *address, const char *text,
     bool tls, struct error *err)
 {
-    struct worker          *w = door->worker;
-    struct evconnlistener  *listener;
-    int                     fd = listen_open(address, text, err);
+    int  fd = listen_open(address, text, err);
 
     if (fd < 0) {
         return false;
     }
 
-    door->http = evhttp_new(w->base);
-    listener = evconnlistener_new(w->base, NULL, NULL,
-                                  LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC,
-                                  0, fd);
-
-    door->listener = door->http && listener
-                     ? evhttp_bind_listener(door->http, listener) : NULL;
-
+    door->tls = tls;
+    door->listener = evconnlistener_new(door->worker->base, worker_accept, door,
+                                        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
     if (door->listener == NULL) {
+        close(fd);
         return error_set(err, ERR_INTERNAL, "out of memory");
     }
 
-    evhttp_set_bevcb(door->http, tls ? worker_accept_tls : worker_accept_plain, w);
-    evhttp_set_gencb(door->http, request_handle, door);
-    evhttp_set_allowed_methods(door->http, 0xffff);
-    evhttp_set_max_headers_size(door->http, REST_HEADER_MAX);
-    evhttp_set_timeout(door->http, CONN_IDLE_S);
-
-    /* Beyond our own limit, so that what is a little too large gets an answer
-     * in our words; what is far too large is drained and gets evhttp's. */
-    evhttp_set_max_body_size(door->http, 2 * REST_BODY_MAX);
-    evhttp_set_flags(door->http, EVHTTP_SERVER_LINGERING_CLOSE);
+    evconnlistener_set_error_cb(door->listener, worker_accept_failed);
 
     return true;
 }
@@ -137,15 +124,9 @@ door_open(struct door *door, struct listen_address *address, const char *text,
 static void
 worker_free(struct worker *w)
 {
-    if (w->tls_door.http) {
-        evhttp_free(w->tls_door.http);
-    }
-
-    if (w->plain_door.http) {
-        evhttp_free(w->plain_door.http);
-    }
-
-    conns_sweep(&w->conns, true);
+    door_close(&w->tls_door);
+    door_close(&w->plain_door);
+    conns_free(&w->conns);
 
     if (w->wake) {
         event_free(w->wake);
@@ -183,6 +164,7 @@ worker_init(struct rest_server *server, struct worker *w, SSL_CTX *tls,
     w->shared = &server->shared;
     w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     w->base = event_base_new();
+    conns_init(&w->conns, w->base);
     w->auth = auth_new();
 
     if (w->wake_fd < 0 || w->base == NULL || w->auth == NULL) {
@@ -191,9 +173,8 @@ worker_init(struct rest_server *server, struct worker *w, SSL_CTX *tls,
 
     SSL_CTX_up_ref(tls);
     w->tls = tls;
-    w->tls_door = (struct door) { w, server->shared.router, NULL, NULL };
-    w->plain_door = (struct door) { w, server->shared.pki_router, NULL, NULL };
-    conns_init(&w->conns, w->base);
+    w->tls_door = (struct door) { .worker = w, .router = server->shared.router };
+    w->plain_door = (struct door) { .worker = w, .router = server->shared.pki_router };
 
     w->wake = event_new(w->base, w->wake_fd, EV_READ, worker_wake, w);
     w->tick = event_new(w->base, -1, EV_PERSIST, worker_tick, w);
@@ -313,7 +294,7 @@ rest_start(const struct rest_context *ctx, const char *conninfo,
 
     raise_file_limit();
 
-    if (server == NULL || tls == NULL || !conns_setup()
+    if (server == NULL || tls == NULL
         || (server->conninfo = strdup(conninfo)) == NULL
         || (server->workers = calloc(ctx->conf->api_threads,
                                      sizeof(*server->workers))) == NULL)

@@ -56,7 +56,9 @@ tls_new(const char *cert_pem, const char *key_pem, struct error *err)
         return NULL;
     }
 
-    SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
+    /* plaintext: keys and secrets of requests */
+    SSL_CTX_set_options(tls, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION
+                             | SSL_OP_CLEANSE_PLAINTEXT);
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(tls, SSL_SESS_CACHE_OFF);
 

@@ -6,12 +6,10 @@
 #include "rest_router.h"
 
 #include <event2/event.h>
-#include <event2/http.h>
+#include <event2/listener.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define REST_BODY_MAX    (1024 * 1024)
-#define REST_HEADER_MAX  (16 * 1024)
 #define REST_PATH_MAX    2048
 #define REST_DEPTH_MAX   32
 #define REST_STOP_S      5
@@ -31,8 +29,8 @@ struct worker;
 struct door {
     struct worker               *worker;
     const struct router         *router;
-    struct evhttp               *http;
-    struct evhttp_bound_socket  *listener;
+    bool                         tls;
+    struct evconnlistener       *listener;
 };
 
 struct worker {
@@ -54,8 +52,8 @@ struct worker {
     bool                       started;
 };
 
-/* evhttp's callback; arg is a struct door. */
-void request_handle(struct evhttp_request *req, void *arg);
+/* Answers a message that is complete or refused. */
+void request_handle(struct door *door, struct conn *conn, const struct message *message);
 
-/* Sends r's reply, or its error when ok is false. */
-void reply_send(struct evhttp_request *req, struct request *r, bool ok);
+/* Sends r's reply, or its error when ok is false.  close: the last on this connection. */
+void reply_send(struct conn *conn, struct request *r, bool ok, bool close);

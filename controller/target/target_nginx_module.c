@@ -2,7 +2,7 @@
 #include "target.h"
 
 #include "ossl.h"
-#include "wire.h"
+#include "record.h"
 #include "x509_info.h"
 
 #include <openssl/pem.h>
@@ -13,9 +13,12 @@
 #define NGINX_TOTAL_MS    15000          /* an RSA-4096 key takes seconds */
 #define NGINX_PAGE        500            /* certificates in a page of the report */
 #define NGINX_ANSWER_MAX  (64 * 1024 * 1024)   /* such a page, of the largest chains */
-#define NGINX_URL_MAX     2048
 
 extern const struct target  target_nginx_module;
+
+/* The URL of a control request: its path, with percent-encoded arguments. */
+#define NGINX_URL(link, err, ...)                                             \
+    http_url((link)->url, err, CERTCTL_WIRE_PREFIX __VA_ARGS__)
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 
@@ -82,14 +85,15 @@ nginx_refused(const struct http_response *res, const char *what, struct error *e
 /*
  * One control request.  The fleet CA is asked for first, with the agent's own
  * URI, so that a first contact that was cut short after the identity was
- * installed goes on; only then the pinned fingerprint.
+ * installed goes on; only then the pinned fingerprint.  Without a url, err has the
+ * reason.
  */
 static bool
-nginx_send(const struct target_link *link, const char *method, const char *path,
+nginx_send(const struct target_link *link, const char *method, const char *url,
     const char *content_type, const void *body, size_t len, const char *etag,
     struct http_response *res, struct error *err)
 {
-    char                 url[NGINX_URL_MAX], uri[160], match[160];
+    char                 uri[160], match[160];
     const char          *headers[] = { NULL, NULL };
     struct http_request  req = {
         .method = method, .url = url, .content_type = content_type,
@@ -100,13 +104,11 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
                  .key_pem = link->key_pem, .uri = uri, .only_tls13 = true },
     };
 
-    snprintf(uri, sizeof(uri), CERTCTL_URN_AGENT "%s", link->agent_id);
-
-    if (snprintf(url, sizeof(url), "%s" CERTCTL_WIRE_PREFIX "%s", link->url, path)
-        >= (int) sizeof(url))
-    {
-        return error_set(err, ERR_INVALID, "the request is too long for one URL");
+    if (url == NULL) {
+        return false;
     }
+
+    snprintf(uri, sizeof(uri), CERTCTL_URN_AGENT "%s", link->agent_id);
 
     if (etag && *etag) {
         snprintf(match, sizeof(match), "If-None-Match: %s", etag);
@@ -130,6 +132,16 @@ nginx_send(const struct target_link *link, const char *method, const char *path,
     return http_send(link->http, &req, res, err);
 }
 
+/* A name by the module's own rule, whatever the database holds. */
+static bool
+nginx_record(const char *record, struct error *err)
+{
+    return certctl_record_valid(record, strlen(record))
+           || error_set(err, ERR_INVALID, "\"%.100s\" cannot be the name of a record: it "
+                        "must have 1 to %d letters, digits, \".\", \"_\", \"-\" and \"*\", "
+                        "and be neither \".\" nor \"..\"", record, CERTCTL_NAME_MAX);
+}
+
 /* The arguments are in the body: a hundred names are no URL.  sans and key types
  * hold only what a form may carry as it is, "*" among it. */
 static bool
@@ -138,10 +150,10 @@ nginx_csr(const struct target_link *link, const char *record,
     struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[400], form[CERTCTL_FORM_MAX];
+    CLEANUP(mem) char                           *url = NULL;
+    char                                         form[CERTCTL_FORM_MAX];
     int                                          len;
 
-    snprintf(path, sizeof(path), "/certificates/%s/csr", record);
     len = snprintf(form, sizeof(form), "key=%s&san=%s%s&reuse_pending=1", key_type, sans,
                    must_staple ? "&must_staple=1" : "");
 
@@ -150,7 +162,13 @@ nginx_csr(const struct target_link *link, const char *record,
                          record, CERTCTL_FORM_MAX);
     }
 
-    if (!nginx_send(link, "POST", path, "application/x-www-form-urlencoded", form,
+    if (!nginx_record(record, err)) {
+        return false;
+    }
+
+    url = NGINX_URL(link, err, "/certificates/%s/csr", record);
+
+    if (!nginx_send(link, "POST", url, "application/x-www-form-urlencoded", form,
                     (size_t) len, NULL, &res, err))
     {
         return false;
@@ -203,8 +221,13 @@ nginx_install_one(const struct target_link *link, struct target_item *item)
     CLEANUP(http_response) struct http_response  res = { 0 };
     CLEANUP(json_ref) json_t                    *answer = NULL;
     CLEANUP(bio) BIO                            *bio = BIO_new(BIO_s_mem());
-    char                                         path[400], *text;
+    CLEANUP(mem) char                           *url = NULL;
+    char                                        *text;
     long                                         len;
+
+    if (!nginx_record(item->record, &item->err)) {
+        return;
+    }
 
     if (bio == NULL || !nginx_put_pem(bio, item)) {
         error_set(&item->err, ERR_INTERNAL, "out of memory");
@@ -212,9 +235,9 @@ nginx_install_one(const struct target_link *link, struct target_item *item)
     }
 
     len = BIO_get_mem_data(bio, &text);
-    snprintf(path, sizeof(path), "/certificates/%s", item->record);
+    url = NGINX_URL(link, &item->err, "/certificates/%s", item->record);
 
-    if (nginx_send(link, "PUT", path, "application/x-pem-file", text, (size_t) len, NULL,
+    if (nginx_send(link, "PUT", url, "application/x-pem-file", text, (size_t) len, NULL,
                    &res, &item->err))
     {
         answer = json_loadb(res.body, res.body_len, 0, NULL);
@@ -249,16 +272,18 @@ nginx_install_rows(const struct http_response *res, struct target_item *items, i
 }
 
 /* How many of items are sent in one request, which bio gets: at most as large
- * as the module takes.  0 when there is no memory. */
+ * as the module takes, and up to a name that it does not.  0 when there is no
+ * memory. */
 static int
 nginx_bulk_body(BIO *bio, const struct target_item *items, int n)
 {
     CLEANUP(bio) BIO  *part = BIO_new(BIO_s_mem());
+    struct error       ignored;
     char              *text;
     long               len, sum = 0;
     int                i;
 
-    for (i = 0; part && i < n; i++) {
+    for (i = 0; part && i < n && nginx_record(items[i].record, &ignored); i++) {
         if (BIO_reset(part) != 1 || BIO_printf(part, "@%s\n", items[i].record) <= 0
             || !nginx_put_pem(part, &items[i]))
         {
@@ -288,6 +313,7 @@ nginx_install(const struct target_link *link, struct target_item *items, int n)
     for (int i = 0; i < n; i += sent) {
         CLEANUP(http_response) struct http_response  res = { 0 };
         CLEANUP(bio) BIO                            *bio = BIO_new(BIO_s_mem());
+        CLEANUP(mem) char                           *url = NULL;
         struct error                                 err = { 0 };
         char                                        *text;
         long                                         len;
@@ -301,8 +327,9 @@ nginx_install(const struct target_link *link, struct target_item *items, int n)
         }
 
         len = BIO_get_mem_data(bio, &text);
+        url = NGINX_URL(link, &err, "/certificates");
 
-        if (nginx_send(link, "POST", "/certificates", "application/x-certctl-bulk", text,
+        if (nginx_send(link, "POST", url, "application/x-certctl-bulk", text,
                        (size_t) len, NULL, &res, &err))
         {
             nginx_install_rows(&res, items + i, sent);
@@ -320,11 +347,11 @@ nginx_staple(const struct target_link *link, const char *fingerprint,
     const void *der, size_t len, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[100];
+    CLEANUP(mem) char                           *url = NULL;
 
-    snprintf(path, sizeof(path), "/ocsp/%s", fingerprint);
+    url = NGINX_URL(link, err, "/ocsp/%s", fingerprint);
 
-    if (!nginx_send(link, "PUT", path, "application/ocsp-response", der, len, NULL,
+    if (!nginx_send(link, "PUT", url, "application/ocsp-response", der, len, NULL,
                     &res, err))
     {
         return false;
@@ -340,11 +367,11 @@ nginx_challenge_put(const struct target_link *link, const char *type,
     const char *name, const char *value, int life, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[600];
+    CLEANUP(mem) char                           *url = NULL;
 
-    snprintf(path, sizeof(path), "/challenges/%s/%s?ttl=%d", type, name, life);
+    url = NGINX_URL(link, err, "/challenges/%s/%s?ttl=%d", type, name, life);
 
-    if (!nginx_send(link, "PUT", path, "text/plain", value, strlen(value), NULL, &res,
+    if (!nginx_send(link, "PUT", url, "text/plain", value, strlen(value), NULL, &res,
                     err))
     {
         return false;
@@ -359,11 +386,11 @@ nginx_challenge_delete(const struct target_link *link, const char *type,
     const char *name, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[600];
+    CLEANUP(mem) char                           *url = NULL;
 
-    snprintf(path, sizeof(path), "/challenges/%s/%s", type, name);
+    url = NGINX_URL(link, err, "/challenges/%s/%s", type, name);
 
-    if (!nginx_send(link, "DELETE", path, NULL, NULL, 0, NULL, &res, err)) {
+    if (!nginx_send(link, "DELETE", url, NULL, NULL, 0, NULL, &res, err)) {
         return false;
     }
 
@@ -371,16 +398,16 @@ nginx_challenge_delete(const struct target_link *link, const char *type,
            || nginx_refused(&res, "the end of a challenge", err);
 }
 
+/* A request with nothing but its URL, about one record. */
 static bool
-nginx_simple(const struct target_link *link, const char *method,
-    const char *record, const char *tail, const char *what, struct error *err)
+nginx_simple(const struct target_link *link, const char *method, const char *record,
+    const char *url, const char *body, const char *what, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[400];
 
-    snprintf(path, sizeof(path), "/certificates/%s%s", record, tail);
-
-    if (!nginx_send(link, method, path, NULL, *tail ? "" : NULL, 0, NULL, &res, err)) {
+    if (!nginx_record(record, err)
+        || !nginx_send(link, method, url, NULL, body, 0, NULL, &res, err))
+    {
         return false;
     }
 
@@ -391,14 +418,18 @@ static bool
 nginx_rollback(const struct target_link *link, const char *record,
     struct error *err)
 {
-    return nginx_simple(link, "POST", record, "/rollback", "the rollback", err);
+    CLEANUP(mem) char  *url = NGINX_URL(link, err, "/certificates/%s/rollback", record);
+
+    return nginx_simple(link, "POST", record, url, "", "the rollback", err);
 }
 
 static bool
 nginx_remove(const struct target_link *link, const char *record,
     struct error *err)
 {
-    return nginx_simple(link, "DELETE", record, "", "the removal", err);
+    CLEANUP(mem) char  *url = NGINX_URL(link, err, "/certificates/%s", record);
+
+    return nginx_simple(link, "DELETE", record, url, NULL, "the removal", err);
 }
 
 static bool
@@ -432,22 +463,36 @@ nginx_json(const struct http_response *res, const char *what, json_t **ret,
                         *ret ? "another type" : jerr.text);
 }
 
+static char *
+nginx_report_url(const struct target_link *link, const struct target_ask *ask,
+    struct error *err)
+{
+    const char  *form = ask->full ? "full" : "compact";
+
+    if (ask->name) {
+        return NGINX_URL(link, err, "/certificates?form=%s&limit=%d&name=%s", form, NGINX_PAGE,
+                         ask->name);
+    }
+
+    return ask->after
+           ? NGINX_URL(link, err, "/certificates?form=%s&limit=%d&after=%s", form, NGINX_PAGE,
+                       ask->after)
+           : NGINX_URL(link, err, "/certificates?form=%s&limit=%d", form, NGINX_PAGE);
+}
+
 static bool
 nginx_report(const struct target_link *link, const struct target_ask *ask,
     struct target_page *ret, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
-    char                                         path[NGINX_URL_MAX];
+    CLEANUP(mem) char                           *url = NULL;
     const char                                  *etag;
 
-    snprintf(path, sizeof(path), "/certificates?form=%s&limit=%d%s%s%s%s",
-             ask->full ? "full" : "compact", NGINX_PAGE,
-             ask->name ? "&name=" : "", ask->name ? ask->name : "",
-             ask->after ? "&after=" : "", ask->after ? ask->after : "");
+    url = nginx_report_url(link, ask, err);
 
     *ret = (struct target_page) { 0 };
 
-    if (!nginx_send(link, "GET", path, NULL, NULL, 0, ask->etag, &res, err)) {
+    if (!nginx_send(link, "GET", url, NULL, NULL, 0, ask->etag, &res, err)) {
         return false;
     }
 
@@ -477,8 +522,9 @@ nginx_status(const struct target_link *link, json_t **status,
     char **fingerprint, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
+    CLEANUP(mem) char                           *url = NGINX_URL(link, err, "/status");
 
-    if (!nginx_send(link, "GET", "/status", NULL, NULL, 0, NULL, &res, err)
+    if (!nginx_send(link, "GET", url, NULL, NULL, 0, NULL, &res, err)
         || !nginx_json(&res, "the status", status, err))
     {
         return false;
@@ -490,7 +536,7 @@ nginx_status(const struct target_link *link, json_t **status,
 }
 
 /* A name of the module's store; those with "_" at their head are its own. */
-#define RECORD  "(?!_)(?!\\.\\.?$)(?:[A-Za-z0-9._*-]|\\{id\\}|\\{common_name\\})+"
+#define RECORD  "(?!_)(?!\\.\\.?$)(?:" CERTCTL_RECORD_CLASS "|\\{id\\}|\\{common_name\\})+"
 
 static const struct field  fields[] = {
     { "record", T_TEXT, 0, 0, CERTCTL_NAME_MAX, .pattern = RECORD "|",

@@ -3,6 +3,7 @@
  * a type of its own adds it beside the type with CLEANUP_FUNC.
  */
 #pragma once
+#include "wiping.h"
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 /* Gives the value of a CLEANUP local away: return TAKE(x). */
 #define TAKE(p)  ({ __typeof__(p)  take_ = (p); (p) = NULL; take_; })
 
-CLEANUP_FUNC(mem, char *, free)
+CLEANUP_FUNC(mem, char *, wiping_free)
 CLEANUP_FUNC(ossl_mem, char *, OPENSSL_free)
 CLEANUP_FUNC(ossl_buf, unsigned char *, OPENSSL_free)
 

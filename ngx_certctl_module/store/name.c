@@ -3,18 +3,10 @@
 
 
 #include "store/store_impl.h"
+#include "record.h"
 
 #include <stdio.h>
 #include <string.h>
-
-
-static int
-is_name_char(int c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-           || (c >= '0' && c <= '9')
-           || c == '.' || c == '_' || c == '*' || c == '-';
-}
 
 
 static int
@@ -34,14 +26,7 @@ is_dots(const char *name, size_t len)
 int
 certctl_name_valid(const u_char *text, size_t len)
 {
-    size_t  i;
-
-    for (i = 0; i < len && is_name_char(text[i]); i++) {
-        /* void */
-    }
-
-    return i == len && len < CERTCTL_NAME_SIZE
-           && !is_dots((const char *) text, len);
+    return certctl_record_valid((const char *) text, len);
 }
 
 
@@ -54,7 +39,7 @@ certctl_host_key(const char *name, char key[CERTCTL_NAME_SIZE])
 
     for (i = 0; name[i]; i++) {
         if (i == CERTCTL_NAME_SIZE - 1
-            || (name[i] != ':' && !is_name_char(name[i])))
+            || (name[i] != ':' && !certctl_record_char(name[i])))
         {
             return 0;
         }

@@ -28,18 +28,29 @@ WITH changed AS (
 )
 SELECT id FROM changed;
 
--- What stands on an agent, as the answer of a refused retirement shows it.
+-- What stands on an agent, as the answer of a refused retirement shows it, and the
+-- certificates that have no enabled target without it, at most 1000 of them.
 -- name: agent_counts
+WITH mapped AS (
+    SELECT DISTINCT c.id
+      FROM managed_certificates c
+      JOIN certificate_target_mappings m ON m.certificate_id = c.id
+      JOIN deployment_targets t ON t.id = m.target_id
+     WHERE t.agent_id = $1 AND t.retired_at IS NULL AND c.status NOT IN ('Archived', 'Revoked')
+), without AS (
+    SELECT id FROM mapped
+     WHERE NOT EXISTS (SELECT FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
+                        WHERE m.certificate_id = mapped.id AND t.agent_id <> $1 AND t.enabled AND t.retired_at IS NULL)
+)
 SELECT json_build_object(
            'active_targets', (SELECT count(*) FROM deployment_targets t WHERE t.agent_id = a.id AND t.retired_at IS NULL),
-           'active_certificates', (SELECT count(DISTINCT c.id) FROM managed_certificates c
-                                     JOIN certificate_target_mappings m ON m.certificate_id = c.id
-                                     JOIN deployment_targets t ON t.id = m.target_id
-                                    WHERE t.agent_id = a.id AND t.retired_at IS NULL AND c.status NOT IN ('Archived', 'Revoked')),
+           'active_certificates', (SELECT count(*) FROM mapped),
+           'certificates_without_target', (SELECT count(*) FROM without),
            'pending_jobs', (SELECT count(*) FROM jobs j WHERE j.agent_id = a.id
-                                OR j.target_id IN (SELECT t.id FROM deployment_targets t WHERE t.agent_id = a.id))),
-       a.retired_at IS NOT NULL,
-       EXISTS (SELECT FROM deployment_targets t WHERE t.agent_id = a.id AND t.retired_at IS NULL)
+                                OR j.target_id IN (SELECT t.id FROM deployment_targets t WHERE t.agent_id = a.id))) AS counts,
+       a.retired_at IS NOT NULL AS retired,
+       EXISTS (SELECT FROM deployment_targets t WHERE t.agent_id = a.id AND t.retired_at IS NULL) AS blocked,
+       to_json(ARRAY(SELECT id FROM without ORDER BY id LIMIT 1000)) AS without_target
   FROM agents a WHERE a.id = $1 FOR UPDATE;
 
 -- The agent and its targets retire; its open jobs end as cancelled.

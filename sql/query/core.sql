@@ -52,11 +52,9 @@ SELECT id FROM job;
 -- name: renewal_mark
 UPDATE managed_certificates SET status = 'RenewalInProgress' WHERE id = $1;
 
+-- An order that the CA knows stays: a revocation of the certificate asks for it.
 -- name: renewal_cancel_open
-WITH gone AS (
-    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') RETURNING jobs AS job
-)
-INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'a forced renewal took its place') h;
+SELECT certificate_stop($1, 'a forced renewal took its place', 'superseded', true);
 
 -- One order for each target; a repeated step finds those of the step before. The
 -- issuer is the certificate's, else the one that the policy named when it was asked for.
@@ -151,7 +149,7 @@ RETURNING version_id;
 -- name: certificate_renewed
 UPDATE managed_certificates c SET last_renewal_at = now()
   FROM orders o
- WHERE o.id = $1 AND c.id = o.certificate_id
+ WHERE o.id = $1 AND c.id = o.certificate_id AND c.status NOT IN ('Revoked', 'Archived')
    AND NOT EXISTS (SELECT FROM orders r WHERE r.attempt_id = o.attempt_id AND r.state IN ('new', 'ready'))
 RETURNING (SELECT json_build_object('attempt_id', o.attempt_id, 'issuer_id', o.issuer_id, 'versions', json_agg(json_build_object(
                       'id', v.id, 'target_id', v.target_id, 'serial_number', v.serial_number, 'not_after', v.not_after) ORDER BY v.target_id))
@@ -186,14 +184,14 @@ SELECT v.id, v.pem_chain, v.fingerprint_sha256, v.issuer_id, v.serial_number, t.
  WHERE v.id = $1;
 
 -- The target shows the version: the order is deployed; with its last order the
--- attempt is completed and the certificate Active.
+-- attempt is completed and the certificate Active, unless another renewal is open.
 -- name: deployment_done
 WITH version AS (
     SELECT id, certificate_id, not_before, not_after FROM certificate_versions WHERE id = $1
 ), deployed AS (
-    UPDATE orders o SET state = 'deployed' WHERE o.version_id = $1 RETURNING o.attempt_id, o.id
+    UPDATE orders o SET state = 'deployed' WHERE o.version_id = $1 RETURNING o.attempt_id, o.id, o.sans, o.key_type
 ), rest AS (
-    SELECT d.attempt_id, NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = d.attempt_id AND o.id <> d.id AND o.state NOT IN ('deployed', 'failed')) AS last
+    SELECT d.attempt_id, d.sans, d.key_type, NOT EXISTS (SELECT FROM orders o WHERE o.attempt_id = d.attempt_id AND o.id <> d.id AND o.state NOT IN ('deployed', 'failed')) AS last
       FROM deployed d
 ), attempt AS (
     UPDATE renewal_attempts a SET status = 'completed', completed_at = now(), new_expiry = v.not_after
@@ -202,8 +200,12 @@ WITH version AS (
 UPDATE managed_certificates c
    SET last_deployment_at = now(), expires_at = v.not_after, not_before = v.not_before,
        consecutive_failures = 0, next_retry_at = NULL,
-       status = CASE WHEN c.status IN ('Revoked', 'Archived') THEN c.status
-                     WHEN coalesce((SELECT last FROM rest), true) THEN status_by_date(v.not_before, v.not_after) ELSE c.status END
+       deployed_names = coalesce((SELECT sans FROM rest WHERE last), deployed_names),
+       deployed_key_type = coalesce((SELECT key_type FROM rest WHERE last), deployed_key_type),
+       status = CASE WHEN c.status IN ('Revoked', 'Archived') OR NOT coalesce((SELECT last FROM rest), true) THEN c.status
+                     WHEN EXISTS (SELECT FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Renewal', 'Issuance')
+                                     AND j.attempt_id IS DISTINCT FROM (SELECT attempt_id FROM rest)) THEN c.status
+                     ELSE status_by_date(v.not_before, v.not_after) END
   FROM version v WHERE c.id = v.certificate_id
 RETURNING c.id, c.status;
 
@@ -220,15 +222,24 @@ ON CONFLICT (type, subject) DO NOTHING
 RETURNING id;
 
 -- name: deployment_open
-SELECT c.id, (SELECT count(*) FROM certificate_target_mappings m WHERE m.certificate_id = c.id AND ($2::text IS NULL OR m.target_id = $2)) AS targets,
-       (SELECT count(*) FROM jobs j WHERE j.certificate_id = c.id AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs,
-       c.status, lower(c.status) AS word
-  FROM managed_certificates c WHERE c.id = $1;
+SELECT count(*) AS targets, count(*) FILTER (WHERE t.enabled AND t.retired_at IS NULL) AS enabled,
+       (SELECT count(*) FROM jobs j WHERE j.certificate_id = $1 AND j.type IN ('Deployment', 'Renewal', 'Issuance')) AS open_jobs
+  FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
+ WHERE m.certificate_id = $1 AND ($2::text IS NULL OR m.target_id = $2);
 
--- name: revocation_facts
-SELECT status, (SELECT count(*) FROM certificate_versions v WHERE v.certificate_id = c.id) AS versions
-  FROM managed_certificates c WHERE id = $1 FOR UPDATE;
+-- Whether an action may happen to it: locked, so that its state stays.
+-- name: certificate_status
+SELECT status FROM managed_certificates WHERE id = $1 FOR UPDATE;
 
+-- Before the certificate: whoever works on a job locks the job first.
+-- name: certificate_jobs_lock
+SELECT id FROM jobs WHERE certificate_id = $1 AND type IN ('Issuance', 'Renewal', 'Deployment') ORDER BY id FOR UPDATE;
+
+-- name: certificate_stop
+SELECT certificate_stop($1, $2, 'failed', $3::boolean);
+
+-- Every version that could still be used; an order that its CA knows is asked for
+-- until it ends.
 -- name: revocation_record
 WITH revoked AS (
     INSERT INTO certificate_revocations (certificate_id, issuer_id, serial_number, reason, reason_code, not_after, revoked_by)
@@ -236,17 +247,24 @@ WITH revoked AS (
       FROM certificate_versions v WHERE v.certificate_id = $1 AND v.not_after > now()
     ON CONFLICT (issuer_id, serial_number) DO NOTHING
     RETURNING serial_number
-), gone AS (
-    DELETE FROM jobs WHERE certificate_id = $1 AND type IN ('Renewal', 'Issuance', 'Deployment') AND status <> 'Running'
-    RETURNING jobs AS job
-), kept AS (
-    INSERT INTO job_history SELECT h.* FROM gone, job_close(job, 'Cancelled', 'the certificate was revoked') h
 ), job AS (
     INSERT INTO jobs (type, subject, certificate_id, priority, requested_by)
-    SELECT 'Revocation', $1, $1, 28, $4 WHERE EXISTS (SELECT FROM revoked)
+    SELECT 'Revocation', $1, $1, 28, $4
+     WHERE EXISTS (SELECT FROM revoked) OR EXISTS (SELECT FROM orders o WHERE o.certificate_id = $1 AND o.state = 'ready')
     ON CONFLICT (type, subject) DO NOTHING
 )
-UPDATE managed_certificates SET status = 'Revoked', revoked_at = now(), revocation_reason = $2 WHERE id = $1;
+UPDATE managed_certificates SET status = 'Revoked', revoked_at = now(), revocation_reason = $2, revocation_code = $3::int WHERE id = $1;
+
+-- What the answer of revoke lists.
+-- name: revocation_answer
+SELECT json_build_object(
+    'status', 'revoked',
+    'serials', (SELECT coalesce(json_agg(x ORDER BY x.not_before DESC, x.serial_number), '[]')
+                  FROM (SELECT v.issuer_id, v.serial_number, v.id AS version_id, v.target_id, v.not_before, v.not_after,
+                               v.fingerprint_sha256, r.reason, r.revoked_at
+                          FROM certificate_versions v JOIN certificate_revocations r USING (issuer_id, serial_number)
+                         WHERE v.certificate_id = $1 AND v.not_after > now()) x),
+    'open_orders', (SELECT coalesce(json_agg(o.id ORDER BY o.id), '[]') FROM orders o WHERE o.certificate_id = $1 AND o.state = 'ready'));
 
 -- Serials that their CA has not been told of.
 -- name: revocation_pending
@@ -401,7 +419,7 @@ RETURNING id;
 INSERT INTO deployment_targets (name, agent_id, type, config, source)
 SELECT a.name || ': ' || $2, a.id, 'nginx-module', jsonb_build_object('record', $2::text), 'discovery'
   FROM agents a WHERE a.id = $1
-ON CONFLICT (name) DO UPDATE SET enabled = true
+ON CONFLICT (name) WHERE retired_at IS NULL DO UPDATE SET enabled = true
 RETURNING id;
 
 -- The place may be the certificate's already, by another target.
@@ -419,9 +437,6 @@ UPDATE discovered_certificates SET managed_certificate_id = $2, status = 'Manage
  WHERE fingerprint_sha256 = (SELECT fingerprint_sha256 FROM discovered_certificates WHERE id = $1)
    AND agent_id = (SELECT agent_id FROM discovered_certificates WHERE id = $1)
 RETURNING id;
-
--- name: certificate_exists
-SELECT id FROM managed_certificates WHERE id = $1;
 
 -- name: staple_facts
 SELECT d.pem_data, d.ocsp_url, v.issuer_id, v.serial_number,

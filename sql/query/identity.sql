@@ -1,7 +1,7 @@
 -- Revocation of a host: the certificates whose keys it has, and those that other hosts serve too.
 
 -- name: agent_revoke
-UPDATE agents SET revoked_at = now(), revoked_reason = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING retired_at IS NOT NULL;
+UPDATE agents SET revoked_at = now(), revoked_reason = $2, revoked_code = $3::int WHERE id = $1 AND revoked_at IS NULL RETURNING retired_at IS NOT NULL;
 
 -- name: agent_exists
 SELECT id FROM agents WHERE id = $1;
@@ -33,6 +33,20 @@ WITH revoked AS (
     ON CONFLICT (type, subject) DO NOTHING
 )
 SELECT count(*) FROM revoked;
+
+-- Of the orders that CAs know those for keys of the host go on until they are
+-- answered, the others make room for a renewal.
+-- name: agent_revoke_orders
+WITH host AS (
+    SELECT o.id, (o.steps > 0 OR o.ca_state IS NOT NULL)
+                 AND EXISTS (SELECT FROM deployment_targets t WHERE t.id = o.target_id AND t.agent_id = $2) AS its
+      FROM orders o WHERE o.certificate_id = $1 AND o.state = 'ready'
+), ended AS (
+    UPDATE orders o SET state = 'failed', last_error = 'a host of the certificate was revoked' FROM host h WHERE o.id = h.id AND NOT h.its
+)
+INSERT INTO jobs (type, subject, certificate_id, priority, requested_by)
+SELECT 'Revocation', $1, $1, 28, $3 WHERE EXISTS (SELECT FROM host WHERE its)
+ON CONFLICT (type, subject) DO NOTHING;
 
 -- name: agent_revoke_elsewhere
 SELECT count(*) FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id

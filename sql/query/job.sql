@@ -46,17 +46,41 @@ UPDATE jobs SET status = 'Pending', lease_until = NULL, worker = NULL, scheduled
  WHERE status = 'Running' AND lease_until < now()
 RETURNING id;
 
--- How long until the next job that this process may claim is due, in
--- milliseconds; none: NULL.
--- name: queue_next
-SELECT (extract(epoch FROM min(scheduled_at) - now()) * 1000)::bigint FROM jobs
- WHERE status = 'Pending' AND issuer_id IN (SELECT l.issuer_id FROM job_lanes($1, $2::int) l);
+-- What is due: how many jobs that this process may claim, at most $3; which of the
+-- loops $4, by number, that run every $5 seconds ("0": not here); and how many
+-- milliseconds until more is. A turn that is far ahead was set by a clock that was
+-- wrong. The inventory has nothing to do before an agent is due. Loops wait for
+-- others that are due soon after.
+-- name: queue_watch
+WITH lane AS (
+    SELECT issuer_id FROM job_lanes($1, $2::int)
+), job AS (
+    SELECT (SELECT count(*) FROM (SELECT FROM jobs WHERE status = 'Pending' AND scheduled_at <= now()
+                                     AND issuer_id IN (SELECT issuer_id FROM lane) LIMIT $3::int) d) AS due,
+           (SELECT min(scheduled_at) FROM jobs WHERE status = 'Pending' AND scheduled_at > now()
+               AND issuer_id IN (SELECT issuer_id FROM lane)) AS next
+), turn AS (
+    SELECT n.number, greatest(CASE WHEN l.next_run <= now() + make_interval(secs => n.seconds) + interval '1 minute' THEN l.next_run ELSE now() END,
+                              CASE WHEN n.name = 'inventory' THEN coalesce((SELECT min(next_poll_at) FROM agents_polled), 'infinity') END) AS at
+      FROM unnest($4::text[], $5::int[]) WITH ORDINALITY n(name, seconds, number) LEFT JOIN loops l ON l.name = n.name
+     WHERE n.seconds > 0
+)
+SELECT job.due, coalesce((SELECT string_agg(number::text, ',') FROM turn WHERE at <= now()), '') AS due_loops,
+       (extract(epoch FROM least(job.next, (SELECT min(at) FROM turn WHERE at > now() AND at < 'infinity') + interval '250 milliseconds') - now()) * 1000)::bigint AS wait
+  FROM job;
 
+-- The turns of loops $1, each for $2 seconds ("0": not asked for); the numbers of
+-- those that no replica had before.
 -- name: loop_claim
-INSERT INTO loops AS l (name, next_run, last_run) VALUES ($1, now() + make_interval(secs => $2::int), now())
-ON CONFLICT (name) DO UPDATE SET next_run = excluded.next_run, last_run = now()
- WHERE l.next_run <= now() OR l.next_run > excluded.next_run + interval '1 minute'
-RETURNING l.name;
+WITH turn AS (
+    SELECT n.name, n.seconds, n.number FROM unnest($1::text[], $2::int[]) WITH ORDINALITY n(name, seconds, number) WHERE n.seconds > 0
+), claimed AS (
+    INSERT INTO loops AS l (name, next_run, last_run) SELECT name, now() + make_interval(secs => seconds), now() FROM turn ORDER BY name
+    ON CONFLICT (name) DO UPDATE SET next_run = excluded.next_run, last_run = now()
+     WHERE l.next_run <= now() OR l.next_run > excluded.next_run + interval '1 minute'
+    RETURNING l.name
+)
+SELECT coalesce(string_agg(number::text, ','), '') FROM claimed JOIN turn USING (name);
 
 -- name: loop_error
 UPDATE loops SET last_error = $2 WHERE name = $1;
@@ -134,7 +158,7 @@ SELECT id FROM certificates;
 -- name: loop_inventory
 WITH due AS (
     UPDATE agents SET next_poll_at = now() + make_interval(secs => $1::int * (1 + least(poll_failures, 9)) * (0.95 + random() * 0.1))
-     WHERE next_poll_at <= now() AND status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL
+     WHERE id IN (SELECT id FROM agents_polled WHERE next_poll_at <= now())
     RETURNING id, identity_expires_at, enrolled_at, identity_ca, trusted_cas
 ), identities AS (
     INSERT INTO jobs (type, subject, agent_id, priority)
@@ -165,3 +189,28 @@ RETURNING id;
 -- History in partitions, one a month, made ahead; what is older than a year goes.
 -- name: loop_partitions
 SELECT job_history_partitions();
+
+-- After the clock was set back nothing waits for a time that was set before: what is
+-- ahead comes nearer by as much, and some of it early.
+-- name: loop_clock
+WITH back AS (
+    SELECT seen_at - now() AS by FROM clock WHERE seen_at > now() + interval '1 minute'
+), seen AS (
+    UPDATE clock SET seen_at = now()
+), job AS (
+    UPDATE jobs SET scheduled_at = least(scheduled_at, greatest(now(), scheduled_at - by)), lease_until = least(lease_until, now() + interval '1 hour')
+      FROM back WHERE scheduled_at > now() OR lease_until > now() + interval '1 hour'
+), agent AS (
+    UPDATE agents SET next_poll_at = greatest(now(), next_poll_at - by), last_heartbeat_at = least(last_heartbeat_at, now())
+      FROM back WHERE next_poll_at > now()
+), certificate AS (
+    UPDATE managed_certificates SET next_retry_at = greatest(now(), next_retry_at - by) FROM back WHERE next_retry_at > now()
+), staple AS (
+    UPDATE ocsp_staples SET refresh_at = greatest(now(), refresh_at - by) FROM back WHERE refresh_at > now()
+), account AS (
+    UPDATE issuer_accounts SET paused_until = paused_until - by, locked_until = locked_until - by FROM back
+     WHERE paused_until > now() OR locked_until > now()
+), waiting AS (
+    UPDATE orders SET next_at = greatest(now(), next_at - by) FROM back WHERE next_at > now()
+)
+SELECT by FROM back;

@@ -23,6 +23,16 @@ WITH gone AS (
 )
 UPDATE issuer_accounts SET order_id = NULL, locked_until = NULL WHERE order_id IN (SELECT id FROM orders WHERE attempt_id = $1);
 
+-- The attempts whose orders the CA may still issue, to be revoked: of a revoked
+-- certificate, or for a key of a revoked host.
+-- name: order_left
+SELECT DISTINCT o.attempt_id
+  FROM orders o
+  JOIN managed_certificates c ON c.id = o.certificate_id
+  LEFT JOIN deployment_targets t ON t.id = o.target_id
+  LEFT JOIN agents a ON a.id = t.agent_id
+ WHERE o.certificate_id = $1 AND o.state = 'ready' AND (c.revoked_at IS NOT NULL OR a.revoked_at IS NOT NULL);
+
 -- name: account_get
 SELECT account FROM issuer_accounts WHERE issuer_id = $1;
 

@@ -27,20 +27,23 @@ SELECT CASE expiry_status(valid_from, valid_until, now()) WHEN 'expired' THEN 'E
 $$;
 
 -- Methods of renewal policies. issuer_type: a policy of this method renews with
--- issuers of this type only. needs: what automatic renewal cannot do without.
+-- issuers of this type only; served: there is a connector of that type. needs: what
+-- automatic renewal cannot do without, and what an issuer calls it, which supplies it.
 CREATE TABLE renewal_methods (
     method       text PRIMARY KEY,
     name         text NOT NULL,
     renews       boolean NOT NULL,
     issuer_type  text,
-    needs        text[] NOT NULL DEFAULT '{}'
+    served       boolean NOT NULL,
+    needs        text[] NOT NULL DEFAULT '{}',
+    of_issuer    text[] NOT NULL DEFAULT '{}'
 );
-INSERT INTO renewal_methods (method, name, renews, issuer_type, needs) VALUES
-    ('issuer', 'the issuer', true, NULL, '{}'),
-    ('acme', 'ACME', true, 'acme', '{acme_directory_url,acme_account_email}'),
-    ('ad_cs', 'AD CS', true, 'ad_cs', '{ad_cs_template_name,ad_cs_ca_name}'),
-    ('manual', 'hand', false, NULL, '{}'),
-    ('none', 'nobody', false, NULL, '{}');
+INSERT INTO renewal_methods (method, name, renews, issuer_type, served, needs, of_issuer) VALUES
+    ('issuer', 'the issuer', true, NULL, true, '{}', '{}'),
+    ('acme', 'ACME', true, 'acme', true, '{acme_directory_url,acme_account_email}', '{directory_url,email}'),
+    ('ad_cs', 'AD CS', true, 'ad_cs', false, '{ad_cs_template_name,ad_cs_ca_name}', '{template,ca_name}'),
+    ('manual', 'hand', false, NULL, false, '{}', '{}'),
+    ('none', 'nobody', false, NULL, false, '{}', '{}');
 
 ALTER TABLE renewal_policies
     ADD COLUMN acme_directory_url   text,
@@ -59,8 +62,11 @@ SELECT CASE
         THEN format('the method of renewal policy %s is %s, which does not renew', p_policy, p_method)
     WHEN p_issuer IS NULL AND m.issuer_type IS NULL
         THEN format('neither the certificate nor renewal policy %s names an issuer: set issuer_id of one of them', p_policy)
-    WHEN p_issuer IS NULL
+    WHEN p_issuer IS NULL AND NOT m.served
         THEN format('renewal policy %s renews by %s, and this version has no connector for it', p_policy, m.name)
+    WHEN p_issuer IS NULL
+        THEN format('renewal policy %s renews by %s: set its issuer_id, or the certificate''s, to an issuer of type %s',
+                    p_policy, m.name, m.issuer_type)
     WHEN i.type <> m.issuer_type
         THEN format('renewal policy %s renews by %s, but issuer %s is of type %s: name a policy of method issuer, or another issuer',
                     p_policy, m.name, p_issuer, i.type)
@@ -168,19 +174,26 @@ CREATE FUNCTION policy_method() RETURNS trigger LANGUAGE plpgsql AS
 $$
 DECLARE
     m     renewal_methods;
+    own   issuers;
+    need  record;
     other record;
-    lack  text;
 BEGIN
     SELECT * INTO m FROM renewal_methods r WHERE r.method = NEW.method;
+    SELECT * INTO own FROM issuers s WHERE s.id = NEW.issuer_id;
 
-    SELECT n.field INTO lack FROM unnest(m.needs) WITH ORDINALITY AS n(field, place)
-     WHERE NEW.auto_renew AND coalesce(to_jsonb(NEW) ->> n.field, '') = '' ORDER BY n.place LIMIT 1;
-    IF lack IS NOT NULL THEN
-        RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/' || lack,
-            MESSAGE = format('automatic renewal by %s needs %s', m.name, lack);
-    END IF;
+    FOR need IN SELECT n.field, to_jsonb(NEW) ->> n.field AS value, nullif(own.config ->> n.of_issuer, '') AS of_issuer
+                  FROM unnest(m.needs, m.of_issuer) AS n(field, of_issuer)
+    LOOP
+        IF NEW.auto_renew AND need.value IS NULL AND own.id IS NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/' || need.field,
+                MESSAGE = format('automatic renewal by %s needs %s', m.name, need.field);
+        ELSIF need.value <> need.of_issuer AND own.type = m.issuer_type THEN
+            RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/' || need.field,
+                MESSAGE = format('%s is not the one of issuer %s, which renews: leave it out', need.field, own.id);
+        END IF;
+    END LOOP;
 
-    IF m.issuer_type <> (SELECT i.type FROM issuers i WHERE i.id = NEW.issuer_id) THEN
+    IF m.issuer_type <> own.type THEN
         RAISE EXCEPTION USING ERRCODE = 'P0001', COLUMN = '/issuer_id',
             MESSAGE = format('a policy of method %s needs an issuer of type %s', m.method, m.issuer_type);
     END IF;
@@ -269,7 +282,7 @@ SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.
             WHEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL)
             THEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL AND p.is_active)
             ELSE EXISTS (SELECT FROM renewal_policies p WHERE p.is_default AND p.is_active) END AS covered,
-       CASE WHEN c.status NOT IN ('Revoked', 'Archived')
+       CASE WHEN c.renew_at IS NULL AND c.status NOT IN ('Revoked', 'Archived')
             THEN (SELECT renewal_refusal(c, p)
                     FROM (SELECT) x LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true) END AS renewal_refused
   FROM managed_certificates c;

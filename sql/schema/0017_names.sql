@@ -85,3 +85,9 @@ $$;
 -- Afterwards: a list that is sent back with what it has already adds no row.
 CREATE TRIGGER target_is_served AFTER INSERT ON certificate_target_mappings
     FOR EACH ROW EXECUTE FUNCTION target_is_served();
+
+-- The same of the targets that a policy gives to certificates.
+DROP TRIGGER policy_targets ON renewal_policies;
+CREATE TRIGGER policy_targets AFTER INSERT ON renewal_policies FOR EACH ROW EXECUTE FUNCTION policy_targets();
+CREATE TRIGGER policy_targets_changed AFTER UPDATE OF default_target_ids ON renewal_policies
+    FOR EACH ROW WHEN (OLD.default_target_ids IS DISTINCT FROM NEW.default_target_ids) EXECUTE FUNCTION policy_targets();

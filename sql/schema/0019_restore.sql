@@ -41,3 +41,15 @@ END
 $$;
 CREATE TRIGGER api_key_name_reserved BEFORE INSERT OR UPDATE OF name ON api_keys
     FOR EACH ROW WHEN (lower(btrim(NEW.name)) IN ('system', 'anonymous')) EXECUTE FUNCTION api_key_name_reserved();
+
+-- Agents that are polled by the inventory.
+CREATE VIEW agents_polled AS
+SELECT id, next_poll_at FROM agents WHERE status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL;
+CREATE INDEX agents_poll ON agents (next_poll_at) WHERE status NOT IN ('Retired', 'Pending') AND kind = 'nginx-module' AND enrolled_at IS NOT NULL;
+
+-- The latest time that the clock has shown: when it shows less, it was set back.
+CREATE TABLE clock (
+    id       boolean PRIMARY KEY DEFAULT true CONSTRAINT clock_one CHECK (id),
+    seen_at  timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO clock DEFAULT VALUES;

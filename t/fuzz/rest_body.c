@@ -8,10 +8,9 @@
 #include "fuzz.h"
 #include "resource.h"
 #include "rest_body.h"
+#include "rest_message.h"
 #include "routes.h"
 
-#include <event2/buffer.h>
-#include <event2/http.h>
 
 static const struct route *
 choose(unsigned n)
@@ -102,7 +101,7 @@ build(const uint8_t *p, const uint8_t *end, const struct field *fields)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    struct evhttp_request   *req;
+    static struct message    message;
     char                    *text = NULL;
     struct request           r = { 0 };
     const struct resource   *res;
@@ -121,26 +120,22 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     }
 
-    req = evhttp_request_new(NULL, NULL);
-    FUZZ_MUST(req != NULL);
-
     r.route = choose(data[0]);
     r.method = r.route->method;
     res = r.route->data;
-    r.in_headers = evhttp_request_get_input_headers(req);
-    evhttp_add_header(r.in_headers, "Content-Type", "application/json");
+    message.fields[0] = (struct message_field) { "Content-Type", "application/json" };
+    message.n = 1;
+    r.message = &message;
 
     if (data[1] & 2) {
         text = build(data + 2, data + len, res->fields);
         FUZZ_MUST(text != NULL);
     }
 
-    evbuffer_add(evhttp_request_get_input_buffer(req),
-                 text ? text : (const char *) data + 2,
-                 text ? strlen(text) : len - 2);
-    free(text);
+    message.body.bytes = text ? text : fuzz_text(data + 2, len - 2);
+    message.body.len = text ? strlen(text) : len - 2;
 
-    ok = body_read(req, &r);
+    ok = body_read(&r);
 
     if (ok && r.body) {
         ok = resource_check(&r, res->fields, data[1] & 1 ? r.body : data[1] & 4 ? nothing
@@ -154,7 +149,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
                      && *r.err.detail));
     json_decref(r.body);
     json_decref(r.errors);
-    evhttp_request_free(req);
+    free(message.body.bytes);
 
     return 0;
 }
