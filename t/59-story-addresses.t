@@ -112,8 +112,10 @@ subtest 'a host in a private network is managed' => sub {
 };
 
 subtest 'a name that leads to a reserved address' => sub {
+    my $hosts = 0;
+
     for my $name (qw(meta.test mapped.test any.test)) {
-        for my $first ([trust_on_first_use => \1], [fingerprint => 'a' x 64]) {
+        for my $first ([trust_on_first_use => \1], [fingerprint => sprintf '%064x', ++$hosts]) {
             my $id = agent("https://$first->[0].$name:$trap", @$first);
 
             like(failed($id), qr/address \S+ is reserved \((?:cloud metadata|unspecified)\)/, "$name, $first->[0]");

@@ -135,8 +135,7 @@ agent_pin_first(struct work *w, struct agent_row *agent, char *pin,
 
     /* why another certificate than the pinned one is refused is said later */
 
-    if (!tls_probe(w->http, &req, &probe, &unseen)) {
-        *err = unseen;
+    if (!tls_probe(w->http, &req, &probe, agent->link.pin ? &unseen : err)) {
         return agent->link.pin != NULL;
     }
 
