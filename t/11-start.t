@@ -165,8 +165,9 @@ $d = Certctl::Daemon->start(args => ['--demo']);
 my $anonymous = Certctl::HTTP->new(port => $d->port, ca => $d->ca);
 is $anonymous->get('/api/v1/teams')->{status}, 200, '--demo: no key is needed on loopback';
 cmp_ok $anonymous->get('/api/v1/certificates')->{json}{total}, '>=', 3, '--demo: there is something to look at';
+my $digit = 'a';
 for my $host ('127.0.0.1', '[::1]', 'localhost') {
-    my $r = $d->api->post('/api/v1/agents', { name => $host, url => "https://$host:9", fingerprint => 'a' x 64 });
+    my $r = $d->api->post('/api/v1/agents', { name => $host, url => "https://$host:9", fingerprint => $digit++ x 64 });
     is $r->{status}, 201, "--demo: hosts may be at $host" or diag $r->{content};
 }
 is $d->stop, 0, 'it ends well';

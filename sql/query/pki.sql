@@ -4,13 +4,14 @@
 SELECT updated_at FROM issuers WHERE id = $1;
 
 -- The CRL there is, without its octets when it is out of date: too old, made in
--- the future by a clock that was wrong, signed by other keys, or with changes that
+-- the future by a clock that was wrong (now() is when this transaction began: the
+-- one that has made it while this one waited may have begun later), signed by other keys, or with changes that
 -- it does not contain.
 -- name: crl_current
 SELECT c.number, extract(epoch FROM c.this_update)::bigint AS this_update, extract(epoch FROM c.next_update)::bigint AS next_update,
        CASE WHEN f.fresh THEN c.der END AS der
   FROM crls c JOIN issuers i ON i.id = c.issuer_id,
-       LATERAL (SELECT c.generated_at > now() - make_interval(secs => $2) AND c.generated_at <= now()
+       LATERAL (SELECT c.generated_at > now() - make_interval(secs => $2) AND c.generated_at <= clock_timestamp()
                    AND c.issuer_version = i.updated_at
                    AND NOT EXISTS (SELECT FROM crl_changes n WHERE n.issuer_id = c.issuer_id) AS fresh) f
  WHERE c.issuer_id = $1;
