@@ -4,9 +4,9 @@
 SELECT updated_at FROM issuers WHERE id = $1;
 
 -- The CRL there is, without its octets when it is out of date: too old, made in
--- the future by a clock that was wrong (now() is when this transaction began: the
--- one that has made it while this one waited may have begun later), signed by other keys, or with changes that
--- it does not contain.
+-- the future by a clock that was wrong, signed by other keys, or with changes that
+-- it does not contain. now() is when this transaction began: the one that made the
+-- CRL while this one waited may have begun later.
 -- name: crl_current
 SELECT c.number, extract(epoch FROM c.this_update)::bigint AS this_update, extract(epoch FROM c.next_update)::bigint AS next_update,
        CASE WHEN f.fresh THEN c.der END AS der
