@@ -25,6 +25,7 @@
 #define INTERVAL(member)  offsetof(struct conf, member)
 #define HOUR              3600
 #define DAY               86400
+#define SLOWLY            3        /* what changes by a person's hand, or within days */
 
 static bool
 loop_issuers(struct worker *w, struct error *err)
@@ -107,6 +108,7 @@ static const struct loop {
     const char  *name;
     int          seconds;       /* its interval, or 0 */
     size_t       interval;      /* of its key in struct conf */
+    int          times;         /* so many of its intervals; 0: one */
     bool       (*run)(struct worker *w, struct error *err);   /* NULL: sql */
     const struct sql_statement  *sql;
     bool         takes_interval;
@@ -123,10 +125,12 @@ static const struct loop {
     { "reaper", .interval = INTERVAL(reaper_interval), .sql = SQL_QUEUE_REAP },
     { "challenges", .interval = INTERVAL(reaper_interval), .sql = SQL_LOOP_CHALLENGES },
     { "issuers", HOUR, .run = loop_issuers },
-    { "fleet-ca", .interval = INTERVAL(reaper_interval), .run = loop_fleet },
-    { "api-certificate", .interval = INTERVAL(reaper_interval), .run = loop_certificate, .everywhere = true },
-    { "seal-keys", .interval = INTERVAL(reaper_interval), .run = loop_seal, .everywhere = true },
-    { "seal-again", .interval = INTERVAL(reaper_interval), .run = loop_seal_again },
+    { "fleet-ca", .interval = INTERVAL(reaper_interval), .times = SLOWLY, .run = loop_fleet },
+    { "api-certificate", .interval = INTERVAL(reaper_interval), .times = SLOWLY,
+      .run = loop_certificate, .everywhere = true },
+    { "seal-keys", .interval = INTERVAL(reaper_interval), .times = SLOWLY, .run = loop_seal,
+      .everywhere = true },
+    { "seal-again", .interval = INTERVAL(reaper_interval), .times = SLOWLY, .run = loop_seal_again },
     { "coverage", HOUR, .run = loop_coverage },
     { "partitions", DAY, .sql = SQL_LOOP_PARTITIONS },
 };
@@ -141,8 +145,10 @@ static time_t  local_due[LOOPS];
 static int
 loop_seconds(const struct loop *loop, const struct conf *conf)
 {
-    return loop->seconds ? loop->seconds
-           : *(const int *) ((const char *) conf + loop->interval);
+    int  interval = loop->seconds ? loop->seconds
+                    : *(const int *) ((const char *) conf + loop->interval);
+
+    return interval * (loop->times ? loop->times : 1);
 }
 
 static bool
