@@ -436,8 +436,9 @@ static bool
 nginx_trust(const struct target_link *link, const char *ca_pem, struct error *err)
 {
     CLEANUP(http_response) struct http_response  res = { 0 };
+    CLEANUP(mem) char                           *url = NGINX_URL(link, err, "/trust");
 
-    if (!nginx_send(link, "PUT", "/trust", "application/x-pem-file", ca_pem,
+    if (!nginx_send(link, "PUT", url, "application/x-pem-file", ca_pem,
                     strlen(ca_pem), NULL, &res, err))
     {
         return false;
