@@ -218,7 +218,7 @@ daemon_wait(struct daemon *d, const sigset_t *set)
         signo = sigtimedwait(set, NULL, &tick);
 
         if (signo == SIGTERM || signo == SIGINT) {
-            log_event(LOG_NOTICE, "", "stopping: what is in hand is finished first");
+            log_event(LOG_NOTICE, "", "stopping: waiting for running jobs to finish");
             return;
         }
 
