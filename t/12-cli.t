@@ -16,7 +16,7 @@ my $certctl = built('certctl');
 my $json = JSON::PP->new->utf8;
 my ($out, $err);
 
-my $daemon = Certctl::Daemon->start;
+my $daemon = Certctl::Daemon->start(config => "reaper_interval = 1\ninventory_interval = 1\n");
 my $dir = $daemon->dir;
 my $ngx = Certctl::Nginx->new(workers => 1, conf => <<'CONF');
 %%MAIN%%
@@ -93,6 +93,7 @@ like($out, qr/^overlap_days +7$/m, 'ca rotate: its days');
 ok(wait_until(60, sub { run('ca', 'list'); return $out =~ /^fleet-2 +current /m }), 'the host learns it, and it is used') or diag $out;
 is(run('ca', 'use', 'fleet-2'), 1, 'ca use: once');
 like($err, qr/only the next one can be used/, 'ca use: the rule');
+ok(wait_until(60, sub { run('ca', 'list'); return $out =~ /^fleet-2 +current +\S+ +1 +1 /m }), 'the host gets an identity of it') or diag $out;
 is(run('ca', 'withdraw', 'fleet', '--force'), 0, 'ca withdraw') or diag $err;
 like($out, qr/^state +withdrawn$/m, 'ca withdraw: its state');
 is(run('issuers', 'list'), 0, 'issuers list');

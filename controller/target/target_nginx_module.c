@@ -13,6 +13,7 @@
 #define NGINX_TOTAL_MS    15000          /* an RSA-4096 key takes seconds */
 #define NGINX_PAGE        500            /* certificates in a page of the report */
 #define NGINX_ANSWER_MAX  (64 * 1024 * 1024)   /* such a page, of the largest chains */
+#define NGINX_REPLY_MAX   (1024 * 1024)        /* to what changes something */
 
 extern const struct target  target_nginx_module;
 
@@ -99,7 +100,8 @@ nginx_send(const struct target_link *link, const char *method, const char *url,
         .method = method, .url = url, .content_type = content_type,
         .body = body, .body_len = len, .headers = headers,
         .connect_ms = NGINX_CONNECT_MS, .total_ms = NGINX_TOTAL_MS,
-        .answer_max = NGINX_ANSWER_MAX, .reach = HTTP_PRIVATE,
+        .answer_max = strcmp(method, "GET") == 0 ? NGINX_ANSWER_MAX : NGINX_REPLY_MAX,
+        .reach = HTTP_PRIVATE,
         .tls = { .ca_pem = link->ca_pem, .cert_pem = link->cert_pem,
                  .key_pem = link->key_pem, .uri = uri, .only_tls13 = true },
     };
