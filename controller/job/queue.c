@@ -116,18 +116,36 @@ queue_finish(struct work *work, const char *status, const char *reason,
                   reason, keep ? "true" : "false");
 }
 
-/* The end of a job that will not be tried again, with what its type does then. */
+/*
+ * The end of a job that will not be tried again, with what its type does then.  The
+ * job's row is locked first, as by everybody who changes a certificate and its jobs:
+ * a request that cancels the job would else wait for us, and we for it.
+ */
 static bool
 queue_give_up(struct work *work, const struct job_type *type,
     const char *reason, struct error *err)
 {
     CLEANUP(db_tx) struct db  *tx = NULL;
+    char                       lease[16];
+    int                        rows;
+
+    snprintf(lease, sizeof(lease), "%d", work->lease);
 
     if (!db_begin(work->core.db, err)) {
         return false;
     }
 
     tx = work->core.db;
+
+    if (!db_run(tx, SQL_QUEUE_HOLD, 3, (const char *[]) { work->id, work->epoch, lease },
+                &rows, err))
+    {
+        return false;
+    }
+
+    if (rows == 0) {
+        return true;             /* it is somebody else's, or was cancelled */
+    }
 
     return (type == NULL || type->failed == NULL || type->failed(work, reason, err))
            && queue_finish(work, "Failed", reason, !work->quiet, err)
