@@ -86,7 +86,7 @@ const struct route  routes[] = {
       &agent_retire_resource, 0, "Retire an agent (force=true, reason=...)", .status = 200,
       .also = 204 },
     { "POST", V1 "/agents/{id}/recover", "agent.edit", "agent_recovery_started", agent_recover_post,
-      &agent_recover_resource, ROUTE_WAKES, "Bring a host back, and renew what it has lost",
+      &agent_recover_resource, ROUTE_WAKES, "Reconnect a host, or register it again",
       .status = 202 },
     { "POST", V1 "/agents/{id}/revoke", "agent.retire", "agent_revoked", agent_revoke_post,
       &agent_revoke_resource, ROUTE_WAKES, "Revoke a host and its certificates", .status = 200 },

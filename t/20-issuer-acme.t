@@ -38,6 +38,7 @@ restarted();
 external_account();
 refused();
 wildcard();
+tried();
 configuration();
 
 $pebble->stop;
@@ -200,6 +201,27 @@ sub wildcard {
 
     like failed($crt), qr/http-01 cannot prove a wildcard name/, 'a wildcard by HTTP-01 is refused';
     is orders(), $before, 'before anything is ordered';
+    return;
+}
+
+# Without an order and without an account.
+sub tried {
+    my $before = accounts();
+    my $r = $s->api->post("/api/v1/issuers/$acme/test", {});
+
+    is $r->{status}, 200, 'a test of the issuer';
+    is $r->{json}{status}, 'success', 'works' or diag $r->{content};
+    like $r->{json}{steps}[1]{detail}, qr{^https://127\.0\.0\.1:\d+/my-account/}, 'with the account that it has';
+
+    issuer('iss-new', $pebble);
+    $r = $s->api->post('/api/v1/issuers/iss-new/test', {});
+    is $r->{json}{status}, 'success', 'of one without an account as well';
+    is accounts(), $before, 'and none is made';
+
+    issuer('iss-none', $pebble, directory_url => $pebble->directory . '/none');
+    $r = $s->api->post('/api/v1/issuers/iss-none/test', {});
+    is $r->{json}{status}, 'failed', 'no directory there';
+    like $r->{json}{steps}[0]{detail}, qr/^directory: the CA answers 404/, 'says so';
     return;
 }
 

@@ -18,7 +18,7 @@ static const struct field  fields[] = {
     { "enabled", T_BOOL, .init = "true", .help = "may issue" },
     FIELD_READ("source", T_TEXT, "who made it"),
     FIELD_READ("last_tested_at", T_TIME, "last test"),
-    FIELD_READ("paused_until", T_TIME, "the CA has asked to wait: no order of it goes on before"),
+    FIELD_READ("paused_until", T_TIME, "until then nothing is sent to the CA, as it asked"),
     FIELD_READ("pause_reason", T_TEXT, "what it said"),
     FIELD_STATE("test_status", "success failed", "its result"),
     FIELD_CREATED_AT,

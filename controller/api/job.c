@@ -20,7 +20,7 @@ static const struct field  fields[] = {
     FIELD_READ("max_attempts", T_INT, "tries at most"),
     FIELD_READ("last_error", T_TEXT, "of the last try"),
     FIELD_READ("problem", T_OBJECT, "of an order: what the CA said last, as it came"),
-    FIELD_READ("next_at", T_TIME, "of a pending job: when it goes on"),
+    FIELD_READ("next_at", T_TIME, "time (UTC) of the next step of a pending job"),
     FIELD_READ("waits_for", T_TEXT, "why it does not go on before: its issuer is paused"),
     FIELD_READ("requested_by", T_TEXT, "who asked"),
     FIELD_READ("scheduled_at", T_TIME, "not before"),

@@ -69,8 +69,8 @@ cli_store_rotate_key(const struct cli *cli)
         return rotate_failed(path, why);
     }
 
-    puts("seal.key has a new key, seal.old the one before: reload NGINX, which seals "
-         "all files again, then run this once more");
+    puts("seal.key is new, seal.old has the previous key: reload NGINX, which reseals "
+         "all files, then run this once more");
 
     return CLI_OK;
 }

@@ -4,6 +4,7 @@
 #include "profile.h"
 #include "sql_core.h"
 #include "sql_live.h"
+#include "record.h"
 #include "states.h"
 #include "wire.h"
 
@@ -51,9 +52,7 @@ claim_record(const PGresult *row)
         name = PQgetvalue(row, 0, COMMON_NAME);
     }
 
-    if (*name == '\0' || strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-                                      "0123456789._*-") != strlen(name))
-    {
+    if (!certctl_record_usable(name, strlen(name))) {
         name = PQgetvalue(row, 0, SERVER_NAME);
     }
 

@@ -165,16 +165,7 @@ acme_revoke(const struct issuer_context *ctx, const struct issuer_certificate *c
                || problem_is(&acme, "alreadyRevoked"));
 }
 
-static bool
-report_add(json_t *report, const char *step, bool ok, const char *detail)
-{
-    json_array_append_new(report, json_pack("{s:s, s:b, s:s}", "step", step, "ok", ok,
-                                            "detail", detail));
-
-    return ok;
-}
-
-/* Directory, nonce, and the account if there is one: nothing is registered. */
+/* The directory, and the account if there is one: nothing is registered. */
 static bool
 acme_test(const struct issuer_context *ctx, json_t *report, struct error *err)
 {
@@ -187,7 +178,9 @@ acme_test(const struct issuer_context *ctx, json_t *report, struct error *err)
         directory = acme_directory(&acme, err);
     }
 
-    if (!report_add(report, "directory", directory != NULL, directory ? "" : err->detail)) {
+    issuer_report(report, "directory", directory ? NULL : err, NULL);
+
+    if (directory == NULL) {
         return false;
     }
 
@@ -198,18 +191,23 @@ acme_test(const struct issuer_context *ctx, json_t *report, struct error *err)
         && !*acme_text(ctx->config, "eab_kid"))
     {
         error_set(err, ERR_INVALID, "this CA requires eab_kid and eab_hmac (RFC 8555 7.3.4)");
-        return report_add(report, "external account binding", false, err->detail);
+        issuer_report(report, "external account binding", err, NULL);
+        return false;
     }
 
     if (acme.account_url == NULL) {
-        return report_add(report, "account", true, "is registered with the first order");
+        issuer_report(report, "account", NULL, "is registered with the first order");
+        return true;
     }
 
     if (!acme_register(&acme, true, &answer, err)) {
-        return report_add(report, "account", false, err->detail);
+        issuer_report(report, "account", err, NULL);
+        return false;
     }
 
-    return report_add(report, "account", true, http_header(&answer.http, "Location"));
+    issuer_report(report, "account", NULL, http_header(&answer.http, "Location"));
+
+    return true;
 }
 
 static const char *const  aliases[] = { "letsencrypt", "lets-encrypt", NULL };

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOKUP_MAX   20          /* of the account's orders are looked at */
+#define LOOKUP_MAX   20          /* newest orders of an account to compare */
 
 CLEANUP_FUNC(json_ref, json_t *, json_decref)
 

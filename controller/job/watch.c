@@ -144,7 +144,7 @@ watch_run(void *arg)
             && db_listen(db, &err) && watch_once(w, db, &ms, &err))
         {
             if (away) {
-                log_event(LOG_NOTICE, "", "%s goes on: the database is back", w->name);
+                log_event(LOG_NOTICE, "", "%s: the database is reachable again", w->name);
                 away = false;
             }
 

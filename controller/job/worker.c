@@ -67,7 +67,7 @@ worker_run(void *arg)
 
         if (worker_round(w, loops, &worked, &err)) {
             if (away) {
-                log_event(LOG_NOTICE, "", "%s goes on: the database is back", w->name);
+                log_event(LOG_NOTICE, "", "%s: the database is reachable again", w->name);
                 away = false;
             }
 

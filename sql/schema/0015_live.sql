@@ -323,16 +323,6 @@ UPDATE certificate_target_mappings m SET fingerprint_sha256 = d.fingerprint_sha2
   FROM discovered_certificates d
  WHERE m.fingerprint_sha256 IS NULL AND d.managed_certificate_id = m.certificate_id AND d.agent_id = m.agent_id AND d.source <> 'placeholder';
 
-CREATE OR REPLACE VIEW api_certificates AS
-SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.owner_id, c.team_id, c.issuer_id,
-       ARRAY(SELECT m.target_id FROM certificate_target_mappings m WHERE m.certificate_id = c.id ORDER BY m.target_id) AS target_ids,
-       ARRAY(SELECT DISTINCT t.agent_id FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
-              WHERE m.certificate_id = c.id) AS agent_ids,
-       c.renewal_policy_id, c.certificate_profile_id, c.key_type, c.status, c.expires_at, c.expires_at AS not_after, c.renew_at, c.tags,
-       c.source, c.consecutive_failures, c.next_retry_at, c.last_renewal_at, c.last_deployment_at, c.revoked_at, c.revocation_reason,
-       c.created_at, c.updated_at, c.live, c.live_since, live_differs(c.id) AS live_differs
-  FROM managed_certificates c;
-
 CREATE OR REPLACE VIEW api_certificate_deployments AS
 SELECT t.id, t.name, t.type, t.agent_id, t.config, t.enabled, t.last_tested_at, t.test_status, t.source, t.retired_at, t.retired_reason,
        t.created_at, t.updated_at, m.certificate_id, j.status AS deployment_status, j.completed_at AS last_deployed_at, j.last_error,

@@ -268,25 +268,6 @@ SELECT id, name, organization_id, is_default, issuer_id, certificate_profile_id,
        acme_directory_url, acme_account_email, ad_cs_template_name, ad_cs_ca_name
   FROM renewal_policies;
 
--- covered: an active policy applies, by name, organization or as the default.
-CREATE OR REPLACE VIEW api_certificates AS
-SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.owner_id, c.team_id, c.issuer_id,
-       ARRAY(SELECT m.target_id FROM certificate_target_mappings m WHERE m.certificate_id = c.id ORDER BY m.target_id) AS target_ids,
-       ARRAY(SELECT DISTINCT t.agent_id FROM certificate_target_mappings m JOIN deployment_targets t ON t.id = m.target_id
-              WHERE m.certificate_id = c.id) AS agent_ids,
-       c.renewal_policy_id, c.certificate_profile_id, c.key_type, c.status, c.expires_at, c.expires_at AS not_after, c.renew_at, c.tags,
-       c.source, c.consecutive_failures, c.next_retry_at, c.last_renewal_at, c.last_deployment_at, c.revoked_at, c.revocation_reason,
-       c.created_at, c.updated_at, c.live, c.live_since, live_differs(c.id) AS live_differs,
-       CASE WHEN c.status IN ('Revoked', 'Archived') THEN NULL
-            WHEN c.renewal_policy_id IS NOT NULL THEN c.renewal_policy_id IN (SELECT p.id FROM renewal_policies p WHERE p.is_active)
-            WHEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL)
-            THEN c.organization_id IN (SELECT p.organization_id FROM renewal_policies p WHERE p.organization_id IS NOT NULL AND p.is_active)
-            ELSE EXISTS (SELECT FROM renewal_policies p WHERE p.is_default AND p.is_active) END AS covered,
-       CASE WHEN c.renew_at IS NULL AND c.status NOT IN ('Revoked', 'Archived')
-            THEN (SELECT renewal_refusal(c, p)
-                    FROM (SELECT) x LEFT JOIN LATERAL policy_of(c.renewal_policy_id, c.organization_id) p ON true) END AS renewal_refused
-  FROM managed_certificates c;
-
 -- From here on the dates decide by the rule above.
 UPDATE managed_certificates c SET renew_at = n.renew_at
   FROM (SELECT m.id, renewal_due(m, p) AS renew_at

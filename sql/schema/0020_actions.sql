@@ -218,6 +218,7 @@ CREATE TRIGGER target_retired BEFORE UPDATE ON deployment_targets FOR EACH ROW
                                           OR NEW.config <> OLD.config))
     EXECUTE FUNCTION target_retired();
 
+-- covered: an active policy applies, by name, organization or as the default.
 CREATE OR REPLACE VIEW api_certificates AS
 SELECT c.id, c.name, c.common_name, c.sans, c.environment, c.organization_id, c.owner_id, c.team_id, c.issuer_id,
        ARRAY(SELECT m.target_id FROM certificate_target_mappings m WHERE m.certificate_id = c.id ORDER BY m.target_id) AS target_ids,
